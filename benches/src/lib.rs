@@ -1,0 +1,1 @@
+//! Load and micro benches beside their limits

@@ -1,0 +1,92 @@
+//! Ids of the marketplace and the routing key inside them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! number_id {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+    )+};
+}
+number_id! {
+    /// A customer, numbered by the caller.
+    CustomerId,
+    /// A seller, numbered by the caller.
+    SellerId,
+    /// A product, numbered by the caller within its seller.
+    ProductId,
+}
+
+macro_rules! pair_id {
+    ($($(#[$doc:meta])* $name:ident { $(#[$a_doc:meta])* $a:ident: $a_type:ident, $(#[$b_doc:meta])* $b:ident: $b_type:ident }),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name {
+            $(#[$a_doc])* pub $a: $a_type,
+            $(#[$b_doc])* pub $b: $b_type,
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "{}-{}", self.$a, self.$b)
+            }
+        }
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let wrong = || format!("'{text}' is no id of the form <number>-<number>");
+                let (a, b) = text.split_once('-').ok_or_else(wrong)?;
+                Ok(Self { $a: $a_type::from(number(a).ok_or_else(wrong)?), $b: $b_type::from(number(b).ok_or_else(wrong)?) })
+            }
+        }
+    )+};
+}
+pair_id! {
+    /// A product with its seller: `<seller>-<product>`. Also the id of its stock item.
+    ProductRef { /// whose it is
+        seller: SellerId, /// which one
+        product: ProductId },
+    /// An order: `<customer>-<running number>`. Its payment has the same id.
+    OrderId { /// who ordered
+        customer: CustomerId, /// the customer's how-manieth, from 1
+        number: u64 },
+}
+
+/// A payment has its order's id.
+pub type PaymentId = OrderId;
+
+impl From<u64> for SellerId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+impl From<u64> for ProductId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+impl From<u64> for CustomerId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The routing key of an aggregate id: what stands before the first `-` (`17-3` is routed by `17`).
+/// Aggregates that must meet without a hop begin with the same key.
+pub fn routing_key(id: &str) -> &str {
+    id.split_once('-').map_or(id, |(key, _)| key)
+}
+
+/// A decimal number in its one spelling: digits only, no leading zero.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
+}

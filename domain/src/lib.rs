@@ -1,0 +1,21 @@
+//! What is true: each aggregate decides from its state alone and evolves by its events alone.
+//! Nothing here performs IO, reads a clock or draws a random number.
+
+mod aggregate;
+pub mod cart;
+pub mod customer;
+mod ids;
+mod money;
+pub mod order;
+pub mod payment;
+pub mod policies;
+pub mod product;
+pub mod replica;
+pub mod stock;
+mod time;
+
+pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};
+pub use ids::{CustomerId, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
+pub use iso_currency::Currency;
+pub use money::{Money, MoneyError};
+pub use time::Timestamp;

@@ -1,0 +1,241 @@
+//! The log: topics of partitions of records, appended to for ever. Says what any body of it promises;
+//! must not know which body it talks to, nor what the bytes mean.
+//!
+//! The rules are Kafka's, so that every body can keep them: offsets may have gaps, ownership can be lost
+//! between poll and commit, a commit's outcome can be unknown, a batch may have to be thrown away and polled again.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use schemas::{Headers, Partition, Topic};
+use serde::{Deserialize, Serialize};
+
+/// Largest record, headers and key included. Checked before anything of its batch is written.
+pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+/// Most bytes a poll returns, one record excepted.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const _: () = assert!(RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
+
+/// A place in a partition. Offsets only rise; they need not be dense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// What a reader of this record asks for next. The only way to make a committed offset.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Where a reader stands: for each partition the offset it reads next.
+pub type Positions = Vec<(Topic, Partition, Offset)>;
+
+/// A record to be appended. The partition is always chosen by us, never by a client library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// where
+    pub topic: Topic,
+    /// which partition of it
+    pub partition: Partition,
+    /// the routing key
+    pub key: Vec<u8>,
+    /// CloudEvents attributes and ours
+    pub headers: Headers,
+    /// the body; none is a tombstone
+    pub value: Option<Vec<u8>>,
+}
+
+impl Message {
+    /// Bytes of key, headers and value, as [`RECORD_BYTES_MAX`] counts them.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.bytes()
+    }
+}
+
+/// A record of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// where
+    pub topic: Topic,
+    /// which partition of it
+    pub partition: Partition,
+    /// which place
+    pub offset: Offset,
+    /// Log time of the append; never goes back within a partition.
+    pub recorded_at: Timestamp,
+    /// the routing key
+    pub key: Vec<u8>,
+    /// CloudEvents attributes and ours
+    pub headers: Headers,
+    /// the body; none is a tombstone
+    pub value: Option<Vec<u8>>,
+}
+
+/// Some records of one partition, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Committed records only. May be empty although `next` moved on.
+    pub records: Vec<Record>,
+    /// Where the next page starts. Never computed from the last record.
+    pub next: Offset,
+}
+
+/// The right to commit for some partitions, as it stood at a poll. A log refuses a claim that is no longer true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Rises whenever the group's owners change.
+    pub epoch: u64,
+    /// The owned partition numbers, of every topic of the group.
+    pub partitions: Vec<Partition>,
+}
+
+/// Who reads what together. Its members share the partitions: partition p of every topic is owned by one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// the group's name, unique on the log
+    pub name: String,
+    /// the topics it reads, all with the log's partition count
+    pub topics: Vec<Topic>,
+    /// this member's name, unique in the group
+    pub member: String,
+}
+
+/// How much a poll may return.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// most records
+    pub records: usize,
+    /// most bytes, a single larger record excepted
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { records: 1_000, bytes: BATCH_BYTES_MAX }
+    }
+}
+
+impl Limits {
+    /// So small that every test crosses a boundary.
+    pub fn test_min() -> Self {
+        Self { records: 2, bytes: 4 * 1024 }
+    }
+}
+
+/// What a poll found.
+#[derive(Debug)]
+pub enum Polled {
+    /// The members of the group changed. Everything of earlier polls is void; `claim` says what is owned now.
+    /// Before it decides anything a new owner folds to the end of its own events.
+    Assigned(Claim),
+    /// The claim ends at `deadline`: finish or throw away what is in hand, then poll again.
+    Revoked {
+        /// After this the log gives the partitions to others.
+        deadline: Instant,
+    },
+    /// Records to work on, possibly none.
+    Batch(Batch),
+}
+
+/// Records of owned partitions, each partition's in order.
+#[derive(Debug)]
+pub struct Batch {
+    /// what a commit of this batch must prove
+    pub claim: Claim,
+    /// the records
+    pub records: Vec<Record>,
+    /// What to commit when all of them are dealt with.
+    pub positions: Positions,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// All outputs and positions are durable and visible; the outputs' offsets, in their order.
+    Committed(Vec<Offset>),
+    /// The claim was no longer true: nothing was written. Poll again.
+    Lost,
+    /// It may or may not have happened. The member has been rewound; the log itself tells:
+    /// poll again and fold to the end of the own events before deciding.
+    Unknown,
+}
+
+/// A technical failure, named after what the caller does.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The same call may succeed later.
+    #[error("{0} (will be tried again)")]
+    Retry(String),
+    /// Throw away what is in hand and poll again.
+    #[error("{0} (the batch is thrown away and polled again)")]
+    Abort(String),
+    /// Stop: going on could corrupt or lose something.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Settings of a topic that a log checks at each start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// its name
+    pub topic: Topic,
+    /// How long records are kept, if not for ever.
+    pub retention: Option<Duration>,
+}
+
+/// A log's body. Calls may block; none may be made on an async runtime's worker.
+pub trait Log: Send + Sync + 'static {
+    /// Partitions of every topic, settled when the log was created.
+    fn partitions(&self) -> u16;
+
+    /// Log time: the greater of the last record's and now. While running it moves no faster than a monotonic clock.
+    fn now(&self) -> Timestamp;
+
+    /// Creates the topics that are missing. Fatal, naming the topic and the fix, where one exists with other settings.
+    fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault>;
+
+    /// Appends outside any group, all or nothing; durable when it returns. The offsets are in the messages' order.
+    fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault>;
+
+    /// Committed records from `from` on, at most `limits` of them (at least one, if there is one).
+    fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault>;
+
+    /// The first offset that is kept.
+    fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault>;
+
+    /// Where the next committed record will be, or later.
+    fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault>;
+
+    /// Waits until one of `positions` lies before its partition's end, or `wait` is over; says which it was.
+    fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault>;
+
+    /// The positions a group has committed; a partition without one is absent.
+    fn committed(&self, group: &str) -> Result<Positions, Fault>;
+
+    /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
+    fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;
+}
+
+/// A place in a group. Dropping it leaves the group; [`Member::leave`] does so cleanly and says if it failed.
+pub trait Member: Send {
+    /// What is new, waiting at most `wait` for the first record. Starts at the group's committed positions,
+    /// or at the start of a partition that has none.
+    fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault>;
+
+    /// Writes `outputs` and `positions` together or not at all, if `claim` is still true; durable and visible
+    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim.
+    /// After any other result, `Err` included, the member stands at its committed positions again.
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault>;
+
+    /// Hands the partitions over at once.
+    fn leave(self: Box<Self>) -> Result<(), Fault>;
+}

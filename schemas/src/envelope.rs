@@ -1,0 +1,273 @@
+//! The envelope: CloudEvents 1.0 in Kafka's binary mode, with our extensions. Read before the body, always.
+//! Its names never change; a new attribute is optional.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use domain::Timestamp;
+use uuid::Uuid;
+
+/// `<reverse-dns>.` before `<aggregate>.<name>.v<N>` in `ce_type`.
+pub const TYPE_PREFIX: &str = "dev.daybook.";
+/// The body's media type.
+pub const JSON: &str = "application/json";
+
+/// Record headers, in order. Names are lower-case ASCII.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Cow<'static, str>, Vec<u8>)>);
+
+impl Headers {
+    /// The first value under `name`.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The first value under `name`, if it is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Vec<u8>>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_slice()))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all names and values.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
+impl<N: Into<Cow<'static, str>>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
+        Self(all.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// `<aggregate>.<name>` and the schema version: what `ce_type` says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
+    /// the aggregate's name
+    pub aggregate: Cow<'static, str>,
+    /// the event's or command's name, kebab case
+    pub name: Cow<'static, str>,
+    /// schema version of the body, from 1
+    pub version: u16,
+}
+
+impl Kind {
+    /// A kind known at compile time.
+    pub const fn of(aggregate: &'static str, name: &'static str, version: u16) -> Self {
+        Self { aggregate: Cow::Borrowed(aggregate), name: Cow::Borrowed(name), version }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{TYPE_PREFIX}{}.{}.v{}", self.aggregate, self.name, self.version)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let wrong = || Malformed::Header { name: "ce_type", found: text.to_owned(), expected: "dev.daybook.<aggregate>.<name>.v<N>" };
+        let (rest, version) = text.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.rsplit_once(".v")).ok_or_else(wrong)?;
+        let (aggregate, name) = rest.split_once('.').ok_or_else(wrong)?;
+        let version = version.parse().ok().filter(|version| *version > 0).ok_or_else(wrong)?;
+        Ok(Self { aggregate: aggregate.to_owned().into(), name: name.to_owned().into(), version })
+    }
+}
+
+/// What stands around a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// `ce_id`: a command's id (from its client, or derived from its cause), or an event's id (see [`event_id`]).
+    pub id: String,
+    /// `ce_source`: `/<service>/<aggregate>`.
+    pub source: String,
+    /// `ce_type`.
+    pub kind: Kind,
+    /// `ce_subject`: the aggregate's id.
+    pub subject: String,
+    /// `ce_time`: log time of the decision; none in commands from outside.
+    pub time: Option<Timestamp>,
+    /// `ce_occurredat`: business time, where it is not log time.
+    pub occurred_at: Option<Timestamp>,
+    /// `ce_sequence`: the aggregate's version after this event, from 1.
+    pub version: Option<u64>,
+    /// `ce_expectedversion`: a command is refused unless the aggregate stands there.
+    pub expected_version: Option<u64>,
+    /// `ce_causationid`: id of the command or event that caused this.
+    pub causation: Option<String>,
+    /// `ce_correlationid`: id of the client command at the root of the chain.
+    pub correlation: Option<String>,
+    /// `ce_actor`: who acts.
+    pub actor: Option<String>,
+    /// `ce_answers`: id of the client command whose outcome this event is, when that is not its causation.
+    pub answers: Option<String>,
+    /// `ce_bodyhash`: of the client command that caused this, so that a rebuild from events knows its repeats.
+    pub body_hash: Option<String>,
+    /// `reply-to`: where the root command's sender waits for the answer.
+    pub reply_to: Option<String>,
+    /// `traceparent`: W3C trace context.
+    pub trace: Option<String>,
+}
+
+/// Why an envelope or a body could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A required header is absent.
+    #[error("header {0} is missing")]
+    Missing(&'static str),
+    /// A header's value is not what it must be.
+    #[error("header {name} is '{found}', expected {expected}")]
+    Header {
+        /// which
+        name: &'static str,
+        /// what it holds
+        found: String,
+        /// what it should
+        expected: &'static str,
+    },
+    /// Nobody here knows this type.
+    #[error("type {0} is unknown here")]
+    UnknownKind(String),
+    /// The schema version is newer than this program.
+    #[error("type {0} is of a newer schema version than this program knows: update it")]
+    FromTheFuture(String),
+    /// The body is not what its type says.
+    #[error("body of {kind}: {why}")]
+    Body {
+        /// the type
+        kind: String,
+        /// where and what
+        why: String,
+    },
+}
+
+impl Envelope {
+    /// An envelope with the four attributes that none is without.
+    pub fn new(id: impl Into<String>, source: impl Into<String>, kind: Kind, subject: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            source: source.into(),
+            kind,
+            subject: subject.into(),
+            time: None,
+            occurred_at: None,
+            version: None,
+            expected_version: None,
+            causation: None,
+            correlation: None,
+            actor: None,
+            answers: None,
+            body_hash: None,
+            reply_to: None,
+            trace: None,
+        }
+    }
+
+    /// The headers to write.
+    pub fn headers(&self) -> Headers {
+        let mut headers = Headers(Vec::with_capacity(16));
+        headers.push("content-type", JSON);
+        headers.push("ce_specversion", "1.0");
+        headers.push("ce_id", self.id.as_str());
+        headers.push("ce_source", self.source.as_str());
+        headers.push("ce_type", self.kind.to_string());
+        headers.push("ce_subject", self.subject.as_str());
+        let mut optional = |name: &'static str, value: Option<String>| {
+            if let Some(value) = value {
+                headers.push(name, value);
+            }
+        };
+        optional("ce_time", self.time.map(|time| time.to_string()));
+        optional("ce_occurredat", self.occurred_at.map(|time| time.to_string()));
+        // CloudEvents' sequence must sort as a string.
+        optional("ce_sequence", self.version.map(|version| format!("{version:020}")));
+        optional("ce_expectedversion", self.expected_version.map(|version| version.to_string()));
+        optional("ce_causationid", self.causation.clone());
+        optional("ce_correlationid", self.correlation.clone());
+        optional("ce_actor", self.actor.clone());
+        optional("ce_answers", self.answers.clone());
+        optional("ce_bodyhash", self.body_hash.clone());
+        optional("reply-to", self.reply_to.clone());
+        optional("traceparent", self.trace.clone());
+        headers
+    }
+
+    /// Reads the headers of a record. Unknown headers are passed over.
+    pub fn read(headers: &Headers) -> Result<Self, Malformed> {
+        let optional = |name: &'static str| match headers.get(name) {
+            None => Ok(None),
+            Some(bytes) => std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| Malformed::Header {
+                name,
+                found: String::from_utf8_lossy(bytes).into_owned(),
+                expected: "UTF-8",
+            }),
+        };
+        let required = |name: &'static str| optional(name)?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(name));
+        let time = |name: &'static str| {
+            optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "RFC 3339" })).transpose()
+        };
+        let number = |name: &'static str| {
+            optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "a whole number" })).transpose()
+        };
+        let spec = required("ce_specversion")?;
+        if spec != "1.0" {
+            return Err(Malformed::Header { name: "ce_specversion", found: spec, expected: "1.0" });
+        }
+        // CloudEvents lets the content type be left out; JSON is the only one we read.
+        if let Some(found) = optional("content-type")?.filter(|text| !text.to_ascii_lowercase().starts_with(JSON)) {
+            return Err(Malformed::Header { name: "content-type", found, expected: JSON });
+        }
+        Ok(Self {
+            id: required("ce_id")?,
+            source: required("ce_source")?,
+            kind: required("ce_type")?.parse()?,
+            subject: required("ce_subject")?,
+            time: time("ce_time")?,
+            occurred_at: time("ce_occurredat")?,
+            version: number("ce_sequence")?,
+            expected_version: number("ce_expectedversion")?,
+            causation: optional("ce_causationid")?,
+            correlation: optional("ce_correlationid")?,
+            actor: optional("ce_actor")?,
+            answers: optional("ce_answers")?,
+            body_hash: optional("ce_bodyhash")?,
+            reply_to: optional("reply-to")?,
+            trace: optional("traceparent")?.or(optional("ce_traceparent")?),
+        })
+    }
+}
+
+/// Our namespace for UUIDv5: the UUIDv5 of `daybook.dev` in the DNS namespace.
+fn namespace() -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"daybook.dev")
+}
+
+/// An event's id: UUIDv5 of `<source>/<key>/<subject>/<version>`. The same history has the same ids on every log.
+pub fn event_id(source: &str, key: &str, subject: &str, version: u64) -> String {
+    Uuid::new_v5(&namespace(), format!("{source}/{key}/{subject}/{version}").as_bytes()).to_string()
+}
+
+/// The id of the `index`th command that `policy` makes of the event `cause`: UUIDv5, so a repeat makes the same.
+pub fn caused_id(cause: &str, policy: &str, index: usize) -> String {
+    Uuid::new_v5(&namespace(), format!("{cause}/{policy}/{index}").as_bytes()).to_string()
+}

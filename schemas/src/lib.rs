@@ -1,0 +1,10 @@
+//! What it looks like outside: wire shapes frozen per version, headers, topic names.
+//! Nothing here decides anything, and no released shape is ever edited.
+
+pub mod codec;
+pub mod envelope;
+pub mod topic;
+
+pub use codec::Codec;
+pub use envelope::{Envelope, Headers};
+pub use topic::{Partition, Stream, Topic, anchor_key, partition_of, topic};
