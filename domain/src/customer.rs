@@ -1,1 +1,134 @@
-//! customer
+//! A customer: who buys. Holds no more of a card than brand, last four digits and a token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Aggregate, Context};
+
+/// Longest text field, in bytes.
+pub const TEXT_BYTES_MAX: usize = 2_000;
+
+/// Personal data: all of it, and only here, so that it can be sealed as one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Person {
+    /// given name
+    pub first_name: String,
+    /// family name
+    pub last_name: String,
+    /// street and number
+    pub street: String,
+    /// flat, floor, care of
+    pub complement: String,
+    /// town
+    pub city: String,
+    /// state or country
+    pub state: String,
+    /// postal code
+    pub zip_code: String,
+    /// as the caller writes it
+    pub birth_date: String,
+    /// e-mail
+    pub email: String,
+    /// phone
+    pub phone: String,
+}
+
+impl Person {
+    /// Whether each text is at most [`TEXT_BYTES_MAX`] bytes.
+    pub fn fits(&self) -> bool {
+        let texts = [
+            &self.first_name,
+            &self.last_name,
+            &self.street,
+            &self.complement,
+            &self.city,
+            &self.state,
+            &self.zip_code,
+            &self.birth_date,
+            &self.email,
+            &self.phone,
+        ];
+        texts.iter().all(|text| text.len() <= TEXT_BYTES_MAX)
+    }
+}
+
+/// What is left of a payment card (decision 8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// the scheme, as the caller names it
+    pub brand: String,
+    /// last four digits
+    pub last4: String,
+    /// Stands for the number; the same number has the same token within an installation.
+    pub token: String,
+}
+
+/// What a customer says at registration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Details {
+    /// who
+    pub person: Person,
+    /// how they pay, if they said
+    pub card: Option<Card>,
+    /// passed on unread
+    pub data: String,
+}
+
+/// A customer's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Customer {
+    /// who it is, once registered
+    pub details: Option<Details>,
+}
+
+/// What can be asked of a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Become one.
+    Register(Details),
+}
+
+/// What can have happened to a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Is one.
+    Registered(Details),
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Registered with other details.
+    #[error("already registered with other details")]
+    Registered,
+    /// A text too long.
+    #[error("each text is at most {TEXT_BYTES_MAX} bytes")]
+    Text,
+}
+
+impl Aggregate for Customer {
+    const NAME: &'static str = "customer";
+    const STATE_VERSION: u8 = 1;
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        match &self.details {
+            Some(now) if *now == details => Ok(vec![]),
+            Some(_) => Err(Refusal::Registered),
+            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
+            None => Ok(vec![Event::Registered(details)]),
+        }
+    }
+
+    fn evolve(&mut self, Event::Registered(details): &Event) {
+        self.details = Some(details.clone());
+    }
+
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Registered => "already-registered",
+            Refusal::Text => "text-out-of-range",
+        }
+    }
+}

@@ -1,1 +1,368 @@
-//! order
+//! An order: carries a checkout to its end, all or nothing, and alone owns its deadline.
+//! Reservations are given back only by its end; nothing is paid and unreserved.
+
+use iso_currency::Currency;
+use serde::{Deserialize, Serialize};
+
+use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit};
+use crate::customer::Person;
+use crate::payment::{Decline, Demand, Means};
+use crate::stock::Shortage;
+use crate::{Aggregate, Context, Money, MoneyError, Origin, ProductRef, Timestamp};
+
+/// How long, in log time, a checkout may take before its order asks to cancel it.
+pub const CHECKOUT_SECONDS_MAX: i64 = 120;
+
+/// How far an order is. Never goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Status {
+    /// nothing asked yet
+    #[default]
+    New,
+    /// stock is asked
+    Reserving,
+    /// payment is asked
+    Invoiced,
+    /// its deadline passed: payment is asked to cancel
+    Cancelling,
+    /// paid; its goods are taken
+    Paid,
+    /// the payment was refused; its reservations are given back
+    PaymentFailed,
+    /// nothing of it could be reserved
+    Refused,
+    /// not paid by its deadline; its reservations are given back
+    Expired,
+}
+
+impl Status {
+    /// Whether the order has ended.
+    pub fn ended(self) -> bool {
+        self >= Self::Paid
+    }
+}
+
+/// What stock has said of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// nothing yet
+    Awaited,
+    /// the pieces are promised
+    Reserved,
+    /// they are not
+    Short(Shortage),
+}
+
+/// A line of an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// what, and for how much
+    pub sold: PricedLine,
+    /// whether stock has it
+    pub reply: Reply,
+}
+
+/// What an order adds up to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Invoice {
+    /// `<customer>-<yyyymmdd>-<n>`
+    pub number: String,
+    /// prices of the reserved lines
+    pub items: Money,
+    /// their freight
+    pub freight: Money,
+    /// their discounts, one for each voucher that took effect
+    pub discounts: Vec<Money>,
+    /// items + freight - discounts
+    pub total: Money,
+}
+
+/// An order's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// how far
+    pub status: Status,
+    /// what was ordered
+    pub lines: Vec<Line>,
+    /// how many lines stock has not answered for
+    pub awaited: u32,
+    /// who receives it
+    pub buyer: Person,
+    /// how it is paid
+    pub means: Option<Means>,
+    /// when it was ordered, in business time
+    pub placed_at: Timestamp,
+    /// when it gives up, in log time
+    pub deadline: Timestamp,
+    /// whose command it answers
+    pub origin: Origin,
+    /// once stock has answered
+    pub invoice: Option<Invoice>,
+}
+
+/// What can be asked of an order. All of it comes from policies and from its own deadline.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Begin with a checkout.
+    Place(CheckedOut),
+    /// Stock has answered for a line.
+    RecordReply {
+        /// which, from 0
+        line: u32,
+        /// what it said; [`Reply::Awaited`] decides nothing
+        reply: Reply,
+    },
+    /// The money is here.
+    RecordCapture,
+    /// The payment was refused.
+    RecordDecline {
+        /// why
+        why: Decline,
+    },
+    /// Nothing was captured and nothing will be.
+    RecordCancellation,
+    /// The deadline has passed.
+    Expire,
+}
+
+/// What can have happened to an order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// It began.
+    Placed {
+        /// with this
+        checkout: CheckedOut,
+        /// when, in business time
+        placed_at: Timestamp,
+        /// when it gives up, in log time
+        deadline: Timestamp,
+    },
+    /// Stock promised a line's pieces.
+    LineReserved {
+        /// which, from 0
+        line: u32,
+    },
+    /// Stock did not.
+    LineShort {
+        /// which, from 0
+        line: u32,
+        /// why
+        why: Shortage,
+    },
+    /// It is priced, and payment is asked.
+    Invoiced {
+        /// what it adds up to
+        invoice: Invoice,
+        /// how it is paid
+        means: Means,
+    },
+    /// Its deadline passed, and payment is asked to cancel.
+    CancellationAsked,
+    /// It ended paid.
+    Paid(Ending),
+    /// It ended with its payment refused.
+    PaymentFailed {
+        /// why
+        why: Decline,
+        /// the end
+        ending: Ending,
+    },
+    /// It ended with nothing that could be reserved.
+    Refused(Ending),
+    /// It ended unpaid, at its deadline.
+    Expired(Ending),
+}
+
+/// What an order's end hands on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// The lines that stock holds or may hold pieces for: place in the order, product.
+    pub lines: Vec<(u32, ProductRef)>,
+    /// whose command it answers
+    pub origin: Origin,
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// An order of that number stands, with other contents.
+    #[error("the order was placed with other contents")]
+    Placed,
+    /// Nothing was placed under this number.
+    #[error("no such order")]
+    Unknown,
+    /// The order has no such line.
+    #[error("the order has {lines} lines, none with number {line}")]
+    Line {
+        /// the one asked for
+        line: u32,
+        /// how many it has
+        lines: usize,
+    },
+    /// Amounts that no cart would send.
+    #[error("an order has 1 to {LINES_MAX} lines of one currency, in a cart's bounds")]
+    Amounts,
+    /// The deadline is in the future.
+    #[error("the deadline is {deadline}")]
+    NotDue {
+        /// when it is
+        deadline: Timestamp,
+    },
+    /// The order waits for something else.
+    #[error("the order is {status:?}")]
+    NotAwaited {
+        /// how far it is
+        status: Status,
+    },
+}
+
+impl Order {
+    fn currency(&self) -> Option<Currency> {
+        self.lines.first().map(|line| line.sold.unit_price.currency)
+    }
+
+    fn place(&self, checkout: CheckedOut, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        if self.status != Status::New {
+            let same = checkout.lines.iter().eq(self.lines.iter().map(|line| &line.sold)) && checkout.origin == self.origin;
+            return if same { Ok(vec![]) } else { Err(Refusal::Placed) };
+        }
+        let currency = checkout.lines.first().map(|line| line.unit_price.currency).ok_or(Refusal::Amounts)?;
+        let fits = |line: &PricedLine| amounts_fit(line.quantity, &[line.unit_price, line.freight, line.voucher], currency);
+        if checkout.lines.len() > LINES_MAX || !checkout.lines.iter().all(fits) {
+            return Err(Refusal::Amounts);
+        }
+        Ok(vec![Event::Placed { checkout, placed_at: context.occurred_at, deadline: context.now.plus_seconds(CHECKOUT_SECONDS_MAX) }])
+    }
+
+    fn record(&self, number: u32, reply: Reply, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let line = self.lines.get(index).ok_or(Refusal::Line { line: number, lines: self.lines.len() })?;
+        if self.status != Status::Reserving || line.reply != Reply::Awaited || reply == Reply::Awaited {
+            return Ok(vec![]); // a repeat, or an answer to an order that gave up: its end gives the pieces back
+        }
+        let mut events = vec![match reply {
+            Reply::Short(why) => Event::LineShort { line: number, why },
+            _ => Event::LineReserved { line: number },
+        }];
+        if self.awaited == 1 {
+            let reserved = |(at, line): (usize, &Line)| if at == index { reply == Reply::Reserved } else { line.reply == Reply::Reserved };
+            let lines: Vec<&PricedLine> = self.lines.iter().enumerate().filter(|&each| reserved(each)).map(|(_, line)| &line.sold).collect();
+            events.push(match (&self.means, lines.is_empty()) {
+                (Some(means), false) => Event::Invoiced { invoice: self.invoice(&lines, context).map_err(|_| Refusal::Amounts)?, means: means.clone() },
+                _ => Event::Refused(self.ending()),
+            });
+        }
+        Ok(events)
+    }
+
+    fn invoice(&self, lines: &[&PricedLine], context: &Context<'_>) -> Result<Invoice, MoneyError> {
+        let zero = Money::zero(self.currency().unwrap_or(Currency::USD));
+        let (mut items, mut freight, mut total, mut discounts) = (zero, zero, zero, vec![]);
+        for line in lines {
+            let price = line.unit_price.times(line.quantity)?;
+            // Never below zero per item: a voucher of more than the line's price is used up to it.
+            let discount = Money::new(line.voucher.minor.min(price.minor), line.voucher.currency);
+            items = items.plus(price)?;
+            freight = freight.plus(line.freight)?;
+            total = total.plus(price)?.plus(line.freight)?.minus(discount)?;
+            if discount.minor > 0 {
+                discounts.push(discount);
+            }
+        }
+        let (customer, number) = context.subject.split_once('-').unwrap_or((context.subject, "1"));
+        Ok(Invoice { number: format!("{customer}-{}-{number}", self.placed_at.yyyymmdd()), items, freight, discounts, total })
+    }
+
+    fn ending(&self) -> Ending {
+        let may_hold =
+            |(at, line): (usize, &Line)| (!matches!(line.reply, Reply::Short(_))).then(|| (u32::try_from(at).unwrap_or(u32::MAX), line.sold.product));
+        Ending { lines: self.lines.iter().enumerate().filter_map(may_hold).collect(), origin: self.origin.clone() }
+    }
+
+    /// Ends the order if it waits for payment; a repeat after its end is no news.
+    fn end(&self, event: impl FnOnce(Ending) -> Event) -> Result<Vec<Event>, Refusal> {
+        match self.status {
+            Status::Invoiced | Status::Cancelling => Ok(vec![event(self.ending())]),
+            ended if ended.ended() => Ok(vec![]),
+            status => Err(Refusal::NotAwaited { status }),
+        }
+    }
+}
+
+impl Aggregate for Order {
+    const NAME: &'static str = "order";
+    const STATE_VERSION: u8 = 1;
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::Place(checkout) => self.place(checkout, context),
+            _ if self.status == Status::New => Err(Refusal::Unknown),
+            Command::RecordReply { line, reply } => self.record(line, reply, context),
+            Command::RecordCapture => self.end(Event::Paid),
+            Command::RecordDecline { why } => self.end(|ending| Event::PaymentFailed { why, ending }),
+            Command::RecordCancellation => self.end(Event::Expired),
+            Command::Expire if self.status >= Status::Cancelling => Ok(vec![]),
+            Command::Expire if context.now < self.deadline => Err(Refusal::NotDue { deadline: self.deadline }),
+            Command::Expire => Ok(vec![Event::CancellationAsked]),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Placed { checkout, placed_at, deadline } => {
+                self.status = Status::Reserving;
+                self.lines = checkout.lines.iter().map(|sold| Line { sold: sold.clone(), reply: Reply::Awaited }).collect();
+                self.awaited = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+                self.buyer = checkout.checkout.buyer.clone();
+                self.means = Some(checkout.checkout.means.clone());
+                self.origin = checkout.origin.clone();
+                (self.placed_at, self.deadline) = (*placed_at, *deadline);
+            }
+            Event::LineReserved { line } => self.answered(*line, Reply::Reserved),
+            Event::LineShort { line, why } => self.answered(*line, Reply::Short(*why)),
+            Event::Invoiced { invoice, .. } => {
+                self.status = Status::Invoiced;
+                self.invoice = Some(invoice.clone());
+            }
+            Event::CancellationAsked => self.status = Status::Cancelling,
+            Event::Paid(_) => self.status = Status::Paid,
+            Event::PaymentFailed { .. } => self.status = Status::PaymentFailed,
+            Event::Refused(_) => self.status = Status::Refused,
+            Event::Expired(_) => self.status = Status::Expired,
+        }
+    }
+
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Placed => "already-placed",
+            Refusal::Unknown => "unknown-order",
+            Refusal::Line { .. } => "unknown-line",
+            Refusal::Amounts => "amounts-out-of-range",
+            Refusal::NotDue { .. } => "not-due",
+            Refusal::NotAwaited { .. } => "not-awaited",
+        }
+    }
+
+    fn answers(event: &Event) -> Option<&Origin> {
+        match event {
+            Event::Paid(ending) | Event::PaymentFailed { ending, .. } | Event::Refused(ending) | Event::Expired(ending) => Some(&ending.origin),
+            _ => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, Command)> {
+        matches!(self.status, Status::Reserving | Status::Invoiced).then_some((self.deadline, Command::Expire))
+    }
+}
+
+impl Order {
+    fn answered(&mut self, line: u32, reply: Reply) {
+        if let Some(line) = self.lines.get_mut(usize::try_from(line).unwrap_or(usize::MAX)) {
+            line.reply = reply;
+            self.awaited = self.awaited.saturating_sub(1);
+        }
+    }
+}

@@ -1,1 +1,253 @@
-//! stock
+//! What a seller has of a product: available, reserved, sold. Never promises more than it received.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::product::TEXT_BYTES_MAX;
+use crate::{Aggregate, Context, OrderId};
+
+/// Most pieces an item ever receives.
+pub const RECEIVED_MAX: u64 = 1_000_000_000_000;
+
+/// A line of an order: what a reservation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// whose
+    pub order: OrderId,
+    /// its place in the order, from 0
+    pub line: u32,
+}
+
+/// A stock item's state. Its id is its product's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StockItem {
+    /// The product version it is bound to; none until the catalog has published the product.
+    pub version: Option<String>,
+    /// versions that were replaced
+    pub gone: BTreeSet<String>,
+    /// the product is no longer sold
+    pub withdrawn: bool,
+    /// pieces that ever came in
+    pub received: u64,
+    /// pieces promised to orders that have not ended
+    pub reserved: u64,
+    /// pieces that orders took
+    pub sold: u64,
+    /// the promises
+    pub reservations: BTreeMap<OrderLine, u32>,
+    /// Receipts by their reference, so that one is not booked twice.
+    pub receipts: BTreeMap<String, u64>,
+}
+
+/// What can be asked of a stock item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// The catalog has this version of the product now.
+    Bind {
+        /// which
+        version: String,
+    },
+    /// The catalog does not sell it any more.
+    Withdraw,
+    /// Pieces came in.
+    Receive {
+        /// how many
+        quantity: u64,
+        /// The caller's own name for the delivery; one booked already is not booked again.
+        reference: String,
+    },
+    /// Promise pieces to an order's line.
+    Reserve {
+        /// for what
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+        /// the version it was priced with, if known
+        version: Option<String>,
+    },
+    /// The order took them.
+    Confirm {
+        /// for what they were promised
+        of: OrderLine,
+    },
+    /// The order will not take them.
+    Release {
+        /// for what they were promised
+        of: OrderLine,
+    },
+}
+
+/// Why pieces could not be promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shortage {
+    /// The catalog has published no such product.
+    UnknownProduct,
+    /// Fewer are available.
+    OutOfStock,
+    /// The product is no longer sold.
+    Withdrawn,
+    /// It was priced with a version that was replaced.
+    VersionGone,
+}
+
+/// What can have happened to a stock item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// It belongs to this version of the product.
+    Bound {
+        /// which
+        version: String,
+    },
+    /// Its product is no longer sold.
+    Withdrawn,
+    /// Pieces came in.
+    Received {
+        /// how many
+        quantity: u64,
+        /// the caller's own name for the delivery
+        reference: String,
+    },
+    /// Pieces are promised.
+    Reserved {
+        /// for what
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+    },
+    /// Pieces could not be promised. An event, since the order waits for the answer.
+    Short {
+        /// for what
+        of: OrderLine,
+        /// how many were asked
+        quantity: u32,
+        /// why
+        why: Shortage,
+    },
+    /// Promised pieces were taken.
+    Confirmed {
+        /// for what they were promised
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+    },
+    /// Promised pieces are available again.
+    Released {
+        /// for what they were promised
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+    },
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// The same delivery with another quantity.
+    #[error("delivery '{reference}' was booked with {booked} pieces")]
+    Booked {
+        /// its name
+        reference: String,
+        /// how many were booked
+        booked: u64,
+    },
+    /// Too many, or a reference too long or empty.
+    #[error("an item receives at most {RECEIVED_MAX} pieces, each delivery under a reference of 1 to {TEXT_BYTES_MAX} bytes")]
+    Delivery,
+}
+
+impl StockItem {
+    /// Pieces that can be promised.
+    pub fn available(&self) -> u64 {
+        self.received - self.reserved - self.sold
+    }
+
+    fn shortage(&self, quantity: u32, version: Option<&str>) -> Option<Shortage> {
+        if self.withdrawn {
+            Some(Shortage::Withdrawn)
+        } else if self.version.is_none() {
+            Some(Shortage::UnknownProduct)
+        } else if version.is_some_and(|version| self.gone.contains(version)) {
+            Some(Shortage::VersionGone)
+        } else if u64::from(quantity) > self.available() {
+            Some(Shortage::OutOfStock)
+        } else {
+            None
+        }
+    }
+
+    fn receive(&self, quantity: u64, reference: String) -> Result<Vec<Event>, Refusal> {
+        match self.receipts.get(&reference) {
+            Some(booked) if *booked == quantity => return Ok(vec![]),
+            Some(booked) => return Err(Refusal::Booked { booked: *booked, reference }),
+            None => {}
+        }
+        let fits = self.received.checked_add(quantity).is_some_and(|sum| sum <= RECEIVED_MAX);
+        if !fits || reference.is_empty() || reference.len() > TEXT_BYTES_MAX {
+            return Err(Refusal::Delivery);
+        }
+        Ok(vec![Event::Received { quantity, reference }])
+    }
+}
+
+impl Aggregate for StockItem {
+    const NAME: &'static str = "stock-item";
+    const STATE_VERSION: u8 = 1;
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        Ok(match command {
+            // A version that is gone never comes back: the catalog's events arrive in order, so this is a repeat.
+            Command::Bind { version } if self.version.as_ref() == Some(&version) || self.gone.contains(&version) => vec![],
+            Command::Bind { version } => vec![Event::Bound { version }],
+            Command::Withdraw if self.withdrawn => vec![],
+            Command::Withdraw => vec![Event::Withdrawn],
+            Command::Receive { quantity, reference } => self.receive(quantity, reference)?,
+            Command::Reserve { of, .. } if self.reservations.contains_key(&of) => vec![],
+            Command::Reserve { of, quantity, version } => match self.shortage(quantity, version.as_deref()) {
+                Some(why) => vec![Event::Short { of, quantity, why }],
+                None => vec![Event::Reserved { of, quantity }],
+            },
+            Command::Confirm { of } => self.reservations.get(&of).map(|&quantity| Event::Confirmed { of, quantity }).into_iter().collect(),
+            Command::Release { of } => self.reservations.get(&of).map(|&quantity| Event::Released { of, quantity }).into_iter().collect(),
+        })
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Bound { version } => {
+                if let Some(old) = self.version.replace(version.clone()) {
+                    self.gone.insert(old);
+                }
+            }
+            Event::Withdrawn => self.withdrawn = true,
+            Event::Received { quantity, reference } => {
+                self.received += quantity;
+                self.receipts.insert(reference.clone(), *quantity);
+            }
+            Event::Reserved { of, quantity } => {
+                self.reserved += u64::from(*quantity);
+                self.reservations.insert(*of, *quantity);
+            }
+            Event::Short { .. } => {}
+            Event::Confirmed { of, quantity } => {
+                self.reserved -= u64::from(*quantity);
+                self.sold += u64::from(*quantity);
+                self.reservations.remove(of);
+            }
+            Event::Released { of, quantity } => {
+                self.reserved -= u64::from(*quantity);
+                self.reservations.remove(of);
+            }
+        }
+    }
+
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Booked { .. } => "delivery-booked",
+            Refusal::Delivery => "delivery-out-of-range",
+        }
+    }
+}
