@@ -3,7 +3,17 @@
 
 pub mod clock;
 pub mod contract;
+pub mod dead_letters;
 pub mod embedded;
+pub mod fold;
+pub mod heads;
 pub mod log;
+pub mod observer;
+pub mod replies;
+pub mod router;
+pub mod rows;
+pub mod service;
+pub mod turn;
+pub mod worker;
 
 pub use log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};

@@ -1,1 +1,12 @@
-//! What it means to a reader: rows, follow, rebuild, digests
+//! What it means to a reader: views folded from the log, followed, rebuilt and proven equal to a fold from zero.
+//! Knows no marketplace noun.
+
+mod follow;
+mod overlay;
+mod verify;
+mod view;
+
+pub use follow::{NotServed, Projection};
+pub use overlay::Overlay;
+pub use verify::{Difference, Verdict, verify};
+pub use view::{Folding, Seen, Unfolded, View};

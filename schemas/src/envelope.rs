@@ -271,3 +271,15 @@ pub fn event_id(source: &str, key: &str, subject: &str, version: u64) -> String 
 pub fn caused_id(cause: &str, policy: &str, index: usize) -> String {
     Uuid::new_v5(&namespace(), format!("{cause}/{policy}/{index}").as_bytes()).to_string()
 }
+/// d
+pub const DLT_REASON: &str = "dlt-reason";
+/// d
+pub const DLT_DETAIL: &str = "dlt-detail";
+/// d
+pub const DLT_TOPIC: &str = "dlt-topic";
+/// d
+pub const DLT_PARTITION: &str = "dlt-partition";
+/// d
+pub const DLT_OFFSET: &str = "dlt-offset";
+/// d
+pub const DLT_TIMESTAMP: &str = "dlt-timestamp";

@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod envelope;
 pub mod topic;
+pub mod wire;
 
 pub use codec::Codec;
 pub use envelope::{Envelope, Headers};

@@ -1,0 +1,95 @@
+//! Folding a log: read to a head that was taken beforehand, page by page. Cannot end early by accident, sends nothing.
+
+use schemas::envelope::Malformed;
+use schemas::{Envelope, Partition, Topic};
+
+use crate::heads::{Heads, Mark, Outcome};
+use crate::log::{Fault, Limits, Log, Offset, Page, Record};
+use crate::service::Service;
+
+/// What a log can be folded into.
+pub trait Fold {
+    /// Where it stands in a partition.
+    fn next(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault>;
+    /// Takes a page; its effects and `page.next` become visible together.
+    fn fold(&mut self, topic: &Topic, partition: Partition, page: Page) -> Result<(), Fault>;
+}
+
+/// Folds a partition from where the fold stands to the log's end as it is at the call, and returns that end.
+pub fn replay(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut dyn Fold, limits: Limits) -> Result<Offset, Fault> {
+    let end = log.end(topic, partition)?; // taken once: a busy log cannot keep us here for ever
+    replay_to(log, topic, partition, into, limits, end)
+}
+
+/// Folds a partition up to `end`, and not one record further.
+pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut dyn Fold, limits: Limits, end: Offset) -> Result<Offset, Fault> {
+    loop {
+        let from = into.next(topic, partition)?;
+        if from >= end {
+            return Ok(end);
+        }
+        let mut page = log.read(topic, partition, from, limits)?;
+        if page.next <= from {
+            return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below the end {end}, got none")));
+        }
+        if page.next > end {
+            page.records.retain(|record| record.offset < end);
+            page.next = end;
+        }
+        into.fold(topic, partition, page)?;
+    }
+}
+
+/// Says which record cannot be folded, and why its partition stops.
+pub fn unreadable(record: &Record, why: &Malformed) -> Fault {
+    Fault::Fatal(format!(
+        "{}/{} offset {}: {why}; this partition stops, since skipping an event would falsify what is folded from it",
+        record.topic, record.partition, record.offset
+    ))
+}
+
+/// A service's own events become heads, marks, timers and the stream index.
+impl Fold for Heads {
+    fn next(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        self.rows().position(topic, partition)
+    }
+
+    fn fold(&mut self, _: &Topic, partition: Partition, page: Page) -> Result<(), Fault> {
+        let offsets: Vec<Offset> = page.records.iter().map(|record| record.offset).collect();
+        for (place, record) in page.records.iter().enumerate() {
+            if let Err(fault) = self.fold_one(record, place) {
+                self.abort();
+                return Err(fault);
+            }
+        }
+        self.save(&offsets, &[(partition, page.next)])
+    }
+}
+
+impl Heads {
+    fn fold_one(&mut self, record: &Record, place: usize) -> Result<(), Fault> {
+        let stop = |why: Malformed| unreadable(record, &why);
+        let envelope = Envelope::read(&record.headers).map_err(stop)?;
+        let body = record.value.as_deref().unwrap_or_default();
+        let at = envelope.time.unwrap_or(record.recorded_at);
+        let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
+            Some(outcome) => outcome,
+            None => {
+                let version = envelope.version.ok_or(Malformed::Missing("ce_sequence")).map_err(stop)?;
+                let service = self.service();
+                let handler = handler(&service, &envelope).map_err(stop)?;
+                let event = handler.decode_event(&envelope.kind, body).map_err(stop)?;
+                self.evolve(record.partition, handler.name(), &envelope.subject, (version, at, place), &event)?;
+                Outcome::Accepted { version }
+            }
+        };
+        if let (Some(hash), Some(command_id)) = (envelope.body_hash, envelope.causation) {
+            self.remember(record.partition, &command_id, Mark { hash, outcome, at });
+        }
+        Ok(())
+    }
+}
+
+fn handler<'s>(service: &'s Service, envelope: &Envelope) -> Result<&'s dyn crate::service::Handler, Malformed> {
+    service.handler(&envelope.kind.aggregate).ok_or_else(|| Malformed::UnknownKind(envelope.kind.to_string()))
+}

@@ -1,0 +1,31 @@
+//! What a worker tells those who watch it: counts and states, for metrics and readiness. Changes nothing.
+
+use schemas::Partition;
+
+/// Something that happened, told once it is committed. Types are `<aggregate>.<name>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A command of this type was `accepted`, `refused`, `repeated`, or is in `conflict` with an earlier one of its id.
+    Command(String, &'static str),
+    /// An event of this type was appended.
+    Appended(String),
+    /// A record became a dead letter, for this reason.
+    DeadLetter(&'static str),
+    /// An event of this type came by that no policy here follows.
+    PassedOver(String),
+}
+
+/// Hears what workers and routers do. All calls return at once.
+pub trait Observer: Send + Sync {
+    /// A batch was committed.
+    fn noted(&self, _service: &'static str, _notes: &[Note]) {}
+    /// The worker (or, with `router`, the router) owns these partitions, and what it decides by is current.
+    fn owns(&self, _service: &'static str, _router: bool, _partitions: &[Partition]) {}
+    /// A partition stopped; the rest go on.
+    fn stopped(&self, _service: &'static str, _partition: Partition, _why: &str) {}
+    /// A commit did not end committed: the batch was thrown away.
+    fn thrown_away(&self, _service: &'static str, _why: &str) {}
+}
+
+/// Nobody watches.
+impl Observer for () {}

@@ -1,0 +1,126 @@
+//! Answers to waiting callers, and the bodies that remember them. A lost reply costs nothing: the outcome is in the events.
+
+use schemas::envelope::{Kind, Malformed};
+use schemas::wire::{AcceptedV1, RefusedV1, ReplyV1, marker};
+use schemas::{Envelope, Partition, Stream, codec, topic};
+
+use crate::heads::Outcome;
+use crate::log::Message;
+
+/// Where a caller waits: an instance and the partition of the reply topic it tails. Written `<instance>@<partition>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// the instance's name, 1 to 100 bytes
+    pub instance: String,
+    /// the partition it tails
+    pub partition: Partition,
+}
+
+impl ReplyTo {
+    /// Reads the header's text.
+    pub fn parse(text: &str, partitions: u16) -> Result<Self, String> {
+        let parsed = text.rsplit_once('@').and_then(|(instance, partition)| Some((instance, partition.parse::<u16>().ok()?)));
+        match parsed {
+            Some((instance, partition)) if (1..=100).contains(&instance.len()) && partition < partitions => {
+                Ok(Self { instance: instance.to_owned(), partition: Partition(partition) })
+            }
+            _ => Err(format!("header reply-to is '{text}', expected <instance>@<partition below {partitions}>")),
+        }
+    }
+
+    /// The answer of a decision.
+    pub fn message(&self, answer: &Answer<'_>, outcome: &Outcome) -> Message {
+        match outcome {
+            Outcome::Accepted { version } => self.write(answer, "accepted", None, None, Some(*version)),
+            Outcome::Refused { code, detail } => self.write(answer, "refused", Some(code), Some(detail), None),
+        }
+    }
+
+    /// The command was accepted before, and its answer is given by another aggregate's event.
+    pub fn later(&self, answer: &Answer<'_>) -> Message {
+        self.write(answer, "later", None, None, None)
+    }
+
+    /// The id was used before for another command.
+    pub fn conflict(&self, answer: &Answer<'_>) -> Message {
+        self.write(answer, "conflict", Some("id-used"), Some("this command id was used before, for another command"), None)
+    }
+
+    /// The command became a dead letter.
+    pub fn failed(&self, answer: &Answer<'_>, reason: &str, detail: &str) -> Message {
+        self.write(answer, "failed", Some(reason), Some(detail), None)
+    }
+
+    fn write(&self, answer: &Answer<'_>, outcome: &str, code: Option<&str>, detail: Option<&str>, version: Option<u64>) -> Message {
+        let body = ReplyV1 {
+            command_id: answer.command_id.to_owned(),
+            outcome: outcome.to_owned(),
+            code: code.map(str::to_owned),
+            detail: detail.map(str::to_owned),
+            aggregate: answer.aggregate.to_owned(),
+            subject: answer.subject.to_owned(),
+            version,
+            ended: answer.ended.map(str::to_owned),
+        };
+        let id = schemas::envelope::caused_id(answer.command_id, "reply", 0);
+        let mut envelope = Envelope::new(id, "/daybook/replies", marker::reply_kind(), answer.subject);
+        envelope.causation = Some(answer.command_id.to_owned());
+        Message {
+            topic: topic(Stream::Replies),
+            partition: self.partition,
+            key: self.instance.clone().into_bytes(),
+            headers: envelope.headers(),
+            value: Some(codec::to_json(&body)),
+        }
+    }
+}
+
+/// Whose command is answered, and by which aggregate.
+pub struct Answer<'a> {
+    /// the id its client gave it
+    pub command_id: &'a str,
+    /// the answering aggregate's id
+    pub subject: &'a str,
+    /// its type
+    pub aggregate: &'a str,
+    /// the event that ended the process, if it is that which answers
+    pub ended: Option<&'a str>,
+}
+
+/// What makes two commands of one id the same: type, subject, expected version and body. 128 bits of BLAKE3, in hex.
+pub fn body_hash(envelope: &Envelope, body: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [envelope.kind.to_string().as_bytes(), envelope.subject.as_bytes(), &envelope.expected_version.unwrap_or(u64::MAX).to_be_bytes(), body] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+impl Outcome {
+    /// Name and body of the marker that stands for it where no event does.
+    pub fn marker(&self) -> (&'static str, Vec<u8>) {
+        match self {
+            Self::Accepted { version } => (marker::ACCEPTED, codec::to_json(&AcceptedV1 { version: *version })),
+            Self::Refused { code, detail } => (marker::REFUSED, codec::to_json(&RefusedV1 { code: code.clone(), detail: detail.clone() })),
+        }
+    }
+
+    /// The outcome that a marker stands for; none if the record is none.
+    pub fn of_marker(kind: &Kind, body: &[u8]) -> Result<Option<Self>, Malformed> {
+        let known = |newest: u16| if kind.version <= newest { Ok(()) } else { Err(Malformed::FromTheFuture(kind.to_string())) };
+        Ok(match kind.name.as_ref() {
+            marker::ACCEPTED => {
+                known(1)?;
+                let AcceptedV1 { version } = codec::from_json(kind, body)?;
+                Some(Self::Accepted { version })
+            }
+            marker::REFUSED => {
+                known(1)?;
+                let RefusedV1 { code, detail } = codec::from_json(kind, body)?;
+                Some(Self::Refused { code, detail })
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The router: turns foreign events into commands of its service, across routing keys. Decides nothing and keeps
+//! no state: what it writes and where it stands commit together, so each event is routed exactly once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Routing, routing_key};
+use schemas::envelope::caused_id;
+use schemas::{Envelope, Partition, anchor_key, partition_of};
+
+use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record};
+use crate::observer::{Note, Observer};
+use crate::service::{Reaction, Service, inputs};
+use crate::turn::{Stop, reactions_to};
+use crate::worker::Progress;
+
+/// One service's router.
+pub struct Router {
+    service: Arc<Service>,
+    member: Box<dyn Member>,
+    observer: Arc<dyn Observer>,
+    limits: Limits,
+    anchors: Vec<String>,
+    stopped: BTreeMap<Partition, String>,
+}
+
+impl Router {
+    /// Joins the router's group; none if the service follows nothing across keys.
+    pub fn join(service: Arc<Service>, log: &dyn Log, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Option<Self>, Fault> {
+        let topics = inputs(&service.routed);
+        if topics.is_empty() {
+            return Ok(None);
+        }
+        let group = log.join(Group { name: format!("{}.router", service.name), topics, member: member.to_owned() })?;
+        let anchors = (0..log.partitions()).map(|partition| anchor_key(Partition(partition), log.partitions())).collect();
+        Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new() }))
+    }
+
+    /// One turn: at most `wait` for an event, then until its commands are committed.
+    pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        let batch = match self.member.poll(self.limits, wait)? {
+            Polled::Assigned(claim) => {
+                self.stopped.clear();
+                self.observer.owns(self.service.name, true, &claim.partitions);
+                return Ok(Progress::Worked);
+            }
+            Polled::Revoked { .. } => {
+                self.observer.owns(self.service.name, true, &[]);
+                return Ok(Progress::Worked);
+            }
+            Polled::Batch(batch) => batch,
+        };
+        let (mut outputs, mut notes) = (vec![], vec![]);
+        for record in &batch.records {
+            if self.stopped.contains_key(&record.partition) {
+                continue;
+            }
+            match self.route(record, &mut notes) {
+                Ok(commands) => outputs.extend(commands),
+                Err(why) => {
+                    tracing::error!(service = self.service.name, partition = record.partition.0, why, "partition stopped");
+                    self.observer.stopped(self.service.name, record.partition, &why);
+                    self.stopped.insert(record.partition, why);
+                    // What was routed of this partition in this batch must not be written without its position.
+                    outputs.retain(|(from, _)| *from != record.partition);
+                }
+            }
+        }
+        let positions = batch.positions.into_iter().filter(|(_, partition, _)| !self.stopped.contains_key(partition)).collect::<Vec<_>>();
+        if positions.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        match self.member.commit(outputs.into_iter().map(|(_, message)| message).collect(), &positions, &batch.claim)? {
+            Commit::Committed(_) => {
+                self.observer.noted(self.service.name, &notes);
+                Ok(Progress::Worked)
+            }
+            lost @ (Commit::Lost | Commit::Unknown) => {
+                self.observer.thrown_away(self.service.name, &format!("the router's commit ended {lost:?}"));
+                Ok(Progress::ThrownAway)
+            }
+        }
+    }
+
+    /// Leaves the group, so that others take over at once.
+    pub fn leave(self) -> Result<(), Fault> {
+        self.member.leave()
+    }
+
+    fn route(&self, record: &Record, notes: &mut Vec<Note>) -> Result<Vec<(Partition, Message)>, String> {
+        let reactions = reactions_to(&self.service.routed, record, notes).map_err(|stop| match stop {
+            Stop::Partition(_, why) => why,
+            Stop::Worker(fault) => fault.to_string(),
+        })?;
+        let mut outputs = vec![];
+        for (reaction, cause, commands) in reactions {
+            for (index, (target, command)) in commands.into_iter().enumerate() {
+                let handler = self
+                    .service
+                    .handler(reaction.target)
+                    .ok_or_else(|| format!("policy {} commands {}, which is not owned here", reaction.policy, reaction.target))?;
+                let (kind, body) = handler.encode_command(&command).ok_or_else(|| format!("policy {} made a command of another aggregate", reaction.policy))?;
+                let keys: Vec<&str> = match handler.routing() {
+                    Routing::BySubject => vec![routing_key(&target)],
+                    Routing::EveryPartition => self.anchors.iter().map(String::as_str).collect(),
+                };
+                for (copy, key) in keys.into_iter().enumerate() {
+                    let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
+                    let envelope = self.envelope(reaction, &cause, Envelope::new(id, "", kind.clone(), &target));
+                    outputs.push((record.partition, self.message(key, &envelope, body.clone())?));
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn envelope(&self, reaction: &Reaction, cause: &Envelope, mut envelope: Envelope) -> Envelope {
+        envelope.source = format!("/{}/{}", self.service.name, reaction.policy);
+        envelope.causation = Some(cause.id.clone());
+        envelope.correlation.clone_from(&cause.correlation);
+        envelope.occurred_at = cause.occurred_at.or(cause.time);
+        envelope.trace.clone_from(&cause.trace);
+        envelope
+    }
+
+    fn message(&self, key: &str, envelope: &Envelope, body: Vec<u8>) -> Result<Message, String> {
+        let partition = partition_of(key.as_bytes(), u16::try_from(self.anchors.len()).unwrap_or(u16::MAX));
+        let message = Message { topic: self.service.commands(), partition, key: key.as_bytes().to_vec(), headers: envelope.headers(), value: Some(body) };
+        if message.bytes() > RECORD_BYTES_MAX {
+            return Err(format!(
+                "command {} for {} would have {} bytes; a record has at most {RECORD_BYTES_MAX}",
+                envelope.kind,
+                envelope.subject,
+                message.bytes()
+            ));
+        }
+        Ok(message)
+    }
+}

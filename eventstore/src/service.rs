@@ -1,0 +1,228 @@
+//! A service as data: its aggregates and policies, with their types erased so that one worker runs them all.
+//! Knows how to decide and evolve by name; does no IO.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use domain::{Aggregate, Context, Origin, Policy, Routing, Timestamp};
+use schemas::envelope::{Kind, Malformed};
+use schemas::{Codec, Stream, Topic, topic};
+
+/// A command or event of a type that only its aggregate's handler knows.
+pub type Erased = Box<dyn Any>;
+
+/// A state behind a count, so that decisions can look at it without copying it.
+pub type State = Rc<dyn Any>;
+
+/// An event as decided: its bytes, itself, and whom it answers.
+pub struct Decided {
+    /// its type
+    pub kind: Kind,
+    /// its body
+    pub body: Vec<u8>,
+    /// the caller whose command ends here
+    pub answers: Option<Origin>,
+    /// itself
+    pub event: Erased,
+}
+
+/// A business no.
+pub struct Refused {
+    /// its stable name
+    pub code: &'static str,
+    /// for people
+    pub detail: String,
+}
+
+/// One aggregate type of a service.
+pub trait Handler: Send + Sync {
+    /// See [`Aggregate::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Aggregate::ROUTING`].
+    fn routing(&self) -> Routing;
+    /// See [`Aggregate::STATE_VERSION`].
+    fn state_version(&self) -> u8;
+    /// A state without events.
+    fn blank(&self) -> State;
+    /// A state and its version from a saved row; none if the row is of another shape.
+    fn load(&self, row: &[u8]) -> Result<Option<(u64, State)>, String>;
+    /// The row to save.
+    fn save(&self, version: u64, state: &State) -> Result<Vec<u8>, String>;
+    /// A command from its body.
+    fn decode_command(&self, kind: &Kind, body: &[u8]) -> Result<Erased, Malformed>;
+    /// A command's type and body.
+    fn encode_command(&self, command: &Erased) -> Option<(Kind, Vec<u8>)>;
+    /// An event from its body.
+    fn decode_event(&self, kind: &Kind, body: &[u8]) -> Result<Erased, Malformed>;
+    /// See [`Aggregate::answered_later`].
+    fn answered_later(&self, command: &Erased) -> bool;
+    /// See [`Aggregate::decide`].
+    fn decide(&self, state: &State, command: Erased, context: &Context<'_>) -> Result<Vec<Decided>, Refused>;
+    /// See [`Aggregate::evolve`].
+    fn evolve(&self, state: &mut State, event: &Erased);
+    /// See [`Aggregate::deadline`].
+    fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)>;
+}
+
+struct Typed<A>(PhantomData<fn() -> A>);
+
+/// The handler's own types; anything else in their place is a mistake of the worker, not of its input.
+fn own<T: 'static>(erased: &dyn Any) -> &T {
+    erased.downcast_ref().unwrap_or_else(|| unreachable!("a handler is only given what it made"))
+}
+
+impl<A: Codec> Handler for Typed<A> {
+    fn name(&self) -> &'static str {
+        A::NAME
+    }
+    fn routing(&self) -> Routing {
+        A::ROUTING
+    }
+    fn state_version(&self) -> u8 {
+        A::STATE_VERSION
+    }
+    fn blank(&self) -> State {
+        Rc::new(A::default())
+    }
+    fn load(&self, row: &[u8]) -> Result<Option<(u64, State)>, String> {
+        Ok(schemas::codec::load::<(u64, A)>(A::STATE_VERSION, row)?.map(|(version, state)| (version, Rc::new(state) as State)))
+    }
+    fn save(&self, version: u64, state: &State) -> Result<Vec<u8>, String> {
+        schemas::codec::save(A::STATE_VERSION, &(version, own::<A>(state.as_ref())))
+    }
+    fn decode_command(&self, kind: &Kind, body: &[u8]) -> Result<Erased, Malformed> {
+        Ok(Box::new(A::decode_command(kind, body)?))
+    }
+    fn encode_command(&self, command: &Erased) -> Option<(Kind, Vec<u8>)> {
+        command.downcast_ref().map(A::encode_command)
+    }
+    fn decode_event(&self, kind: &Kind, body: &[u8]) -> Result<Erased, Malformed> {
+        Ok(Box::new(A::decode_event(kind, body)?))
+    }
+    fn answered_later(&self, command: &Erased) -> bool {
+        A::answered_later(own(command.as_ref()))
+    }
+    fn decide(&self, state: &State, command: Erased, context: &Context<'_>) -> Result<Vec<Decided>, Refused> {
+        let command = command.downcast::<A::Command>().unwrap_or_else(|_| unreachable!("a handler is only given what it made"));
+        let events = own::<A>(state.as_ref()).decide(*command, context);
+        let events = events.map_err(|refusal| Refused { code: A::refusal_code(&refusal), detail: refusal.to_string() })?;
+        let decided = |event: A::Event| {
+            let (kind, body) = A::encode_event(&event);
+            Decided { kind, body, answers: A::answers(&event).cloned(), event: Box::new(event) }
+        };
+        Ok(events.into_iter().map(decided).collect())
+    }
+    fn evolve(&self, state: &mut State, event: &Erased) {
+        if Rc::get_mut(state).is_none() {
+            *state = Rc::new(own::<A>(state.as_ref()).clone()); // somebody still looks at it: they keep what they saw
+        }
+        if let Some(state) = Rc::get_mut(state).and_then(|state| state.downcast_mut::<A>()) {
+            state.evolve(own(event.as_ref()));
+        }
+    }
+    fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)> {
+        own::<A>(state.as_ref()).deadline().map(|(at, command)| (at, Box::new(command) as Erased))
+    }
+}
+
+type React = fn(&str, &Kind, &[u8]) -> Result<Vec<(String, Erased)>, Malformed>;
+
+/// A policy, and where it listens.
+pub struct Reaction {
+    /// see [`Policy::NAME`]
+    pub policy: &'static str,
+    /// the foreign events topic it reads
+    pub input: Topic,
+    /// the aggregate whose events it reads
+    pub source: &'static str,
+    /// the aggregate it commands
+    pub target: &'static str,
+    /// from an event's subject, type and body to commands with their targets' ids
+    pub react: React,
+}
+
+fn react<P: Policy<Source: Codec>>(subject: &str, kind: &Kind, body: &[u8]) -> Result<Vec<(String, Erased)>, Malformed> {
+    let event = P::Source::decode_event(kind, body)?;
+    Ok(P::react(subject, &event).into_iter().map(|(target, command)| (target, Box::new(command) as Erased)).collect())
+}
+
+/// A service: who owns what and reacts to what. Everything else is the worker's.
+pub struct Service {
+    /// its name, the first part of its topics' names
+    pub name: &'static str,
+    /// its aggregates
+    pub aggregates: Vec<Box<dyn Handler>>,
+    /// Policies over events with the same routing key: read by the worker itself, partition by partition.
+    pub direct: Vec<Reaction>,
+    /// Policies over events with another routing key: read by the router, which writes commands.
+    pub routed: Vec<Reaction>,
+}
+
+impl Service {
+    /// A service that owns nothing yet.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, aggregates: vec![], direct: vec![], routed: vec![] }
+    }
+
+    /// It owns aggregates of this type.
+    #[must_use]
+    pub fn owns<A: Codec>(mut self) -> Self {
+        self.aggregates.push(Box::new(Typed::<A>(PhantomData)));
+        self
+    }
+
+    /// It follows `service`'s events of the same routing key.
+    #[must_use]
+    pub fn follows<P: Policy<Source: Codec>>(mut self, service: &str) -> Self {
+        self.direct.push(reaction::<P>(service));
+        self
+    }
+
+    /// It follows `service`'s events across routing keys.
+    #[must_use]
+    pub fn follows_across<P: Policy<Source: Codec>>(mut self, service: &str) -> Self {
+        self.routed.push(reaction::<P>(service));
+        self
+    }
+
+    /// The handler of an aggregate type.
+    pub fn handler(&self, aggregate: &str) -> Option<&dyn Handler> {
+        self.aggregates.iter().map(AsRef::as_ref).find(|handler| handler.name() == aggregate)
+    }
+
+    /// Its command topic.
+    pub fn commands(&self) -> Topic {
+        topic(Stream::Commands(self.name))
+    }
+
+    /// Its events topic.
+    pub fn events(&self) -> Topic {
+        topic(Stream::Events(self.name))
+    }
+
+    /// Its dead letters' topic.
+    pub fn dead_letters(&self) -> Topic {
+        topic(Stream::DeadLetters(self.name))
+    }
+
+    /// Names the shape of its saved heads.
+    pub fn shape(&self) -> String {
+        self.aggregates.iter().map(|handler| format!("{}.{} ", handler.name(), handler.state_version())).collect()
+    }
+}
+
+fn reaction<P: Policy<Source: Codec>>(service: &str) -> Reaction {
+    Reaction { policy: P::NAME, input: topic(Stream::Events(service)), source: P::Source::NAME, target: P::Target::NAME, react: react::<P> }
+}
+
+/// The distinct inputs of some reactions, in their order.
+pub fn inputs(reactions: &[Reaction]) -> Vec<Topic> {
+    let mut topics: Vec<Topic> = vec![];
+    for reaction in reactions {
+        if !topics.contains(&reaction.input) {
+            topics.push(reaction.input.clone());
+        }
+    }
+    topics
+}

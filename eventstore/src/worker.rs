@@ -1,0 +1,173 @@
+//! The worker: one service's loop from poll to fold. Reads like the data-flow diagram; never sleeps, never sends
+//! anything that was not committed. A thread turns it in production, a simulation turns it step by step.
+//!
+//! ```text
+//! poll ─ decode ─ decide on an overlay over heads ─ commit (events, replies, dead letters, offsets) ─ fold heads
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Timestamp;
+use schemas::Partition;
+
+use crate::fold::replay;
+use crate::heads::Heads;
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled};
+use crate::observer::Observer;
+use crate::rows::Rows;
+use crate::service::{Service, inputs};
+use crate::turn::{Decision, Stop, Turn};
+
+/// Deadlines that one turn looks at in one partition.
+const DUE_MAX: usize = 200;
+/// Pages of a fold to the head of the log.
+const REPLAY: Limits = Limits { records: 2_000, bytes: crate::log::BATCH_BYTES_MAX };
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing was there.
+    Idle,
+    /// Something was done; there may be more.
+    Worked,
+    /// The batch was thrown away and will be polled again.
+    ThrownAway,
+}
+
+/// One service's worker. There is one for a service in a process: it alone writes the service's heads there.
+pub struct Worker {
+    service: Arc<Service>,
+    log: Arc<dyn Log>,
+    member: Box<dyn Member>,
+    heads: Heads,
+    observer: Arc<dyn Observer>,
+    limits: Limits,
+    /// the last batch's fate is not known here: fold before deciding
+    cold: bool,
+    stopped: BTreeMap<Partition, String>,
+    /// woken without effect, so not woken again at the same instant
+    awake: BTreeSet<(Partition, String, String, Timestamp)>,
+}
+
+impl Worker {
+    /// Joins the service's group.
+    pub fn join(service: Arc<Service>, log: Arc<dyn Log>, rows: Arc<Rows>, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self, Fault> {
+        let mut topics = inputs(&service.direct);
+        topics.push(service.commands());
+        let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
+        let heads = Heads::new(Arc::clone(&service), rows);
+        Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new(), awake: BTreeSet::new() })
+    }
+
+    /// One turn: at most `wait` for a record, then all the way to the fold.
+    pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        let batch = match self.member.poll(self.limits, wait)? {
+            Polled::Assigned(claim) => return self.take_over(&claim),
+            Polled::Revoked { .. } => return self.give_back(),
+            Polled::Batch(batch) => batch,
+        };
+        if self.cold {
+            self.fold_to_head(&batch.claim)?;
+        }
+        let now = self.log.now();
+        let turn = self.decide(&batch, now)?;
+        let positions = batch.positions.into_iter().filter(|(_, partition, _)| !self.stopped.contains_key(partition)).collect::<Vec<_>>();
+        if turn.outputs.is_empty() && positions.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let (written, notes) = (turn.written(&self.service), turn.notes);
+        match self.member.commit(turn.outputs, &positions, &batch.claim) {
+            Ok(Commit::Committed(offsets)) => {
+                self.heads.save(&offsets, &written.next(&offsets))?;
+                self.observer.noted(self.service.name, &notes);
+                Ok(Progress::Worked)
+            }
+            Ok(Commit::Lost) => Ok(self.throw_away("ownership was lost")),
+            Ok(Commit::Unknown) => Ok(self.throw_away("the commit's outcome is unknown")),
+            Err(fault) => {
+                self.throw_away(&fault.to_string());
+                Err(fault)
+            }
+        }
+    }
+
+    /// Leaves the group, so that others take over at once.
+    pub fn leave(self) -> Result<(), Fault> {
+        self.member.leave()
+    }
+
+    fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
+        self.heads.forget();
+        self.stopped.clear();
+        self.fold_to_head(claim)?;
+        tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
+        self.observer.owns(self.service.name, false, &claim.partitions);
+        Ok(Progress::Worked)
+    }
+
+    fn give_back(&mut self) -> Result<Progress, Fault> {
+        self.heads.forget();
+        self.cold = true;
+        self.observer.owns(self.service.name, false, &[]);
+        Ok(Progress::Worked)
+    }
+
+    /// Folds all that was committed, by whomever, before anything is decided.
+    fn fold_to_head(&mut self, claim: &Claim) -> Result<(), Fault> {
+        let events = self.service.events();
+        for partition in &claim.partitions {
+            replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY)?;
+        }
+        self.cold = false;
+        Ok(())
+    }
+
+    fn throw_away(&mut self, why: &str) -> Progress {
+        tracing::warn!(service = self.service.name, why, "batch thrown away");
+        self.heads.forget();
+        self.cold = true;
+        self.observer.thrown_away(self.service.name, why);
+        Progress::ThrownAway
+    }
+
+    /// Decides the batch; where one partition cannot go on, decides it again without that one.
+    fn decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Fault> {
+        loop {
+            match self.try_decide(batch, now) {
+                Ok(decision) => return Ok(decision),
+                Err(Stop::Worker(fault)) => {
+                    self.throw_away(&fault.to_string());
+                    return Err(fault);
+                }
+                Err(Stop::Partition(partition, why)) => {
+                    tracing::error!(service = self.service.name, partition = partition.0, why, "partition stopped");
+                    self.heads.abort();
+                    self.observer.stopped(self.service.name, partition, &why);
+                    self.stopped.insert(partition, why);
+                }
+            }
+        }
+    }
+
+    fn try_decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Stop> {
+        let commands = self.service.commands();
+        let partitions = self.log.partitions();
+        let mut due = vec![];
+        for partition in batch.claim.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
+            due.extend(self.heads.due(*partition, now, DUE_MAX)?.into_iter().map(|(aggregate, id, at)| (*partition, aggregate, id, at)));
+        }
+        let mut turn = Turn::new(&self.service, &mut self.heads, now, partitions);
+        for record in batch.records.iter().filter(|record| !self.stopped.contains_key(&record.partition)) {
+            if record.topic == commands { turn.take_command(record)? } else { turn.take_event(record)? }
+        }
+        due.retain(|timer| !self.awake.contains(timer));
+        for timer in due {
+            if !turn.wake(timer.0, &timer.1, &timer.2)? {
+                self.awake.insert(timer);
+            }
+        }
+        Ok(turn.done())
+    }
+}

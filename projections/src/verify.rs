@@ -1,0 +1,131 @@
+//! The proof that a live fold equals one from zero: both at one saved position vector, row by row, byte for byte.
+//! Changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eventstore::fold::{Fold, replay_to};
+use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
+use eventstore::{Fault, Limits, Log};
+use serde::Serialize;
+
+/// Differing keys that are named.
+const NAMED_MAX: usize = 10;
+
+/// A row that is not the same in both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// which
+    pub key: String,
+    /// as it stands live; none if it is missing there
+    pub live: Option<String>,
+    /// as it is folded from zero; none if it should not exist
+    pub rebuilt: Option<String>,
+}
+
+/// What became of one fold's proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// the fold's name
+    pub name: String,
+    /// rows compared
+    pub rows: u64,
+    /// Digest of the live rows: 256 bits, independent of their order.
+    pub live: String,
+    /// digest of the rows folded from zero
+    pub rebuilt: String,
+    /// records folded from zero
+    pub records: u64,
+    /// the first rows that differ, at most ten
+    pub differences: Vec<Difference>,
+}
+
+impl Verdict {
+    /// Whether both are the same.
+    pub fn matches(&self) -> bool {
+        self.live == self.rebuilt && self.differences.is_empty()
+    }
+}
+
+/// An order-independent hash of rows: the sum of their BLAKE3 hashes as four 64-bit lanes.
+#[derive(Default)]
+struct Digest([u64; 4]);
+
+impl Digest {
+    fn add(&mut self, (key, row): &KeyedRow) {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(row);
+        for (lane, bytes) in self.0.iter_mut().zip(hasher.finalize().as_bytes().chunks_exact(8)) {
+            *lane = lane.wrapping_add(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)));
+        }
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|lane| format!("{lane:016x}")).collect()
+    }
+}
+
+/// Folds anew below `scratch` up to where `live` stands and compares. `make` gives the same fold over other rows.
+pub fn verify(name: &str, log: &dyn Log, live: &Rows, scratch: &Path, make: impl FnOnce(Arc<Rows>) -> Box<dyn Fold>) -> Result<Verdict, Fault> {
+    let live = live.freeze();
+    let fresh = Arc::new(Rows::open(scratch, name, &Memory::default())?);
+    let mut fold = Counting { fold: make(Arc::clone(&fresh)), records: 0 };
+    for (topic, partition, end) in live.positions()? {
+        if log.start(&topic, partition)?.0 > 0 {
+            return Err(Fault::Fatal(format!("{topic}/{partition} does not begin at offset 0 any more: there is nothing to fold {name} from")));
+        }
+        let log_end = log.end(&topic, partition)?;
+        if end > log_end {
+            return Err(Fault::Fatal(format!(
+                "{name} stands at {topic}/{partition} offset {end}, past the log's end {log_end}: it was not folded from this log"
+            )));
+        }
+        replay_to(log, &topic, partition, &mut fold, Limits { records: 5_000, ..Limits::default() }, end)?;
+    }
+    compare(name, &live, &fresh.freeze(), fold.records)
+}
+
+/// Counts what it passes on.
+struct Counting {
+    fold: Box<dyn Fold>,
+    records: u64,
+}
+
+impl Fold for Counting {
+    fn next(&self, topic: &schemas::Topic, partition: schemas::Partition) -> Result<eventstore::Offset, Fault> {
+        self.fold.next(topic, partition)
+    }
+    fn fold(&mut self, topic: &schemas::Topic, partition: schemas::Partition, page: eventstore::Page) -> Result<(), Fault> {
+        self.records += page.records.len() as u64;
+        self.fold.fold(topic, partition, page)
+    }
+}
+
+fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) -> Result<Verdict, Fault> {
+    let (mut ours, mut theirs) = (live.rows().peekable(), rebuilt.rows().peekable());
+    let (mut live, mut rebuilt, mut rows, mut differences) = (Digest::default(), Digest::default(), 0, vec![]);
+    loop {
+        let order = match (ours.peek(), theirs.peek()) {
+            (None, None) => break,
+            (Some(Ok(one)), Some(Ok(other))) => one.0.cmp(&other.0),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            _ => std::cmp::Ordering::Equal, // one of them failed: taking both meets the error
+        };
+        let one = if order.is_le() { ours.next().transpose()? } else { None };
+        let other = if order.is_ge() { theirs.next().transpose()? } else { None };
+        one.iter().for_each(|row| live.add(row));
+        other.iter().for_each(|row| rebuilt.add(row));
+        rows += 1;
+        if one != other && differences.len() < NAMED_MAX {
+            differences.push(difference(one.as_ref(), other.as_ref()));
+        }
+    }
+    Ok(Verdict { name: name.to_owned(), rows, live: live.hex(), rebuilt: rebuilt.hex(), records, differences })
+}
+
+fn difference(live: Option<&KeyedRow>, rebuilt: Option<&KeyedRow>) -> Difference {
+    let key = live.or(rebuilt).map(|(key, _)| key.escape_ascii().to_string()).unwrap_or_default();
+    let shown = |row: &KeyedRow| std::str::from_utf8(&row.1).map_or_else(|_| row.1.escape_ascii().to_string(), str::to_owned);
+    Difference { key, live: live.map(shown), rebuilt: rebuilt.map(shown) }
+}
