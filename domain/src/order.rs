@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit};
 use crate::customer::Person;
-use crate::payment::{Decline, Demand, Means};
+use crate::payment::{Decline, Means};
 use crate::stock::Shortage;
 use crate::{Aggregate, Context, Money, MoneyError, Origin, ProductRef, Timestamp};
 

@@ -13,6 +13,15 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> std::time::Duration;
 }
 
+impl Clock for std::sync::Arc<dyn Clock> {
+    fn wall(&self) -> Timestamp {
+        self.as_ref().wall()
+    }
+    fn monotonic(&self) -> std::time::Duration {
+        self.as_ref().monotonic()
+    }
+}
+
 /// The machine's clocks.
 pub struct SystemClock(Instant);
 

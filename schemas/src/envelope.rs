@@ -271,15 +271,15 @@ pub fn event_id(source: &str, key: &str, subject: &str, version: u64) -> String 
 pub fn caused_id(cause: &str, policy: &str, index: usize) -> String {
     Uuid::new_v5(&namespace(), format!("{cause}/{policy}/{index}").as_bytes()).to_string()
 }
-/// d
+/// Dead letters: why, as a stable name.
 pub const DLT_REASON: &str = "dlt-reason";
-/// d
+/// Dead letters: why, for people.
 pub const DLT_DETAIL: &str = "dlt-detail";
-/// d
-pub const DLT_TOPIC: &str = "dlt-topic";
-/// d
-pub const DLT_PARTITION: &str = "dlt-partition";
-/// d
-pub const DLT_OFFSET: &str = "dlt-offset";
-/// d
-pub const DLT_TIMESTAMP: &str = "dlt-timestamp";
+/// Dead letters: the topic of the record. All places are written as text.
+pub const DLT_TOPIC: &str = "dlt-original-topic";
+/// Dead letters: its partition.
+pub const DLT_PARTITION: &str = "dlt-original-partition";
+/// Dead letters: its offset.
+pub const DLT_OFFSET: &str = "dlt-original-offset";
+/// Dead letters: its log time.
+pub const DLT_TIMESTAMP: &str = "dlt-original-timestamp";

@@ -1,1 +1,6 @@
-//! Who runs it: the binary daybook
+//! Who runs it: the marketplace's capabilities, the HTTP shell over them, and the commands of the binary `daybook`.
+
+pub mod capabilities;
+pub mod http;
+pub mod runtime;
+pub mod telemetry;

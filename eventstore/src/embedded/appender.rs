@@ -1,0 +1,339 @@
+//! The appender: one thread through which everything is written. What waits is written as one group with one sync;
+//! nothing is visible or answered before that sync, and owners change only between two groups.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use domain::Timestamp;
+use rocksdb::{WriteBatch, WriteOptions};
+
+use super::state::{Known, Place};
+use super::{Shared, keys, records};
+use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, RECORD_BYTES_MAX, TopicSpec};
+
+/// Requests of one group.
+const GROUP_MAX: usize = 256;
+/// Bytes of one group, the last request excepted.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often expired records are looked for.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+/// Expired records that one look removes from one partition.
+const TRIM_MAX: usize = 50_000;
+
+/// What can be asked of the appender.
+pub enum Request {
+    /// Messages outside any group.
+    Append(Vec<Message>, Sender<Result<Vec<Offset>, Fault>>),
+    /// A member's outputs and positions.
+    Commit { group: String, serial: u64, outputs: Vec<Message>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
+    /// A new member; answers its serial number.
+    Join { group: String, member: String, answer: Sender<Result<u64, Fault>> },
+    /// A member goes.
+    Leave { group: String, serial: u64, answer: Option<Sender<()>> },
+    /// A topic to create.
+    Create(TopicSpec, Sender<Result<(), Fault>>),
+    /// The log closes.
+    Close,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(messages, _) | Self::Commit { outputs: messages, .. } => messages.iter().map(Message::bytes).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// What is told when a group is durable.
+enum Answer {
+    Appended(Sender<Result<Vec<Offset>, Fault>>, Vec<Offset>),
+    Committed(Sender<Result<Commit, Fault>>, Vec<Offset>),
+    Joined(Sender<Result<u64, Fault>>, u64),
+    Left(Option<Sender<()>>),
+    Created(Sender<Result<(), Fault>>),
+}
+
+/// A group being written.
+#[derive(Default)]
+struct Group {
+    batch: WriteBatch,
+    next: HashMap<Place, Offset>,
+    committed: Vec<(String, Place, Offset)>,
+    created: Vec<Known>,
+    owners_changed: HashSet<String>,
+    answers: Vec<Answer>,
+    recorded_at: Option<Timestamp>,
+}
+
+/// The appender's loop; ends with [`Request::Close`].
+pub fn run(shared: &Arc<Shared>, requests: &Receiver<Request>) {
+    let mut trimmed = Instant::now();
+    let mut gaps = Gaps(shared.gaps);
+    loop {
+        let first = match requests.recv_timeout(TRIM_EVERY) {
+            Ok(request) => Some(request),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if trimmed.elapsed() >= TRIM_EVERY {
+            trimmed = Instant::now();
+            if let Err(fault) = trim(shared) {
+                tracing::warn!(%fault, "expired records stay for now");
+            }
+        }
+        let Some(first) = first else { continue };
+        let (mut bytes, mut waiting) = (first.bytes(), vec![first]);
+        while waiting.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
+            let Ok(request) = requests.try_recv() else { break };
+            bytes += request.bytes();
+            waiting.push(request);
+        }
+        let closing = waiting.iter().any(|request| matches!(request, Request::Close));
+        // Owners change alone: a new owner must find all that earlier claims have written.
+        for group in apart(waiting) {
+            write(shared, group, &mut gaps);
+        }
+        if closing {
+            return;
+        }
+    }
+}
+
+/// The requests in their order, each change of owners in a group of its own.
+fn apart(requests: Vec<Request>) -> Vec<Vec<Request>> {
+    let mut groups: Vec<Vec<Request>> = vec![vec![]];
+    for request in requests {
+        let alone = matches!(request, Request::Join { .. } | Request::Leave { .. });
+        if alone {
+            groups.push(vec![request]);
+            groups.push(vec![]);
+        } else if let Some(group) = groups.last_mut() {
+            group.push(request);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+fn write(shared: &Shared, requests: Vec<Request>, gaps: &mut Gaps) {
+    let mut group = Group::default();
+    for request in requests {
+        group.take(shared, request, gaps);
+    }
+    if let Some(at) = group.recorded_at {
+        group.batch.put(keys::CLOCK, at.0.to_be_bytes());
+    }
+    let mut options = WriteOptions::default();
+    options.set_sync(shared.sync);
+    let written = if group.batch.is_empty() { Ok(()) } else { shared.db.write_opt(std::mem::take(&mut group.batch), &options) };
+    let failed =
+        written.err().map(|why| format!("the log in {} cannot be written: {why}; nothing is acknowledged until it is opened again", shared.dir.display()));
+    if let Some(why) = &failed {
+        tracing::error!(why);
+        shared.state.lock().failed = Some(why.clone());
+    } else {
+        group.publish(shared);
+    }
+    for answer in group.answers {
+        answer.give(failed.as_ref());
+    }
+}
+
+impl Group {
+    fn take(&mut self, shared: &Shared, request: Request, gaps: &mut Gaps) {
+        match request {
+            Request::Append(messages, caller) => match self.check(shared, &messages) {
+                Err(fault) => drop(caller.send(Err(fault))),
+                Ok(()) => {
+                    let offsets = self.add(shared, &messages, gaps);
+                    self.answers.push(Answer::Appended(caller, offsets));
+                }
+            },
+            Request::Commit { group, serial, outputs, positions, claim, answer } => {
+                match self.check_commit(shared, &group, serial, &outputs, &positions, &claim) {
+                    Err(fault) => drop(answer.send(Err(fault))),
+                    Ok(None) => drop(answer.send(Ok(Commit::Lost))),
+                    Ok(Some(places)) => {
+                        let offsets = self.add(shared, &outputs, gaps);
+                        for (place, (_, _, next)) in places.into_iter().zip(&positions) {
+                            self.batch.put(keys::position(&group, place), next.0.to_be_bytes());
+                            self.committed.push((group.clone(), place, *next));
+                        }
+                        self.answers.push(Answer::Committed(answer, offsets));
+                    }
+                }
+            }
+            Request::Join { group, member, answer } => {
+                let mut state = shared.state.lock();
+                let serial = state.next_serial();
+                // One of the same name is taken to be this one's past: it is fenced.
+                let members = &mut state.groups.entry(group.clone()).or_default().members;
+                members.insert(member, serial);
+                drop(state);
+                self.change_owners(shared, group);
+                self.answers.push(Answer::Joined(answer, serial));
+            }
+            Request::Leave { group, serial, answer } => {
+                let mut state = shared.state.lock();
+                let members = &mut state.groups.entry(group.clone()).or_default().members;
+                let before = members.len();
+                members.retain(|_, member| *member != serial);
+                let left = members.len() < before;
+                drop(state);
+                if left {
+                    self.change_owners(shared, group);
+                }
+                self.answers.push(Answer::Left(answer));
+            }
+            Request::Create(spec, caller) => match self.create(shared, spec) {
+                Err(fault) => drop(caller.send(Err(fault))),
+                Ok(()) => self.answers.push(Answer::Created(caller)),
+            },
+            Request::Close => {}
+        }
+    }
+
+    /// Makes every claim of before void, from the next request on.
+    fn change_owners(&mut self, shared: &Shared, group: String) {
+        let mut state = shared.state.lock();
+        let owners = state.groups.entry(group.clone()).or_default();
+        owners.epoch += 1;
+        self.batch.put(keys::epoch(&group), owners.epoch.to_be_bytes());
+        self.owners_changed.insert(group);
+    }
+
+    fn create(&mut self, shared: &Shared, spec: TopicSpec) -> Result<(), Fault> {
+        let state = shared.state.lock();
+        let taken = state.topics.values().map(|known| known.number).chain(self.created.iter().map(|known| known.number));
+        let number = taken.max().map_or(0, |highest| highest + 1);
+        if state.topics.contains_key(&spec.topic) || self.created.iter().any(|known| known.spec.topic == spec.topic) {
+            return Ok(());
+        }
+        let kept_ms = spec.retention.map_or(0, |kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+        self.batch.put(keys::topic(&spec.topic), [&number.to_be_bytes()[..], &kept_ms.to_be_bytes()].concat());
+        self.created.push(Known { number, spec });
+        Ok(())
+    }
+
+    fn check(&self, shared: &Shared, messages: &[Message]) -> Result<(), Fault> {
+        let state = shared.state.lock();
+        if let Some(why) = &state.failed {
+            return Err(Fault::Fatal(why.clone()));
+        }
+        for message in messages {
+            state.place(&message.topic, message.partition, shared.partitions)?;
+            if message.bytes() > RECORD_BYTES_MAX {
+                let key = String::from_utf8_lossy(&message.key);
+                return Err(Fault::Abort(format!(
+                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
+                    message.topic,
+                    message.bytes()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_commit(
+        &self,
+        shared: &Shared,
+        group: &str,
+        serial: u64,
+        outputs: &[Message],
+        positions: &Positions,
+        claim: &Claim,
+    ) -> Result<Option<Vec<Place>>, Fault> {
+        self.check(shared, outputs)?;
+        let state = shared.state.lock();
+        let holds =
+            state.groups.get(group).is_some_and(|owners| owners.holds(serial, claim, shared.partitions, positions.iter().map(|(_, partition, _)| *partition)));
+        if !holds {
+            return Ok(None);
+        }
+        positions.iter().map(|(topic, partition, _)| state.place(topic, *partition, shared.partitions)).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn add(&mut self, shared: &Shared, messages: &[Message], gaps: &mut Gaps) -> Vec<Offset> {
+        if messages.is_empty() {
+            return vec![];
+        }
+        let now = shared.clock.now();
+        self.recorded_at = Some(now);
+        let state = shared.state.lock();
+        let mut offsets = Vec::with_capacity(messages.len());
+        for message in messages {
+            let Ok(known) = state.known(&message.topic) else { continue }; // checked before
+            let place = (known.number, message.partition);
+            let next = self.next.entry(place).or_insert_with(|| state.extent(place).end);
+            let offset = Offset(next.0 + gaps.skip());
+            *next = offset.next();
+            self.batch.put_cf(&shared.records(), records::key(place.0, place.1, offset), records::encode(message, now));
+            offsets.push(offset);
+        }
+        offsets
+    }
+
+    /// Makes the group visible: it is durable.
+    fn publish(&mut self, shared: &Shared) {
+        let mut state = shared.state.lock();
+        for known in self.created.drain(..) {
+            state.topics.insert(known.spec.topic.clone(), known);
+        }
+        for (place, next) in self.next.drain() {
+            state.extents.entry(place).or_default().end = next;
+        }
+        for (group, place, next) in self.committed.drain(..) {
+            state.groups.entry(group).or_default().committed.insert(place, next);
+        }
+        state.tell(!self.owners_changed.is_empty());
+    }
+}
+
+impl Answer {
+    fn give(self, failed: Option<&String>) {
+        let fault = failed.map(|why| Fault::Fatal(why.clone()));
+        // A caller that went away needs no answer.
+        match self {
+            Self::Appended(caller, offsets) => drop(caller.send(fault.map_or(Ok(offsets), Err))),
+            Self::Committed(caller, offsets) => drop(caller.send(fault.map_or(Ok(Commit::Committed(offsets)), Err))),
+            Self::Joined(caller, serial) => drop(caller.send(fault.map_or(Ok(serial), Err))),
+            Self::Left(caller) => drop(caller.map(|caller| caller.send(()))),
+            Self::Created(caller) => drop(caller.send(fault.map_or(Ok(()), Err))),
+        }
+    }
+}
+
+/// Removes records past their topic's retention, some at a time; `start` moves first.
+fn trim(shared: &Shared) -> Result<(), Fault> {
+    let topics: Vec<Known> = shared.state.lock().topics.values().filter(|known| known.spec.retention.is_some()).cloned().collect();
+    for Known { number, spec } in topics {
+        let kept = i64::try_from(spec.retention.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp(shared.clock.now().0.saturating_sub(kept));
+        for partition in (0..shared.partitions).map(schemas::Partition) {
+            let extent = shared.state.lock().extent((number, partition));
+            let new = shared.first_since(&spec.topic, (number, partition), extent, before, TRIM_MAX)?;
+            if new > extent.start {
+                let mut batch = WriteBatch::default();
+                batch.put(keys::start((number, partition)), [new.0.to_be_bytes(), extent.end.0.to_be_bytes()].concat());
+                batch.delete_range_cf(&shared.records(), records::key(number, partition, extent.start), records::key(number, partition, new));
+                shared.db.write(batch).map_err(|why| shared.broken(&why))?;
+                shared.state.lock().extents.entry((number, partition)).or_default().start = new;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Skips offsets at random in tests, so that nobody counts on dense ones (decision 23).
+struct Gaps(Option<u64>);
+
+impl Gaps {
+    fn skip(&mut self) -> u64 {
+        let Some(seed) = &mut self.0 else { return 0 };
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407); // Knuth, MMIX
+        if *seed >> 62 == 0 { (*seed >> 33) % 5 } else { 0 }
+    }
+}

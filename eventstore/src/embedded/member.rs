@@ -1,0 +1,113 @@
+//! A member of a group on the embedded log: reads what it owns, commits while its claim holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use schemas::Topic;
+
+use super::appender::Request;
+use super::state::{Place, State};
+use super::{Shared, ask};
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Offset, Polled, Positions};
+
+/// See [`Member`].
+pub struct EmbeddedMember {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    group: Group,
+    serial: u64,
+    claim: Claim,
+    /// what it reads next of all it owns, in the order it is served
+    at: Vec<(Topic, Place, Offset)>,
+    left: bool,
+}
+
+impl EmbeddedMember {
+    pub(super) fn new(shared: Arc<Shared>, requests: Sender<Request>, group: Group, serial: u64) -> Self {
+        Self { shared, requests, group, serial, claim: Claim { epoch: 0, partitions: vec![] }, at: vec![], left: false }
+    }
+
+    fn epoch(&self, state: &State) -> u64 {
+        state.groups.get(&self.group.name).map_or(0, |owners| owners.epoch)
+    }
+
+    /// Stands at the committed positions of what it owns now.
+    fn rewind(&mut self) -> Result<(), Fault> {
+        let state = self.shared.state.lock();
+        let Some(owners) = state.groups.get(&self.group.name) else { return Ok(()) };
+        self.claim = Claim { epoch: owners.epoch, partitions: owners.owned(self.serial, self.shared.partitions) };
+        self.at.clear();
+        for topic in &self.group.topics {
+            let number = state.known(topic)?.number;
+            for partition in &self.claim.partitions {
+                let place = (number, *partition);
+                let next = owners.committed.get(&place).copied().unwrap_or_else(|| state.extent(place).start);
+                self.at.push((topic.clone(), place, next));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Member for EmbeddedMember {
+    fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
+        let seen = self.claim.epoch;
+        let beyond: Vec<_> = self.at.iter().map(|(_, place, next)| (*place, *next)).collect();
+        let (shared, name) = (Arc::clone(&self.shared), self.group.name.clone());
+        shared.wait(beyond, wait, |state| state.groups.get(&name).is_some_and(|owners| owners.epoch != seen))?;
+        let changed = self.epoch(&self.shared.state.lock()) != seen;
+        if changed {
+            self.rewind()?;
+            return Ok(Polled::Assigned(self.claim.clone()));
+        }
+        let (mut records, mut positions, mut bytes) = (vec![], Positions::new(), 0);
+        for (topic, place, next) in &mut self.at {
+            let end = self.shared.state.lock().extent(*place).end;
+            if *next >= end || records.len() >= limits.records || bytes >= limits.bytes {
+                continue;
+            }
+            let left = Limits { records: limits.records - records.len(), bytes: limits.bytes - bytes };
+            let page = self.shared.page(topic, *place, *next, end, left)?;
+            bytes += page.records.iter().map(|record| record.value.as_ref().map_or(0, Vec::len) + record.headers.bytes()).sum::<usize>();
+            records.extend(page.records);
+            *next = page.next;
+            positions.push((topic.clone(), place.1, page.next));
+        }
+        if !self.at.is_empty() {
+            self.at.rotate_left(1); // so that a busy partition cannot starve the others
+        }
+        Ok(Polled::Batch(Batch { claim: self.claim.clone(), records, positions }))
+    }
+
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
+        let request = |answer| Request::Commit {
+            group: self.group.name.clone(),
+            serial: self.serial,
+            outputs,
+            positions: positions.clone(),
+            claim: claim.clone(),
+            answer,
+        };
+        let ended = ask(&self.requests, request).and_then(|ended| ended);
+        if !matches!(ended, Ok(Commit::Committed(_))) {
+            let epoch = self.claim.epoch;
+            self.rewind()?;
+            self.claim.epoch = epoch; // the next poll still tells of new owners
+        }
+        ended
+    }
+
+    fn leave(mut self: Box<Self>) -> Result<(), Fault> {
+        self.left = true;
+        ask(&self.requests, |answer| Request::Leave { group: self.group.name.clone(), serial: self.serial, answer: Some(answer) })
+    }
+}
+
+impl Drop for EmbeddedMember {
+    fn drop(&mut self) {
+        if !self.left {
+            let _closed = self.requests.send(Request::Leave { group: self.group.name.clone(), serial: self.serial, answer: None });
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The embedded log: topics, groups and atomic batches in one directory and one process, on RocksDB. Durable before it
+//! acknowledges. Must not promise what Kafka could not keep.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use domain::Timestamp;
+use parking_lot::{Condvar, Mutex};
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, Direction, IteratorMode, MultiThreaded, Options, ReadOptions};
+use schemas::{Partition, Topic};
+
+use crate::clock::{Clock, LogClock, SystemClock};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Record, TopicSpec};
+
+mod appender;
+mod keys;
+mod member;
+mod records;
+mod state;
+
+use appender::Request;
+use state::{Extent, Known, Place, State, Waiter};
+
+/// Partitions of a new log.
+pub const PARTITIONS: u16 = 8;
+/// Requests that wait for the appender.
+const REQUESTS_MAX: usize = 1_024;
+const RECORDS: &str = "records";
+
+/// How a log is opened.
+pub struct Settings {
+    /// Partitions of every topic. Settled when the log is created: another number is refused later; none takes what is recorded.
+    pub partitions: Option<u16>,
+    /// Skips offsets at random from this seed, for tests.
+    pub gaps: Option<u64>,
+    /// where the time comes from
+    pub clock: Arc<dyn Clock>,
+    /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
+    #[doc(hidden)]
+    pub sync: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), sync: true }
+    }
+}
+
+/// The embedded log.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    appender: Option<JoinHandle<()>>,
+}
+
+/// What the log's threads share.
+struct Shared {
+    dir: PathBuf,
+    db: DBWithThreadMode<MultiThreaded>,
+    partitions: u16,
+    clock: LogClock<Arc<dyn Clock>>,
+    gaps: Option<u64>,
+    sync: bool,
+    state: Mutex<State>,
+}
+
+impl Embedded {
+    /// Opens the log in `dir`, or makes it. One process at a time.
+    pub fn open(dir: &Path, settings: Settings) -> Result<Self, Fault> {
+        std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
+        let families = [ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, options()), ColumnFamilyDescriptor::new(RECORDS, options())];
+        let db = DBWithThreadMode::open_cf_descriptors(&options(), dir, families).map_err(|why| opening(dir, &why))?;
+        let partitions = recorded_partitions(dir, &db, settings.partitions)?;
+        let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
+        let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
+        let clock = LogClock::after(last, settings.clock);
+        let shared = Shared { dir: dir.to_path_buf(), db, partitions, clock, gaps: settings.gaps, sync: settings.sync, state: Mutex::default() };
+        shared.recover()?;
+        let shared = Arc::new(shared);
+        let (requests, queue) = bounded(REQUESTS_MAX);
+        let of_thread = Arc::clone(&shared);
+        let appender = std::thread::Builder::new().name("log appender".into()).spawn(move || appender::run(&of_thread, &queue));
+        let appender = appender.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?;
+        Ok(Self { shared, requests, appender: Some(appender) })
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {
+        ask(&self.requests, request)
+    }
+}
+
+/// Sends a request to the appender and waits for its answer.
+fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {
+    let closed = || Fault::Fatal("the log is closed".to_owned());
+    let (answer, answered) = bounded(1);
+    requests.send(request(answer)).map_err(|_| closed())?;
+    answered.recv().map_err(|_| closed())
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_write_buffer_size(32 * 1024 * 1024);
+    options.set_max_write_buffer_number(4);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(256);
+    // A rarely written family must not keep the WAL for ever.
+    options.set_max_total_wal_size(256 * 1024 * 1024);
+    options.set_keep_log_file_num(2);
+    options
+}
+
+fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
+    let text = why.to_string();
+    if text.contains("lock") || text.contains("LOCK") {
+        return Fault::Fatal(format!(
+            "{} is open in another process: a log has one process at a time; stop that one, or name another data directory",
+            dir.display()
+        ));
+    }
+    Fault::Fatal(format!("the log in {} cannot be opened: {text}", dir.display()))
+}
+
+fn recorded_partitions(dir: &Path, db: &DBWithThreadMode<MultiThreaded>, asked: Option<u16>) -> Result<u16, Fault> {
+    let recorded = db.get(keys::PARTITIONS).map_err(|why| opening(dir, &why))?;
+    let recorded = recorded.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+    match (recorded, asked) {
+        (Some(recorded), Some(asked)) if recorded != asked => Err(Fault::Fatal(format!(
+            "the log in {} was created with {recorded} partitions, not {asked}: leave the number out, or begin a new directory",
+            dir.display()
+        ))),
+        (Some(recorded), _) => Ok(recorded),
+        (None, Some(0)) => Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
+        (None, asked) => {
+            let partitions = asked.unwrap_or(PARTITIONS);
+            let mut options = rocksdb::WriteOptions::default();
+            options.set_sync(true);
+            db.put_opt(keys::PARTITIONS, partitions.to_be_bytes(), &options).map_err(|why| opening(dir, &why))?;
+            Ok(partitions)
+        }
+    }
+}
+
+impl Shared {
+    fn records(&self) -> Arc<BoundColumnFamily<'_>> {
+        self.db.cf_handle(RECORDS).unwrap_or_else(|| unreachable!("opened with the database"))
+    }
+
+    fn broken(&self, why: &rocksdb::Error) -> Fault {
+        Fault::Fatal(format!("the log in {}: {why}", self.dir.display()))
+    }
+
+    /// Topics, extents, groups from what is recorded: one seek a partition, whatever the log's size.
+    fn recover(&self) -> Result<(), Fault> {
+        let mut state = self.state.lock();
+        let mut starts = vec![];
+        for row in self.db.iterator(IteratorMode::Start) {
+            let (key, value) = row.map_err(|why| self.broken(&why))?;
+            match keys::read(&key, &value) {
+                Some(keys::Meta::Topic(known)) => drop(state.topics.insert(known.spec.topic.clone(), known)),
+                Some(keys::Meta::Start(place, extent)) => starts.push((place, extent)),
+                Some(keys::Meta::Epoch(group, epoch)) => state.groups.entry(group).or_default().epoch = epoch,
+                Some(keys::Meta::Position(group, place, next)) => drop(state.groups.entry(group).or_default().committed.insert(place, next)),
+                None => {}
+            }
+        }
+        state.extents.extend(starts);
+        let mut last = self.db.raw_iterator_cf(&self.records());
+        let numbers: Vec<u16> = state.topics.values().map(|known| known.number).collect();
+        for place in numbers.into_iter().flat_map(|number| (0..self.partitions).map(move |partition| (number, Partition(partition)))) {
+            last.seek_for_prev(records::key(place.0, place.1, Offset(u64::MAX)));
+            last.status().map_err(|why| self.broken(&why))?;
+            let prefix = &records::key(place.0, place.1, Offset(0))[..4];
+            if let Some(offset) = last.key().filter(|key| key.starts_with(prefix)).and_then(records::offset_of) {
+                let extent = state.extents.entry(place).or_default();
+                extent.end = extent.end.max(offset.next());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records of a place from `from` on, below `end`.
+    fn page(&self, topic: &Topic, place: Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(records::key(place.0, place.1, end));
+        let first = records::key(place.0, place.1, from);
+        let (mut page, mut bytes) = (Page { records: vec![], next: end }, 0);
+        for row in self.db.iterator_cf_opt(&self.records(), options, IteratorMode::From(&first, Direction::Forward)) {
+            let (key, value) = row.map_err(|why| self.broken(&why))?;
+            let offset = records::offset_of(&key).unwrap_or_default();
+            if page.records.len() >= limits.records.max(1) || (bytes + value.len() > limits.bytes && !page.records.is_empty()) {
+                page.next = offset;
+                break;
+            }
+            bytes += value.len();
+            page.records.push(self.decode(topic, place, offset, &value)?);
+        }
+        Ok(page)
+    }
+
+    fn decode(&self, topic: &Topic, place: Place, offset: Offset, value: &[u8]) -> Result<Record, Fault> {
+        let damaged = || {
+            Fault::Fatal(format!(
+                "the log in {}: the record at {topic}/{} offset {offset} is damaged; restore the directory from a backup",
+                self.dir.display(),
+                place.1
+            ))
+        };
+        records::decode(topic, place.1, offset, value).ok_or_else(damaged)
+    }
+
+    /// The first offset recorded at `since` or later, looking at most at `most` records.
+    fn first_since(&self, topic: &Topic, place: Place, extent: Extent, since: Timestamp, most: usize) -> Result<Offset, Fault> {
+        let page = self.page(topic, place, extent.start, extent.end, Limits { records: most, bytes: usize::MAX })?;
+        Ok(page.records.iter().find(|record| record.recorded_at >= since).map_or(page.next, |record| record.offset))
+    }
+
+    /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
+    fn wait(&self, beyond: Vec<(Place, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
+        let deadline = Instant::now() + wait;
+        let mut state = self.state.lock();
+        if state.passed(&beyond) || or(&state) || wait.is_zero() {
+            return Ok(state.passed(&beyond));
+        }
+        let (number, told) = (state.next_serial(), Arc::new(Condvar::new()));
+        state.waiters.insert(number, Waiter { beyond: beyond.clone(), told: Arc::clone(&told) });
+        let passed = loop {
+            let late = told.wait_until(&mut state, deadline).timed_out();
+            let passed = state.passed(&beyond);
+            if passed || late || or(&state) {
+                break passed;
+            }
+        };
+        state.waiters.remove(&number);
+        match &state.failed {
+            Some(why) => Err(Fault::Fatal(why.clone())),
+            None => Ok(passed),
+        }
+    }
+}
+
+impl Log for Embedded {
+    fn partitions(&self) -> u16 {
+        self.shared.partitions
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
+        for spec in topics {
+            let known = self.shared.state.lock().topics.get(&spec.topic).cloned();
+            match known {
+                None => self.ask(|answer| Request::Create(spec.clone(), answer))??,
+                Some(Known { spec: known, .. }) if known != *spec => {
+                    let said = |retention: Option<Duration>| retention.map_or("for ever".to_owned(), |kept| format!("for {} s", kept.as_secs()));
+                    return Err(Fault::Fatal(format!(
+                        "topic {} keeps records {} in the log in {}, and {} is asked: ask for what it has, or begin a new directory",
+                        spec.topic,
+                        said(known.retention),
+                        self.shared.dir.display(),
+                        said(spec.retention)
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
+        self.ask(|answer| Request::Append(messages, answer))?
+    }
+
+    fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
+        let state = self.shared.state.lock();
+        let place = state.place(topic, partition, self.shared.partitions)?;
+        let extent = state.extent(place);
+        drop(state);
+        if from < extent.start {
+            return Err(Fault::Fatal(format!(
+                "{topic}/{partition} begins at offset {}, and offset {from} was asked for: what was before is not kept",
+                extent.start
+            )));
+        }
+        if from >= extent.end {
+            return Ok(Page { records: vec![], next: from });
+        }
+        self.shared.page(topic, place, from, extent.end, limits)
+    }
+
+    fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        let state = self.shared.state.lock();
+        Ok(state.extent(state.place(topic, partition, self.shared.partitions)?).start)
+    }
+
+    fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        let state = self.shared.state.lock();
+        Ok(state.extent(state.place(topic, partition, self.shared.partitions)?).end)
+    }
+
+    fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
+        let state = self.shared.state.lock();
+        let beyond = positions
+            .iter()
+            .map(|(topic, partition, offset)| Ok((state.place(topic, *partition, self.shared.partitions)?, *offset)))
+            .collect::<Result<_, Fault>>()?;
+        drop(state);
+        self.shared.wait(beyond, wait, |_| false)
+    }
+
+    fn committed(&self, group: &str) -> Result<Positions, Fault> {
+        let state = self.shared.state.lock();
+        let Some(of_group) = state.groups.get(group) else { return Ok(vec![]) };
+        let named = |place: &Place| state.topics.values().find(|known| known.number == place.0).map(|known| known.spec.topic.clone());
+        let mut positions: Positions = of_group.committed.iter().filter_map(|(place, next)| Some((named(place)?, place.1, *next))).collect();
+        positions.sort();
+        Ok(positions)
+    }
+
+    fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
+        {
+            let state = self.shared.state.lock();
+            group.topics.iter().try_for_each(|topic| state.known(topic).map(|_| ()))?;
+        }
+        let serial = self.ask(|answer| Request::Join { group: group.name.clone(), member: group.member.clone(), answer })??;
+        Ok(Box::new(member::EmbeddedMember::new(Arc::clone(&self.shared), self.requests.clone(), group, serial)))
+    }
+}
+
+/// What waits is still written and answered.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let _closed = self.requests.send(Request::Close);
+        if let Some(appender) = self.appender.take() {
+            let _panicked = appender.join();
+        }
+    }
+}

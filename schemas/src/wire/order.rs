@@ -1,0 +1,112 @@
+//! Orders on the wire.
+
+use domain::order::{Command, Ending, Event, Invoice, Order, Reply};
+use domain::stock::Shortage;
+use domain::{ProductRef, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cart::{CheckedOutV1, OriginV1};
+use super::payment::{DeclineV1, MeansV1};
+use super::stock::ShortageV1;
+use super::{List, MoneyV1, text};
+
+/// What stock has said of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplyV1 {
+    /// nothing yet
+    Awaited,
+    /// the pieces are promised
+    Reserved,
+    /// they are not
+    Short(ShortageV1),
+}
+
+impl From<Reply> for ReplyV1 {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Awaited => Self::Awaited,
+            Reply::Reserved => Self::Reserved,
+            Reply::Short(why) => Self::Short(why.into()),
+        }
+    }
+}
+
+impl From<ReplyV1> for Reply {
+    fn from(wire: ReplyV1) -> Self {
+        match wire {
+            ReplyV1::Awaited => Self::Awaited,
+            ReplyV1::Reserved => Self::Reserved,
+            ReplyV1::Short(why) => Self::Short(Shortage::from(why)),
+        }
+    }
+}
+
+shape! {
+    /// What an order adds up to.
+    InvoiceV1 of Invoice {
+        number: String,
+        items: MoneyV1,
+        freight: MoneyV1,
+        discounts: List<MoneyV1>,
+        total: MoneyV1,
+    }
+}
+
+/// A line that stock holds or may hold pieces for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldLineV1 {
+    /// its place in the order, from 0
+    pub line: u32,
+    /// of what
+    #[serde(with = "text")]
+    #[schemars(with = "String")]
+    pub product: ProductRef,
+}
+
+impl From<(u32, ProductRef)> for HeldLineV1 {
+    fn from((line, product): (u32, ProductRef)) -> Self {
+        Self { line, product }
+    }
+}
+
+impl From<HeldLineV1> for (u32, ProductRef) {
+    fn from(HeldLineV1 { line, product }: HeldLineV1) -> Self {
+        (line, product)
+    }
+}
+
+shape! {
+    /// What an order's end hands on.
+    EndingV1 of Ending {
+        lines: List<HeldLineV1>,
+        origin: OriginV1,
+    }
+}
+
+codec! { Order;
+    events {
+        Placed {
+            checkout: CheckedOutV1,
+            #[serde(with = "text")] #[schemars(with = "String")] placed_at: Timestamp,
+            #[serde(with = "text")] #[schemars(with = "String")] deadline: Timestamp,
+        } as PlacedV1 = "placed" 1;
+        LineReserved { line: u32 } as LineReservedV1 = "line-reserved" 1;
+        LineShort { line: u32, why: ShortageV1 } as LineShortV1 = "line-short" 1;
+        Invoiced { invoice: InvoiceV1, means: MeansV1 } as InvoicedV1 = "invoiced" 1;
+        CancellationAsked = "cancellation-asked" 1;
+        Paid(ending: EndingV1) = "paid" 1;
+        PaymentFailed { why: DeclineV1, ending: EndingV1 } as PaymentFailedV1 = "payment-failed" 1;
+        Refused(ending: EndingV1) = "refused" 1;
+        Expired(ending: EndingV1) = "expired" 1;
+    }
+    commands {
+        Place(checkout: CheckedOutV1) = "place" 1;
+        RecordReply { line: u32, reply: ReplyV1 } as RecordReplyV1 = "record-reply" 1;
+        RecordCapture = "record-capture" 1;
+        RecordDecline { why: DeclineV1 } as RecordDeclineV1 = "record-decline" 1;
+        RecordCancellation = "record-cancellation" 1;
+        Expire = "expire" 1;
+    }
+}

@@ -1,0 +1,233 @@
+//! The catalog: products, their prices, versions and end.
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use domain::product::{Command, Details, Event, Product};
+use domain::{Currency, Money, ProductRef};
+use eventstore::service::Service;
+use projections::{Overlay, Seen, Unfolded, View};
+use schemas::{Stream, Topic, topic};
+use serde::{Deserialize, Serialize};
+
+use super::customer::CURRENCY;
+use super::{Capability, event_of};
+use crate::http::body::{Amount, AnyCase, Body, Text};
+use crate::http::command::{Ask, Failure};
+use crate::http::read::{Listing, list, row};
+use crate::http::{App, id_of};
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new()
+        .route("/products", get(browse))
+        .route("/products/{id}", put(register).get(show).delete(withdraw))
+        .route("/products/{id}/price", post(change_price))
+        .route("/products/{id}/replacement", post(replace))
+        .route("/product", post(register_benchmark).patch(change_price_benchmark).put(replace_benchmark));
+    Capability::of(Service::new("catalog").owns::<Product>()).view(Products).routes(routes)
+}
+
+/// What readers see of a product.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProductRow {
+    /// `<seller>-<product>`
+    pub id: String,
+    /// what buyers read first
+    pub name: String,
+    /// the seller's own code
+    pub sku: String,
+    /// its shelf
+    pub category: String,
+    /// its text
+    pub description: String,
+    /// for one
+    pub price: String,
+    /// for shipping an order line
+    pub freight_value: String,
+    /// of both
+    pub currency: String,
+    /// the seller's word for its state
+    pub status: String,
+    /// names this version
+    pub version: String,
+    /// no longer sold
+    pub withdrawn: bool,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+struct Products;
+
+impl View for Products {
+    fn name(&self) -> &'static str {
+        "products"
+    }
+    fn shape(&self) -> u32 {
+        1
+    }
+    fn topic(&self) -> Topic {
+        topic(Stream::Events("catalog"))
+    }
+    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+        let Some(event) = event_of::<Product>(seen)? else { return Ok(()) };
+        let revision = seen.envelope.version.unwrap_or_default();
+        rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {
+            row.revision = revision;
+            match event {
+                Event::Registered(details) | Event::Replaced(details) => {
+                    let Details { name, sku, category, description, price, freight, status, version } = details;
+                    let (currency, id) = (price.currency.code().to_owned(), seen.envelope.subject.clone());
+                    *row = ProductRow {
+                        id,
+                        name,
+                        sku,
+                        category,
+                        description,
+                        price: price.to_string(),
+                        freight_value: freight.to_string(),
+                        currency,
+                        status,
+                        version,
+                        withdrawn: false,
+                        revision,
+                    };
+                }
+                Event::PriceChanged { price, .. } => row.price = price.to_string(),
+                Event::Withdrawn { .. } => row.withdrawn = true,
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Ids of two numbers as keys that sort like the numbers.
+pub fn listing_key(id: &str) -> String {
+    id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
+}
+
+#[derive(Deserialize)]
+struct Given {
+    name: String,
+    #[serde(default)]
+    sku: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    description: String,
+    price: Amount,
+    #[serde(default)]
+    freight_value: Amount,
+    currency: Option<Currency>,
+    #[serde(default)]
+    status: String,
+    #[serde(default = "first")]
+    version: String,
+}
+
+fn first() -> String {
+    "1".to_owned()
+}
+
+impl Given {
+    fn details(self) -> Result<Details, Failure> {
+        let currency = self.currency.unwrap_or(CURRENCY);
+        let (price, freight) = (self.price.money(currency, "/price")?, self.freight_value.money(currency, "/freight_value")?);
+        Ok(Details {
+            name: self.name,
+            sku: self.sku,
+            category: self.category,
+            description: self.description,
+            price,
+            freight,
+            status: self.status,
+            version: self.version,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct GivenWithId {
+    seller_id: u64,
+    product_id: u64,
+    #[serde(flatten)]
+    given: Given,
+}
+
+impl GivenWithId {
+    fn id(&self) -> String {
+        format!("{}-{}", self.seller_id, self.product_id)
+    }
+}
+
+#[derive(Deserialize)]
+struct PriceGiven {
+    price: Amount,
+    version: Option<String>,
+    currency: Option<Currency>,
+}
+
+impl PriceGiven {
+    fn command(self) -> Result<Command, Failure> {
+        let price: Money = self.price.money(self.currency.unwrap_or(CURRENCY), "/price")?;
+        Ok(Command::ChangePrice { price, version: self.version })
+    }
+}
+
+#[derive(Deserialize)]
+struct PriceGivenWithId {
+    seller_id: u64,
+    product_id: u64,
+    instance_id: Option<Text>,
+    #[serde(flatten)]
+    given: PriceGiven,
+}
+
+async fn register(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    Ask::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Register(given.details()?)).await
+}
+
+async fn replace(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    Ask::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Replace(given.details()?)).await
+}
+
+async fn change_price(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<PriceGiven>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    Ask::<Product>::own("catalog", id, &headers)?.send(&app, &given.command()?).await
+}
+
+async fn withdraw(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    Ask::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Withdraw).await
+}
+
+async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<GivenWithId>) -> Result<Response, Failure> {
+    Ask::<Product>::benchmark("catalog", given.id(), &headers, None)?.created().send(&app, &Command::Register(given.given.details()?)).await
+}
+
+async fn replace_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<GivenWithId>) -> Result<Response, Failure> {
+    Ask::<Product>::benchmark("catalog", given.id(), &headers, None)?.send(&app, &Command::Replace(given.given.details()?)).await
+}
+
+async fn change_price_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<PriceGivenWithId>) -> Result<Response, Failure> {
+    let id = format!("{}-{}", given.seller_id, given.product_id);
+    Ask::<Product>::benchmark("catalog", id, &headers, given.instance_id)?.send(&app, &given.given.command()?).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    row::<ProductRow>(&app, "products", &listing_key(&id), &headers, |row| row.revision).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    seller: Option<u64>,
+}
+
+async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<ProductRow>(&app, "products", &prefix, listing, &headers).await
+}

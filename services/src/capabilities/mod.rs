@@ -1,0 +1,68 @@
+//! The marketplace's capabilities, one small file each: what a service owns and follows, its views, its routes.
+//! The list below is the only one there is.
+
+use std::sync::Arc;
+
+use axum::Router;
+use domain::Aggregate;
+use eventstore::service::Service;
+use projections::{Seen, View};
+use schemas::Codec;
+use schemas::envelope::Malformed;
+
+use crate::http::App;
+
+pub mod cart;
+pub mod catalog;
+pub mod customer;
+pub mod ordering;
+pub mod outcomes;
+pub mod payment;
+pub mod stock;
+
+/// A service with all that is needed to run it.
+pub struct Capability {
+    /// who owns what and reacts to what
+    pub service: Service,
+    /// what readers see
+    pub views: Vec<Arc<dyn View>>,
+    /// how it is reached over HTTP
+    pub routes: Router<App>,
+    /// Commands that another service answers at the end of a process: the event they cause here, and that service.
+    pub answered_by: &'static [(&'static str, &'static str)],
+}
+
+impl Capability {
+    /// A service without views or routes.
+    pub fn of(service: Service) -> Self {
+        Self { service, views: vec![], routes: Router::new(), answered_by: &[] }
+    }
+
+    /// It has this view.
+    #[must_use]
+    pub fn view(mut self, view: impl View) -> Self {
+        self.views.push(Arc::new(view));
+        self
+    }
+
+    /// It has these routes.
+    #[must_use]
+    pub fn routes(mut self, routes: Router<App>) -> Self {
+        self.routes = self.routes.merge(routes);
+        self
+    }
+}
+
+/// Every service of the marketplace.
+pub fn all() -> Vec<Capability> {
+    vec![catalog::capability(), customer::capability(), cart::capability(), stock::capability(), ordering::capability(), payment::capability()]
+}
+
+/// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
+pub fn event_of<A: Codec>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed> {
+    let kind = &seen.envelope.kind;
+    if kind.aggregate != <A as Aggregate>::NAME || eventstore::heads::Outcome::of_marker(kind, seen.body())?.is_some() {
+        return Ok(None);
+    }
+    A::decode_event(kind, seen.body()).map(Some)
+}

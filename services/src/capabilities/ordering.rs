@@ -1,0 +1,214 @@
+//! Orders: what became of checkouts, with their whole history.
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use domain::order::{Ending, Event, Order};
+use domain::policies::{PlaceOrder, RecordPayment, RecordReply};
+use domain::{Money, OrderId};
+use eventstore::service::Service;
+use projections::{Overlay, Seen, Unfolded, View};
+use schemas::{Stream, Topic, topic};
+use serde::{Deserialize, Serialize};
+
+use super::catalog::listing_key;
+use super::{Capability, event_of};
+use crate::http::command::Failure;
+use crate::http::read::{Listing, list, row};
+use crate::http::{App, id_of};
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new().route("/orders", get(browse)).route("/orders/{id}", get(show)).route("/orders/{id}/history", get(history));
+    let service =
+        Service::new("ordering").owns::<Order>().follows::<PlaceOrder>("cart").follows::<RecordPayment>("payment").follows_across::<RecordReply>("stock");
+    Capability::of(service).view(Orders).routes(routes)
+}
+
+/// What readers see of an order's line.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LineRow {
+    /// `<seller>-<product>`
+    pub product: String,
+    /// the version it was priced with
+    pub version: Option<String>,
+    /// its name
+    pub name: String,
+    /// how many
+    pub quantity: u32,
+    /// of one
+    pub unit_price: String,
+    /// for shipping the line
+    pub freight_value: String,
+    /// a discount
+    pub voucher: String,
+    /// `awaited`, `reserved`, or why stock could not promise it
+    pub status: String,
+}
+
+/// What readers see of an order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OrderRow {
+    /// `<customer>-<number>`
+    pub id: String,
+    /// `reserving`, `invoiced`, `cancelling`, `paid`, `payment-failed`, `refused` or `expired`
+    pub status: String,
+    /// the caller's own name for the sale
+    pub reference: Option<String>,
+    /// when, in business time
+    pub placed_at: String,
+    /// the invoice's number, once it is priced
+    pub invoice: Option<String>,
+    /// of all amounts
+    pub currency: String,
+    /// prices of the lines that could be reserved
+    pub items_total: String,
+    /// their freight
+    pub freight_total: String,
+    /// their discounts
+    pub discount_total: String,
+    /// items + freight - discounts
+    pub total: String,
+    /// what was ordered
+    pub lines: Vec<LineRow>,
+    /// what the cart left behind: product and reason
+    pub dropped: Vec<(String, String)>,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+/// One step of an order's history.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepRow {
+    /// the aggregate's version after it
+    pub version: u64,
+    /// what happened
+    pub event: String,
+    /// to which line, if to one
+    pub line: Option<u32>,
+    /// when, in log time
+    pub at: String,
+}
+
+struct Orders;
+
+impl View for Orders {
+    fn name(&self) -> &'static str {
+        "orders"
+    }
+    fn shape(&self) -> u32 {
+        1
+    }
+    fn topic(&self) -> Topic {
+        topic(Stream::Events("ordering"))
+    }
+    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+        let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
+        let envelope = &seen.envelope;
+        let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
+        let line = match &event {
+            Event::LineReserved { line } | Event::LineShort { line, .. } => Some(*line),
+            _ => None,
+        };
+        let step = StepRow { version, event: envelope.kind.name.to_string(), line, at: envelope.time.unwrap_or(seen.record.recorded_at).to_string() };
+        rows.put(format!("h/{key}/{version:0>20}"), step);
+        if let Event::Placed { checkout, .. } = &event {
+            if let Some(reference) = &checkout.checkout.reference {
+                rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
+            }
+        }
+        rows.update::<OrderRow>(&format!("o/{key}"), |row| {
+            row.id.clone_from(&envelope.subject);
+            row.revision = version;
+            row.evolve(event);
+        })?;
+        Ok(())
+    }
+}
+
+impl OrderRow {
+    fn evolve(&mut self, event: Event) {
+        match event {
+            Event::Placed { checkout, placed_at, .. } => {
+                self.placed_at = placed_at.to_string();
+                self.reference = checkout.checkout.reference;
+                self.currency = checkout.lines.first().map(|line| line.unit_price.currency.code().to_owned()).unwrap_or_default();
+                self.dropped = checkout.dropped.iter().map(|(product, why)| (product.to_string(), format!("{why:?}").to_ascii_lowercase())).collect();
+                let line = |line: domain::cart::PricedLine| LineRow {
+                    product: line.product.to_string(),
+                    version: line.version,
+                    name: line.name,
+                    quantity: line.quantity,
+                    unit_price: line.unit_price.to_string(),
+                    freight_value: line.freight.to_string(),
+                    voucher: line.voucher.to_string(),
+                    status: "awaited".to_owned(),
+                };
+                self.lines = checkout.lines.into_iter().map(line).collect();
+                self.status = "reserving".to_owned();
+            }
+            Event::LineReserved { line } => self.line(line, "reserved"),
+            Event::LineShort { line, why } => self.line(line, shortage(why)),
+            Event::Invoiced { invoice, .. } => {
+                let discount: i64 = invoice.discounts.iter().map(|discount| discount.minor).sum();
+                self.invoice = Some(invoice.number);
+                self.items_total = invoice.items.to_string();
+                self.freight_total = invoice.freight.to_string();
+                self.discount_total = Money::new(discount, invoice.total.currency).to_string();
+                self.total = invoice.total.to_string();
+                self.status = "invoiced".to_owned();
+            }
+            Event::CancellationAsked => self.status = "cancelling".to_owned(),
+            Event::Paid(_) => self.status = "paid".to_owned(),
+            Event::PaymentFailed { .. } => self.status = "payment-failed".to_owned(),
+            Event::Refused(Ending { .. }) => self.status = "refused".to_owned(),
+            Event::Expired(_) => self.status = "expired".to_owned(),
+        }
+    }
+
+    fn line(&mut self, line: u32, status: &str) {
+        if let Some(line) = usize::try_from(line).ok().and_then(|at| self.lines.get_mut(at)) {
+            status.clone_into(&mut line.status);
+        }
+    }
+}
+
+/// Keys of orders by their reference; its length keeps `a` apart from `a/b`.
+fn by_reference(reference: &str) -> String {
+    format!("r/{}/{reference}/", reference.len())
+}
+
+fn shortage(why: domain::stock::Shortage) -> &'static str {
+    use domain::stock::Shortage::{OutOfStock, UnknownProduct, VersionGone, Withdrawn};
+    match why {
+        UnknownProduct => "unknown-product",
+        OutOfStock => "out-of-stock",
+        Withdrawn => "withdrawn",
+        VersionGone => "version-gone",
+    }
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    row::<OrderRow>(&app, "orders", &format!("o/{}", listing_key(&id)), &headers, |row| row.revision).await
+}
+
+async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    list::<StepRow>(&app, "orders", &format!("h/{}/", listing_key(&id)), listing, &headers).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    customer: Option<u64>,
+    reference: Option<String>,
+}
+
+async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    match (filter.reference, filter.customer) {
+        (Some(reference), _) => list::<String>(&app, "orders", &by_reference(&reference), listing, &headers).await,
+        (None, Some(customer)) => list::<OrderRow>(&app, "orders", &format!("o/{customer:0>20}-"), listing, &headers).await,
+        (None, None) => list::<OrderRow>(&app, "orders", "o/", listing, &headers).await,
+    }
+}

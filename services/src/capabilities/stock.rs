@@ -1,0 +1,133 @@
+//! Stock: what sellers have, and what is promised to orders.
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post};
+use domain::ProductRef;
+use domain::policies::{BindStock, ReserveStock};
+use domain::stock::{Command, Event, StockItem};
+use eventstore::service::Service;
+use projections::{Overlay, Seen, Unfolded, View};
+use schemas::{Stream, Topic, topic};
+use serde::{Deserialize, Serialize};
+
+use super::catalog::listing_key;
+use super::{Capability, event_of};
+use crate::http::body::{AnyCase, Body};
+use crate::http::command::{Ask, Failure};
+use crate::http::read::{Listing, list, row};
+use crate::http::{App, id_of};
+
+/// The reference under which the benchmark's registration books an item's first pieces.
+const FIRST: &str = "registration";
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes =
+        axum::Router::new().route("/stock", get(browse).post(register_benchmark)).route("/stock/{id}", get(show)).route("/stock/{id}/receipts", post(receive));
+    let service = Service::new("stock").owns::<StockItem>().follows::<BindStock>("catalog").follows_across::<ReserveStock>("ordering");
+    Capability::of(service).view(StockItems).routes(routes)
+}
+
+/// What readers see of a stock item.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StockRow {
+    /// `<seller>-<product>`
+    pub id: String,
+    /// the product version it is bound to; none until the catalog's event has arrived
+    pub version: Option<String>,
+    /// the product is no longer sold
+    pub withdrawn: bool,
+    /// pieces that ever came in
+    pub received: u64,
+    /// pieces that can be promised
+    pub available: u64,
+    /// pieces promised
+    pub reserved: u64,
+    /// pieces taken
+    pub sold: u64,
+    /// orders' lines that took pieces
+    pub order_count: u64,
+    /// requests that could not be met
+    pub short_count: u64,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+struct StockItems;
+
+impl View for StockItems {
+    fn name(&self) -> &'static str {
+        "stock-items"
+    }
+    fn shape(&self) -> u32 {
+        1
+    }
+    fn topic(&self) -> Topic {
+        topic(Stream::Events("stock"))
+    }
+    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+        let Some(event) = event_of::<StockItem>(seen)? else { return Ok(()) };
+        let id = &seen.envelope.subject;
+        rows.update::<StockRow>(&listing_key(id), |row| {
+            row.id.clone_from(id);
+            row.revision = seen.envelope.version.unwrap_or_default();
+            match event {
+                Event::Bound { version } => row.version = Some(version),
+                Event::Withdrawn => row.withdrawn = true,
+                Event::Received { quantity, .. } => row.received += quantity,
+                Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
+                Event::Short { .. } => row.short_count += 1,
+                Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
+                Event::Confirmed { quantity, .. } => {
+                    row.reserved -= u64::from(quantity);
+                    row.sold += u64::from(quantity);
+                    row.order_count += 1;
+                }
+            }
+            row.available = row.received - row.reserved - row.sold;
+        })?;
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Receipt {
+    quantity: u64,
+    reference: String,
+}
+
+#[derive(Deserialize)]
+struct Registration {
+    seller_id: u64,
+    product_id: u64,
+    qty_available: u64,
+}
+
+async fn receive(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Receipt>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    Ask::<StockItem>::own("stock", id, &headers)?.send(&app, &Command::Receive { quantity: given.quantity, reference: given.reference }).await
+}
+
+async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<Registration>) -> Result<Response, Failure> {
+    let id = format!("{}-{}", given.seller_id, given.product_id);
+    let command = Command::Receive { quantity: given.qty_available, reference: FIRST.to_owned() };
+    Ask::<StockItem>::benchmark("stock", id, &headers, None)?.created().send(&app, &command).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    row::<StockRow>(&app, "stock-items", &listing_key(&id), &headers, |row| row.revision).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    seller: Option<u64>,
+}
+
+async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<StockRow>(&app, "stock-items", &prefix, listing, &headers).await
+}

@@ -1,0 +1,118 @@
+//! What went wrong, as RFC 9457 problem details. The one place where errors become answers; causes are logged, not sent.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use eventstore::Fault;
+use projections::NotServed;
+use serde_json::{Value, json};
+
+/// An answer that is not the one asked for.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    /// last part of the problem's type URI
+    code: String,
+    detail: String,
+    /// JSON Pointer of the field at fault
+    pointer: Option<String>,
+    retry_after: Option<u64>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { status, code: code.into(), detail: detail.into(), pointer: None, retry_after: None }
+    }
+
+    /// The request cannot be understood; `pointer` names the field.
+    pub fn bad(pointer: &str, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.to_owned()), ..Self::new(StatusCode::BAD_REQUEST, "bad-request", detail) }
+    }
+
+    /// Nothing there.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// The route is there, the method is not.
+    pub fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route has other methods: see the Allow header")
+    }
+
+    /// A body too large.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    }
+
+    /// A business no, under its stable name.
+    pub fn refused(code: &str, detail: impl Into<String>) -> Self {
+        let status = match code {
+            "version-conflict" => StatusCode::PRECONDITION_FAILED,
+            unknown if unknown.starts_with("unknown-") => StatusCode::NOT_FOUND,
+            range if range.ends_with("-out-of-range") => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::CONFLICT,
+        };
+        Self::new(status, code, detail)
+    }
+
+    /// The command id was used for another command.
+    pub fn id_used() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "id-used", "this Idempotency-Key (or instanceId) was used before, for another command")
+    }
+
+    /// The command became a dead letter.
+    pub fn dead(reason: &str, detail: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, reason, format!("{detail}; the command is kept as a dead letter"))
+    }
+
+    /// Not now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+    }
+
+    /// Our fault; the cause is logged.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        let id = uuid::Uuid::now_v7();
+        tracing::error!(%id, %cause, "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("something broke here; the log has it under {id}"))
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Retry(why) => Self::unavailable(why),
+            Fault::Abort(why) | Fault::Fatal(why) => Self::internal(why),
+        }
+    }
+}
+
+impl From<NotServed> for Failure {
+    fn from(why: NotServed) -> Self {
+        match why {
+            NotServed::OtherTopic { .. } => Self::bad("/headers/daybook-position", why.to_string()),
+            NotServed::Fault(fault) => fault.into(),
+            NotServed::Rebuilding(_) | NotServed::Behind(_) | NotServed::Stopped { .. } => Self::unavailable(why.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut problem = json!({
+            "type": format!("https://daybook.dev/problems/{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "retryable": self.retry_after.is_some(),
+        });
+        if let (Some(pointer), Value::Object(fields)) = (&self.pointer, &mut problem) {
+            fields.insert("errors".to_owned(), json!([{ "pointer": pointer, "detail": self.detail }]));
+        }
+        let mut response = (self.status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))], problem.to_string()).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,80 @@
+//! The HTTP shell: public routes over commands and views. Decides nothing; what it promises it read from the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Router, middleware};
+use eventstore::Log;
+use projections::Projection;
+use tokio::sync::Notify;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::http::command::Failure;
+use crate::runtime::replies::Replies;
+use crate::runtime::sender::Sender;
+use crate::telemetry::Metrics;
+
+pub mod admin;
+pub mod body;
+pub mod card;
+pub mod command;
+pub mod failure;
+pub mod health;
+pub mod read;
+pub mod token;
+
+/// Largest request body. A cart's 2,000 lines fit.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest a caller may wait for a command's answer or for a view.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What every route reaches.
+pub type App = Arc<Shell>;
+
+/// The parts of a process that routes use.
+pub struct Shell {
+    /// the log
+    pub log: Arc<dyn Log>,
+    /// writes commands
+    pub sender: Sender,
+    /// hears answers
+    pub replies: Replies,
+    /// the views, by name
+    pub views: BTreeMap<&'static str, Arc<Projection>>,
+    /// told whenever a view has folded something
+    pub folded: Arc<Notify>,
+    /// makes tokens of card numbers
+    pub cards: card::Cards,
+    /// (service, event) -> the service that answers the command behind that event
+    pub answered_by: BTreeMap<(&'static str, &'static str), &'static str>,
+    /// the services run here
+    pub services: Vec<&'static str>,
+    /// aggregate -> the service that owns it
+    pub owners: BTreeMap<&'static str, &'static str>,
+    /// counters, and what readiness goes by
+    pub metrics: Arc<Metrics>,
+    /// for proofs: folds anew beside the live ones
+    pub prover: crate::runtime::Prover,
+}
+
+/// All routes: those of the capabilities, and the shell's own.
+pub fn router(app: App, capabilities: Router<App>) -> Router {
+    capabilities
+        .route("/commands/{id}", get(command::show))
+        .merge(admin::routes())
+        .merge(health::routes())
+        .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
+        .method_not_allowed_fallback(|| async { Failure::method() })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
+        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
+        .with_state(app)
+}
+
+/// An id of two numbers from a path, in its one spelling.
+pub fn id_of<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, Failure> {
+    text.parse::<T>().map(|id| id.to_string()).map_err(|why| Failure::bad("/id", why))
+}

@@ -1,0 +1,257 @@
+//! A process: the log, and a thread for each worker, router and view of its services. Starts them, watches them, stops
+//! them; decides nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use axum::Router as Routes;
+use eventstore::embedded::{Embedded, Settings};
+use eventstore::log::TopicSpec;
+use eventstore::observer::Observer;
+use eventstore::router::Router;
+use eventstore::rows::{Memory, Rows};
+use eventstore::service::Service;
+use eventstore::worker::{Progress, Worker};
+use eventstore::{Fault, Limits, Log};
+use projections::{Projection, View};
+use schemas::{Stream, topic};
+use tokio::sync::Notify;
+
+use crate::capabilities::Capability;
+use crate::capabilities::outcomes::Outcomes;
+use crate::http::card::Cards;
+use crate::http::{App, Shell};
+use crate::telemetry::Metrics;
+
+mod prover;
+pub mod replies;
+pub mod sender;
+
+pub use prover::Prover;
+
+/// Memory of all databases together: block cache, and the part of it that write buffers may take.
+const CACHE_BYTES: usize = 256 * 1024 * 1024;
+const BUFFER_BYTES: usize = 128 * 1024 * 1024;
+/// How long an idle loop waits before it looks at its timers and at the stop flag.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// Pause before a faulty turn is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Replies are kept this long.
+const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A running process.
+pub struct Platform {
+    /// what routes use
+    pub app: App,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    /// told when a part of the process cannot go on
+    pub failed: Arc<Notify>,
+}
+
+/// Where a data directory keeps what.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// Of the directory of one installation.
+    pub fn of(data: &Path) -> Self {
+        Self(data.to_path_buf())
+    }
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+    fn heads(&self, service: &str) -> PathBuf {
+        self.0.join("heads").join(service)
+    }
+    fn views(&self) -> PathBuf {
+        self.0.join("views")
+    }
+    fn scratch(&self) -> PathBuf {
+        self.0.join("scratch")
+    }
+    fn card_key(&self) -> PathBuf {
+        self.0.join("card.key")
+    }
+}
+
+impl Platform {
+    /// Opens `data` and starts every part. Ready when [`Metrics::ready`] says so.
+    pub fn start(data: &Path, partitions: Option<u16>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
+        let layout = Layout::of(data);
+        std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
+        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
+        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { partitions, ..Settings::default() })?);
+        provision(log.as_ref(), &capabilities)?;
+        let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).collect())?);
+        let mut platform = Threads { stop: Arc::default(), failed: Arc::default(), metrics: Arc::clone(&metrics), all: vec![] };
+        let folded = Arc::new(Notify::new());
+        let (mut views, mut heads, mut answered_by, mut routes, mut services, mut owners) =
+            (BTreeMap::new(), vec![], BTreeMap::new(), Routes::new(), vec![], BTreeMap::new());
+        for capability in capabilities {
+            let service = Arc::new(capability.service);
+            services.push(service.name);
+            owners.extend(service.aggregates.iter().map(|aggregate| (aggregate.name(), service.name)));
+            routes = routes.merge(capability.routes);
+            answered_by.extend(capability.answered_by.iter().map(|(event, by)| ((service.name, *event), *by)));
+            let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
+            platform.worker(&service, &log, &rows)?;
+            platform.router(&service, &log)?;
+            let outcomes: Arc<dyn View> = Arc::new(Outcomes::of(service.name));
+            for view in capability.views.into_iter().chain([outcomes]) {
+                let told = Arc::clone(&folded);
+                let projection = Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
+                platform.view(&projection)?;
+                anyhow::ensure!(views.insert(projection.name(), projection).is_none(), "two views have the same name");
+            }
+            heads.push((service, rows));
+        }
+        let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
+        let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&platform.stop), &mut platform.all)?;
+        let cards = Cards::new(card_key(&layout.card_key())?);
+        let prover = Prover::new(Arc::clone(&log), layout.scratch(), views.values().cloned().collect(), heads);
+        let app = Arc::new(Shell { log, sender, replies, views, folded, cards, answered_by, services, owners, metrics, prover });
+        Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))
+    }
+
+    /// Stops every part after its current turn, at most `deadline` from now, and writes what is in memory to files.
+    pub fn stop(self, deadline: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + deadline;
+        self.stop.store(true, Ordering::Release);
+        self.app.sender.close();
+        for thread in self.threads {
+            while !thread.is_finished() {
+                anyhow::ensure!(
+                    Instant::now() < end,
+                    "thread {} did not stop in {deadline:?}; what was acknowledged is safe in the log",
+                    thread.thread().name().unwrap_or("?")
+                );
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.app.prover.flush()?;
+        Ok(())
+    }
+}
+
+/// The topics of all services, as one declaration.
+fn provision(log: &dyn Log, capabilities: &[Capability]) -> Result<(), Fault> {
+    let mut specs = vec![TopicSpec { topic: topic(Stream::Replies), retention: Some(REPLIES_KEPT) }];
+    for capability in capabilities {
+        let service = &capability.service;
+        specs.extend([service.commands(), service.events(), service.dead_letters()].map(|topic| TopicSpec { topic, retention: None }));
+    }
+    log.provision(&specs)
+}
+
+/// The installation's key for card tokens, made at the first start.
+fn card_key(file: &Path) -> anyhow::Result<[u8; 32]> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Ok(bytes) = std::fs::read(file) {
+        return bytes.try_into().map_err(|_| anyhow::anyhow!("{} must hold 32 bytes: restore it, since card tokens depend on it", file.display()));
+    }
+    let random: Vec<u8> = (0..4).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+    let key: [u8; 32] = *blake3::hash(&random).as_bytes();
+    let new = file.with_extension("new");
+    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    out.write_all(&key)?;
+    out.sync_all()?;
+    std::fs::rename(&new, file)?;
+    if let Some(dir) = file.parent() {
+        std::fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(key)
+}
+
+struct Threads {
+    stop: Arc<AtomicBool>,
+    failed: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    all: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>) -> anyhow::Result<()> {
+        let (service, log, rows, observer) = (Arc::clone(service), Arc::clone(log), Arc::clone(rows), Arc::clone(&self.metrics) as Arc<dyn Observer>);
+        let name = format!("{} worker", service.name);
+        // States are counted without atomics, so a worker is made in the thread it stays in.
+        self.run(name, move |turning| {
+            let mut worker = Worker::join(service, log, rows, "worker", Limits::default(), observer)?;
+            turning.turn(|| worker.turn(IDLE_WAIT))?;
+            worker.leave()
+        })
+    }
+
+    fn router(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>) -> anyhow::Result<()> {
+        let Some(mut router) = Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), Arc::clone(&self.metrics) as Arc<dyn Observer>)?
+        else {
+            return Ok(());
+        };
+        self.run(format!("{} router", service.name), move |turning| {
+            turning.turn(|| router.turn(IDLE_WAIT))?;
+            router.leave()
+        })
+    }
+
+    fn view(&mut self, projection: &Arc<Projection>) -> anyhow::Result<()> {
+        let projection = Arc::clone(projection);
+        let (stop, name) = (Arc::clone(&self.stop), format!("view {}", projection.name()));
+        let run = move || {
+            while !stop.load(Ordering::Acquire) {
+                if let Err(fault) = projection.turn(IDLE_WAIT, Limits::default()) {
+                    tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
+                    if matches!(fault, Fault::Fatal(_)) {
+                        return; // one view's trouble is not the process's
+                    }
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+            }
+        };
+        self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
+        let turning = Turning { stop: Arc::clone(&self.stop), name: name.clone() };
+        let (failed, metrics) = (Arc::clone(&self.failed), Arc::clone(&self.metrics));
+        let run = move || {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&turning)));
+            let why = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(fault)) => fault.to_string(),
+                Err(_) => "panicked".to_owned(),
+            };
+            tracing::error!(part = turning.name, why, "cannot go on: the process stops");
+            metrics.fail(&turning.name, &why);
+            failed.notify_one();
+        };
+        self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+}
+
+/// Turns a loop until the process stops.
+struct Turning {
+    stop: Arc<AtomicBool>,
+    name: String,
+}
+
+impl Turning {
+    fn turn(&self, mut turn: impl FnMut() -> Result<Progress, Fault>) -> Result<(), Fault> {
+        while !self.stop.load(Ordering::Acquire) {
+            match turn() {
+                Ok(_) => {}
+                Err(Fault::Fatal(why)) => return Err(Fault::Fatal(why)),
+                Err(fault) => {
+                    tracing::warn!(part = self.name, %fault, "turn failed");
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+            }
+        }
+        Ok(())
+    }
+}

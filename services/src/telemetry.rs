@@ -1,0 +1,145 @@
+//! Logs and metrics: what operators see. Names follow Prometheus' rules; no label takes an id, a key or an offset.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use eventstore::observer::{Note, Observer};
+use parking_lot::Mutex;
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
+use schemas::Partition;
+use tracing_subscriber::EnvFilter;
+
+/// Logs to standard error: for people on a terminal, JSON otherwise.
+pub fn logs(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|why| anyhow::anyhow!("log filter '{filter}': {why}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    set.map_err(|why| anyhow::anyhow!("logs: {why}"))
+}
+
+/// All counters and gauges, and what readiness goes by.
+pub struct Metrics {
+    registry: Registry,
+    commands: IntCounterVec,
+    events: IntCounterVec,
+    dead_letters: IntCounterVec,
+    passed_over: IntCounterVec,
+    thrown_away: IntCounterVec,
+    stopped: IntGaugeVec,
+    owned: IntGaugeVec,
+    lag: IntGaugeVec,
+    position: IntGaugeVec,
+    /// durations of requests, by route
+    pub requests: HistogramVec,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    owned: BTreeMap<&'static str, usize>,
+    failed: BTreeMap<String, String>,
+}
+
+impl Metrics {
+    /// For these services.
+    pub fn new(services: Vec<&'static str>) -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<IntCounterVec> {
+            let counter = IntCounterVec::new(opts!(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<IntGaugeVec> {
+            let gauge = IntGaugeVec::new(opts!(name, help), labels)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let requests = HistogramVec::new(
+            histogram_opts!(
+                "daybook_http_request_duration_seconds",
+                "Durations of HTTP requests",
+                vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
+            ),
+            &["method", "route", "status"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self {
+            commands: counter("daybook_commands_total", "Commands answered, by type and outcome", &["service", "type", "outcome"])?,
+            events: counter("daybook_events_appended_total", "Events committed, by type", &["service", "type"])?,
+            dead_letters: counter("daybook_dead_letters_total", "Records that became dead letters, by reason", &["service", "reason"])?,
+            passed_over: counter("daybook_events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,
+            thrown_away: counter("daybook_batches_thrown_away_total", "Batches whose commit did not end committed", &["service"])?,
+            stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["service", "partition"])?,
+            owned: gauge("daybook_partitions_owned", "Partitions owned", &["service", "role"])?,
+            lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
+            position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
+            requests,
+            registry,
+            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, 0)).collect(), failed: BTreeMap::new() }),
+        })
+    }
+
+    /// A part cannot go on.
+    pub fn fail(&self, part: &str, why: &str) {
+        self.state.lock().failed.insert(part.to_owned(), why.to_owned());
+    }
+
+    /// Each check of readiness with what is wrong, if anything.
+    pub fn checks(&self) -> Vec<(String, Option<String>)> {
+        let state = self.state.lock();
+        let owned = state
+            .owned
+            .iter()
+            .map(|(service, owned)| (format!("{service} owns partitions and its heads are current"), (*owned == 0).then(|| "not yet".to_owned())));
+        let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
+        owned.chain(failed).collect()
+    }
+
+    /// Whether every check passes.
+    pub fn ready(&self) -> bool {
+        self.checks().iter().all(|(_, wrong)| wrong.is_none())
+    }
+
+    /// The exposition text, with the views' positions of now.
+    pub fn text(&self, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
+        for view in views {
+            for (partition, lag) in view.lag()? {
+                self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);
+            }
+            for (_, partition, next) in view.positions() {
+                self.position.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(next.0)?);
+            }
+        }
+        Ok(prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}
+
+impl Observer for Metrics {
+    fn noted(&self, service: &'static str, notes: &[Note]) {
+        for note in notes {
+            match note {
+                Note::Command(kind, outcome) => self.commands.with_label_values(&[service, kind, outcome]).inc(),
+                Note::Appended(kind) => self.events.with_label_values(&[service, kind]).inc(),
+                Note::DeadLetter(reason) => self.dead_letters.with_label_values(&[service, reason]).inc(),
+                Note::PassedOver(kind) => self.passed_over.with_label_values(&[service, kind]).inc(),
+            }
+        }
+    }
+    fn owns(&self, service: &'static str, router: bool, partitions: &[Partition]) {
+        let owned = i64::try_from(partitions.len()).unwrap_or(i64::MAX);
+        self.owned.with_label_values(&[service, if router { "router" } else { "worker" }]).set(owned);
+        if !router {
+            self.state.lock().owned.insert(service, partitions.len());
+        }
+    }
+    fn stopped(&self, service: &'static str, partition: Partition, why: &str) {
+        self.stopped.with_label_values(&[service, &partition.to_string()]).set(1);
+        self.fail(&format!("{service} partition {partition}"), why);
+    }
+    fn thrown_away(&self, service: &'static str, _: &str) {
+        self.thrown_away.with_label_values(&[service]).inc();
+    }
+}
