@@ -15,7 +15,7 @@ use crate::{Aggregate, Context, CustomerId, Money, OrderId, Origin, ProductRef};
 pub const LINES_MAX: usize = 2_000;
 /// Most pieces of a line.
 pub const QUANTITY_MAX: u32 = 100_000;
-/// Most bytes of all names in a cart: a checkout's event must fit a record.
+/// Most bytes of all names and versions in a cart: a checkout's event must fit a record.
 pub const NAMES_BYTES_MAX: usize = 100_000;
 const _: () = assert!(PRICE_MINOR_MAX as i128 * QUANTITY_MAX as i128 * LINES_MAX as i128 * 2 < i64::MAX as i128);
 
@@ -185,7 +185,7 @@ pub enum Refusal {
         product: ProductRef,
     },
     /// Too much for one cart.
-    #[error("a cart holds at most {LINES_MAX} lines with {NAMES_BYTES_MAX} bytes of names")]
+    #[error("a cart holds at most {LINES_MAX} lines with {NAMES_BYTES_MAX} bytes of names and versions")]
     Full,
     /// No pieces, or too many.
     #[error("quantity {quantity} of product {product}: a line has 1 to {QUANTITY_MAX} pieces")]
@@ -246,12 +246,12 @@ impl Line {
 }
 
 impl Cart {
-    fn add(&self, lines: Vec<Line>, reference: Option<String>, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn add(&self, mut lines: Vec<Line>, reference: Option<String>, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         if reference.as_ref().is_some_and(|reference| self.references.contains(reference)) || lines.is_empty() {
             return Ok(vec![]);
         }
         let mut after = self.clone();
-        for line in &lines {
+        for line in &mut lines {
             let product = line.product;
             let currency = after.lines.first().unwrap_or(line).unit_price.currency;
             if line.quantity == 0 {
@@ -263,6 +263,7 @@ impl Cart {
             match context.head::<Replica>(&product.to_string()) {
                 Some(replica) if replica.withdrawn => return Err(Refusal::Withdrawn { product }),
                 None if !line.agreed => return Err(Refusal::UnknownProduct { product }),
+                Some(replica) if line.name.is_empty() => line.name = replica.offer.as_ref().map(|offer| offer.name.clone()).unwrap_or_default(),
                 _ => {}
             }
             let merged = after.lines.iter().find(|known| known.same_key(line));
@@ -275,7 +276,7 @@ impl Cart {
             }
             after.put(line);
         }
-        let names: usize = after.lines.iter().map(|line| line.name.len()).sum();
+        let names: usize = after.lines.iter().map(|line| line.name.len() + line.version.as_ref().map_or(0, String::len)).sum();
         if after.lines.len() > LINES_MAX || names > NAMES_BYTES_MAX {
             return Err(Refusal::Full);
         }

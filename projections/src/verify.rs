@@ -7,13 +7,13 @@ use std::sync::Arc;
 use eventstore::fold::{Fold, replay_to};
 use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
 use eventstore::{Fault, Limits, Log};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Differing keys that are named.
 const NAMED_MAX: usize = 10;
 
 /// A row that is not the same in both.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// which
     pub key: String,
@@ -24,7 +24,7 @@ pub struct Difference {
 }
 
 /// What became of one fold's proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// the fold's name
     pub name: String,

@@ -1,6 +1,13 @@
 //! Who runs it: the marketplace's capabilities, the HTTP shell over them, and the commands of the binary `daybook`.
 
 pub mod capabilities;
+pub mod cli;
+pub mod config;
+pub mod dead_letters;
 pub mod http;
+pub mod import;
+mod out;
 pub mod runtime;
 pub mod telemetry;
+pub mod up;
+pub mod verify;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `daybook`: the one binary.
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    services::cli::run(services::cli::Daybook::parse(), services::capabilities::all)
+}

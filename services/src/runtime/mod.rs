@@ -80,7 +80,7 @@ impl Layout {
 
 impl Platform {
     /// Opens `data` and starts every part. Ready when [`Metrics::ready`] says so.
-    pub fn start(data: &Path, partitions: Option<u16>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
+    pub fn start(data: &Path, partitions: Option<u16>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
         std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
@@ -111,7 +111,10 @@ impl Platform {
         }
         let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
         let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&platform.stop), &mut platform.all)?;
-        let cards = Cards::new(card_key(&layout.card_key())?);
+        let cards = Cards::new(match key {
+            Some(key) => key,
+            None => card_key(&layout.card_key())?,
+        });
         let prover = Prover::new(Arc::clone(&log), layout.scratch(), views.values().cloned().collect(), heads);
         let app = Arc::new(Shell { log, sender, replies, views, folded, cards, answered_by, services, owners, metrics, prover });
         Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))

@@ -1,0 +1,105 @@
+//! The importer's way to the marketplace: public routes, each request repeated under its id until it is answered.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use domain::Timestamp;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long an unreachable marketplace is waited for.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Pause before a request is repeated.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What a command's answer is waited for, in seconds.
+const WAIT: &str = "wait=30";
+
+/// A marketplace.
+#[derive(Clone)]
+pub struct Marketplace {
+    client: Client,
+    url: String,
+}
+
+/// A command's end.
+#[derive(Debug)]
+pub enum Ended {
+    /// with the answer's body and position
+    Accepted(Value, Option<String>),
+    /// with the refusal's stable name
+    Refused(String, String),
+}
+
+impl Marketplace {
+    /// At this address.
+    pub fn at(url: &str) -> anyhow::Result<Self> {
+        let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(64).build()?;
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Sends a command and waits for its end, however often the marketplace goes away meanwhile.
+    pub async fn command(&self, method: Method, path: &str, id: &str, at: Timestamp, body: &Value) -> anyhow::Result<Ended> {
+        let request = || {
+            self.client
+                .request(method.clone(), format!("{}{path}", self.url))
+                .header("idempotency-key", format!("\"{id}\""))
+                .header("prefer", WAIT)
+                .header("occurred-at", at.to_string())
+                .json(body)
+        };
+        let (mut status, mut answer, mut position) = self.answered(request).await?;
+        while status == StatusCode::ACCEPTED || answer.get("outcome").and_then(Value::as_str) == Some("pending") {
+            let name = answer.get("command").and_then(Value::as_str).context("a pending command without its name")?.to_owned();
+            (status, answer, position) = self.answered(|| self.client.get(format!("{}/commands/{name}", self.url)).header("prefer", WAIT)).await?;
+        }
+        let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match status {
+            status if status.is_success() => Ok(Ended::Accepted(answer, position)),
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PRECONDITION_FAILED => {
+                Ok(Ended::Refused(text("code"), text("detail")))
+            }
+            status => bail!("{method} {path}: {status} {answer}"),
+        }
+    }
+
+    /// Reads a route, behind `position` never.
+    pub async fn get(&self, path: &str, position: Option<&str>) -> anyhow::Result<Value> {
+        let (status, answer, _) = self
+            .answered(|| {
+                position.iter().fold(self.client.get(format!("{}{path}", self.url)), |request, position| request.header("daybook-position", *position))
+            })
+            .await?;
+        if !status.is_success() {
+            bail!("GET {path}: {status} {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// The answer to a request, which is repeated while the marketplace is away or busy.
+    async fn answered(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<(StatusCode, Value, Option<String>)> {
+        let deadline = Instant::now() + GIVE_UP;
+        loop {
+            let why = match self.once(request()).await {
+                Ok((status, ..)) if status == StatusCode::SERVICE_UNAVAILABLE => anyhow::anyhow!("the marketplace is busy or starting"),
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            if Instant::now() > deadline {
+                return Err(why.context(format!(
+                    "no marketplace at {} for {} s: start one with `daybook up`, then run the import again; it goes on where it stopped",
+                    self.url,
+                    GIVE_UP.as_secs()
+                )));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn once(&self, request: RequestBuilder) -> anyhow::Result<(StatusCode, Value, Option<String>)> {
+        let answer = request.send().await?;
+        let position = answer.headers().get("daybook-position").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (status, text) = (answer.status(), answer.text().await?);
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text)), position))
+    }
+}

@@ -1,0 +1,74 @@
+//! `daybook up`: everything in one process, until it is told to stop. What was accepted is finished before it ends.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::capabilities::Capability;
+use crate::config::Config;
+use crate::runtime::Platform;
+use crate::{http, out, telemetry};
+
+/// Worker threads of HTTP: routes do little, the log's threads do the rest.
+const HTTP_THREADS: usize = 2;
+
+/// Runs until SIGINT or SIGTERM, or until a part cannot go on.
+pub fn run(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+    telemetry::logs(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
+    let ended = runtime.block_on(serve(config, capabilities));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
+    let address = listener.local_addr()?;
+    let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
+    let (platform, routes) = tokio::task::block_in_place(|| Platform::start(&config.data, config.partitions, key, capabilities))?;
+    while !platform.app.metrics.ready() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    greet(config, &address.to_string());
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let failed = std::sync::Arc::clone(&platform.failed);
+    let (stopping, mut stop) = tokio::sync::watch::channel(false);
+    let router = http::router(std::sync::Arc::clone(&platform.app), routes);
+    let server = tokio::spawn(async move {
+        let told = async move { stop.wait_for(|stop| *stop).await.map_or((), |_| ()) };
+        axum::serve(listener, router).with_graceful_shutdown(told).await
+    });
+    let broken = tokio::select! {
+        _ = interrupted.recv() => false,
+        _ = terminated.recv() => false,
+        () = failed.notified() => true,
+    };
+    out::note("stopping: finishing what was accepted (again to stop at once)");
+    let deadline = Duration::from_secs(config.shutdown_seconds);
+    stopping.send_replace(true);
+    let drained = async {
+        // Handlers first: they still need workers for their answers.
+        if tokio::time::timeout(deadline, server).await.is_err() {
+            tracing::warn!("requests were still open at the deadline; their commands are safe in the log");
+        }
+        tokio::task::block_in_place(|| platform.stop(deadline))
+    };
+    let stopped = tokio::select! {
+        stopped = drained => stopped,
+        _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
+    };
+    stopped?;
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn greet(config: &Config, address: &str) {
+    let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
+    out::line(format!(
+        "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {} (durable: every answer is synced to disk first)\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  daybook import <history.csv> --url http://{address}\n  daybook verify --url http://{address}\n",
+        data.display()
+    ));
+}
