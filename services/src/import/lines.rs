@@ -76,7 +76,8 @@ pub struct Line {
 
 /// All lines of a file, in order.
 pub fn read(file: &Path, currency: Currency) -> anyhow::Result<Vec<Line>> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(file).with_context(|| format!("order history {}", file.display()))?;
+    let bytes = std::fs::read(file).with_context(|| format!("order history {}", file.display()))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes.as_slice());
     let headers = reader.headers()?.clone();
     for column in ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"] {
         ensure!(
@@ -86,10 +87,14 @@ pub fn read(file: &Path, currency: Currency) -> anyhow::Result<Vec<Line>> {
             headers.iter().collect::<Vec<_>>().join(", ")
         );
     }
-    let mut lines = vec![];
+    let (mut lines, mut counted, mut number) = (vec![], 0, 1);
     for record in reader.byte_records() {
         let record = record.with_context(|| file.display().to_string())?;
-        let number = record.position().map_or(0, csv::Position::line);
+        // The reader's own count is one short where lines end with CR LF.
+        let start = record.position().map_or(0, |position| usize::try_from(position.byte()).unwrap_or(usize::MAX)).min(bytes.len());
+        let start = start + bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        number += bytes[counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        counted = start;
         let text = csv::StringRecord::from_byte_record_lossy(record);
         lines.push(match text.deserialize::<Row>(Some(&headers)) {
             Ok(row) if text.len() == headers.len() => line(number, row, currency),
