@@ -1,0 +1,188 @@
+//! Promises about groups: who owns what, what a commit proves, and where a reader stands when it was lost.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::{Checked, PATIENCE, Promise, World, assigned, batch, commit, committed, message, quiet, said, texts, that, too_large};
+use crate::log::{Claim, Commit, Limits, Member, Polled};
+
+pub(super) const PROMISES: &[Promise] = &[
+    Promise { name: "outputs and positions commit together", check: together },
+    Promise { name: "a committed position is the next one", check: next },
+    Promise { name: "a new group starts at the start", check: start },
+    Promise { name: "a lost claim writes nothing", check: lost },
+    Promise { name: "a lost batch is polled again", check: polled_again },
+    Promise { name: "after an error the batch is polled again", check: rewound },
+    Promise { name: "a commit of nothing proves the claim", check: empty },
+    Promise { name: "members share partitions, co-located", check: shared },
+    Promise { name: "a leaver's partitions are taken over", check: left },
+    Promise { name: "a claim of before a restart is void", check: void },
+];
+
+fn together(world: &mut World<'_>) -> Checked<()> {
+    let (input, one, other) = (world.topic("in")?, world.topic("one")?, world.topic("other")?);
+    let told = world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch(member.as_mut())?;
+    that(texts(&polled.records) == ["x", "y"], || format!("polled {:?}", texts(&polled.records)))?;
+    let offsets = committed(commit(member.as_mut(), vec![message(&one, 0, "1"), message(&other, 3, "2"), message(&one, 0, "3")], &polled)?)?;
+    let found = (world.all(&one, 0)?, world.all(&other, 3)?);
+    that(texts(&found.0) == ["1", "3"] && texts(&found.1) == ["2"], || format!("of three outputs there are {:?} and {:?}", texts(&found.0), texts(&found.1)))?;
+    let places = [found.0[0].offset, found.1[0].offset, found.0[1].offset];
+    that(offsets == places, || format!("outputs stand at {places:?}, told were {offsets:?}"))?;
+    let next = world.committed(&input, 0)?;
+    that(next > told.last().copied(), || format!("the committed position is {next:?} after records at {told:?}"))
+}
+
+fn next(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    for text in ["x", "y", "z"] {
+        world.append(vec![message(&input, 0, text)])?;
+        let mut member = world.join(&[&input], "a")?;
+        let polled = batch(member.as_mut())?;
+        that(texts(&polled.records) == [text], || format!("{text} was to be polled next, {:?} was", texts(&polled.records)))?;
+        committed(commit(member.as_mut(), vec![], &polled)?)?;
+        drop(member);
+        world.restart()?;
+    }
+    let mut member = world.join(&[&input], "a")?;
+    quiet(member.as_mut())
+}
+
+fn start(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    world.append((0..5).map(|n| message(&input, 2, &n.to_string())).collect())?;
+    let mut member = world.join(&[&input], "a")?;
+    let mut found = vec![];
+    while found.len() < 5 {
+        found.extend(texts(&batch(member.as_mut())?.records));
+    }
+    that(found == ["0", "1", "2", "3", "4"], || format!("a new group polled {found:?}"))
+}
+
+fn lost(world: &mut World<'_>) -> Checked<()> {
+    let (input, output) = (world.topic("in")?, world.topic("out")?);
+    world.append(vec![message(&input, 0, "x")])?;
+    let mut old = world.join(&[&input], "a")?;
+    let polled = batch(old.as_mut())?;
+    let mut new = world.join(&[&input], "b")?;
+    assigned(new.as_mut())?;
+    let ended = commit(old.as_mut(), vec![message(&output, 0, "ghost")], &polled)?;
+    that(ended == Commit::Lost, || format!("a commit under a lost claim ended {ended:?}"))?;
+    let found = texts(&world.all(&output, 0)?);
+    that(found.is_empty(), || format!("a lost batch is visible: {found:?}"))?;
+    that(world.committed(&input, 0)?.is_none(), || "a lost batch moved the committed position".to_owned())
+}
+
+fn polled_again(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    let all: BTreeSet<String> = (0..8).map(|n| format!("r{n}")).collect();
+    world.append((0..8).zip(&all).map(|(partition, text)| message(&input, partition, text)).collect())?;
+    let mut old = world.join(&[&input], "a")?;
+    let mut polled = batch(old.as_mut())?;
+    while polled.records.len() < all.len() {
+        let more = batch(old.as_mut())?;
+        polled.records.extend(more.records);
+        polled.positions.extend(more.positions);
+    }
+    let mut new = world.join(&[&input], "b")?;
+    assigned(new.as_mut())?;
+    that(commit(old.as_mut(), vec![], &polled)? == Commit::Lost, || "a commit under a lost claim was not refused".to_owned())?;
+    let mut found: Vec<String> = vec![];
+    let deadline = Instant::now() + PATIENCE;
+    while found.len() < all.len() {
+        that(Instant::now() < deadline, || format!("of {} records of a lost batch only {found:?} were polled again", all.len()))?;
+        for member in [&mut old, &mut new] {
+            if let Polled::Batch(again) = member.poll(Limits::default(), Duration::from_millis(20)).map_err(|why| said(&why))? {
+                found.extend(texts(&again.records));
+                committed(commit(member.as_mut(), vec![], &again)?)?;
+            }
+        }
+    }
+    that(found.iter().cloned().collect::<BTreeSet<_>>() == all && found.len() == all.len(), || format!("polled again were {found:?}"))
+}
+
+fn rewound(world: &mut World<'_>) -> Checked<()> {
+    let (input, output) = (world.topic("in")?, world.topic("out")?);
+    world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch(member.as_mut())?;
+    let ended = member.commit(vec![message(&output, 0, "fine"), too_large(&output)], &polled.positions, &polled.claim);
+    that(ended.is_err(), || format!("a commit with a record over the limit ended {ended:?}"))?;
+    let found = texts(&world.all(&output, 0)?);
+    that(found.is_empty(), || format!("a failed commit is visible: {found:?}"))?;
+    let again = batch(member.as_mut())?;
+    that(texts(&again.records) == ["x", "y"], || format!("after a failed commit {:?} was polled", texts(&again.records)))?;
+    committed(commit(member.as_mut(), vec![message(&output, 0, "fine")], &again)?).map(|_| ())
+}
+
+fn empty(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    let mut old = world.join(&[&input], "a")?;
+    let claim = assigned(old.as_mut())?;
+    let ended = old.commit(vec![], &vec![], &claim).map_err(|why| said(&why))?;
+    that(ended == Commit::Committed(vec![]), || format!("a commit of nothing under a true claim ended {ended:?}"))?;
+    let mut new = world.join(&[&input], "b")?;
+    assigned(new.as_mut())?;
+    let ended = old.commit(vec![], &vec![], &claim).map_err(|why| said(&why))?;
+    that(ended == Commit::Lost, || format!("a commit of nothing under a lost claim ended {ended:?}"))
+}
+
+fn shared(world: &mut World<'_>) -> Checked<()> {
+    let (one, other) = (world.topic("one")?, world.topic("other")?);
+    let partitions = world.log()?.partitions();
+    for topic in [&one, &other] {
+        world.append((0..partitions).map(|partition| message(topic, partition, "x")).collect())?;
+    }
+    let (mut a, mut b) = (world.join(&[&one, &other], "a")?, world.join(&[&one, &other], "b")?);
+    let (claim_b, claim_a) = (last_claim(b.as_mut())?, last_claim(a.as_mut())?);
+    let mut all: Vec<u16> = claim_a.partitions.iter().chain(&claim_b.partitions).map(|partition| partition.0).collect();
+    all.sort_unstable();
+    that(all == (0..partitions).collect::<Vec<_>>(), || format!("one owns {:?}, the other {:?}", claim_a.partitions, claim_b.partitions))?;
+    that(!claim_a.partitions.is_empty() && !claim_b.partitions.is_empty(), || "one of two members owns nothing".to_owned())?;
+    for (member, claim) in [(&mut a, &claim_a), (&mut b, &claim_b)] {
+        let mut found = BTreeSet::new();
+        while found.len() < 2 * claim.partitions.len() {
+            found.extend(batch(member.as_mut())?.records.into_iter().map(|record| (record.topic, record.partition)));
+        }
+        let own: BTreeSet<_> = [&one, &other].into_iter().flat_map(|topic| claim.partitions.iter().map(|partition| (topic.clone(), *partition))).collect();
+        that(found == own, || format!("a member that owns {:?} polled {found:?}", claim.partitions))?;
+    }
+    Ok(())
+}
+
+/// The newest assignment: others may have come and gone.
+fn last_claim(member: &mut dyn Member) -> Checked<Claim> {
+    let mut claim = assigned(member)?;
+    for _ in 0..5 {
+        match member.poll(Limits { records: 0, bytes: 0 }, Duration::from_millis(20)).map_err(|why| said(&why))? {
+            Polled::Assigned(newer) => claim = newer,
+            Polled::Batch(_) | Polled::Revoked { .. } => {}
+        }
+    }
+    Ok(claim)
+}
+
+fn left(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    let (mut a, mut b) = (world.join(&[&input], "a")?, world.join(&[&input], "b")?);
+    (last_claim(a.as_mut())?, last_claim(b.as_mut())?);
+    a.leave().map_err(|why| said(&why))?;
+    let claim = last_claim(b.as_mut())?;
+    let partitions = world.log()?.partitions();
+    that(claim.partitions.len() == usize::from(partitions), || format!("the last member owns {:?} of {partitions}", claim.partitions))
+}
+
+fn void(world: &mut World<'_>) -> Checked<()> {
+    let (input, output) = (world.topic("in")?, world.topic("out")?);
+    world.append(vec![message(&input, 0, "x")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch(member.as_mut())?;
+    drop(member);
+    world.restart()?;
+    let mut member = world.join(&[&input], "a")?;
+    let claim = assigned(member.as_mut())?;
+    that(claim.epoch > polled.claim.epoch, || format!("the epoch is {} after {}", claim.epoch, polled.claim.epoch))?;
+    let ended = commit(member.as_mut(), vec![message(&output, 0, "ghost")], &polled)?;
+    that(ended == Commit::Lost, || format!("a claim of before a restart ended {ended:?}"))
+}

@@ -1,0 +1,163 @@
+//! The contract: what every body of the log promises, as checks that any body can be put through. Answers with what
+//! went wrong instead of panicking, so that seeded bugs can be counted. Knows no body.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use schemas::{Headers, Partition, Topic};
+
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Polled, Record, TopicSpec};
+
+mod groups;
+mod records;
+
+/// Longest that anything may take in a check.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A log under test.
+pub trait Body {
+    /// The log, open.
+    fn log(&mut self) -> Arc<dyn Log>;
+    /// The same log after its process ended and started again. Nothing may hold it open.
+    fn restart(&mut self) -> Arc<dyn Log>;
+}
+
+/// What a body must do.
+pub struct Promise {
+    /// a short name
+    pub name: &'static str,
+    check: fn(&mut World<'_>) -> Result<(), String>,
+}
+
+impl Promise {
+    /// Whether `body` keeps it, or what it did instead.
+    pub fn check(&self, body: &mut dyn Body) -> Result<(), String> {
+        let log = body.log();
+        (self.check)(&mut World { body, log: Some(log), name: self.name.replace(' ', "-") })
+    }
+}
+
+/// All promises.
+pub const PROMISES: &[&[Promise]] = &[records::PROMISES, groups::PROMISES];
+
+/// A body during one check, with topics of its own.
+struct World<'b> {
+    body: &'b mut dyn Body,
+    log: Option<Arc<dyn Log>>,
+    name: String,
+}
+
+type Checked<T> = Result<T, String>;
+
+fn said(fault: &Fault) -> String {
+    format!("fault: {fault}")
+}
+
+/// Fails the check with a text unless the condition holds.
+fn that(holds: bool, otherwise: impl FnOnce() -> String) -> Checked<()> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+fn message(topic: &Topic, partition: u16, text: &str) -> Message {
+    let headers: Headers = [("ce_id", text)].into_iter().collect();
+    Message { topic: topic.clone(), partition: Partition(partition), key: text.as_bytes().to_vec(), headers, value: Some(text.as_bytes().to_vec()) }
+}
+
+fn too_large(topic: &Topic) -> Message {
+    Message { value: Some(vec![0; crate::log::RECORD_BYTES_MAX + 1]), ..message(topic, 0, "too large") }
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| String::from_utf8_lossy(&record.key).into_owned()).collect()
+}
+
+impl World<'_> {
+    fn log(&self) -> Checked<&dyn Log> {
+        self.log.as_deref().ok_or_else(|| "the log is closed".to_owned())
+    }
+
+    fn restart(&mut self) -> Checked<()> {
+        self.log = None;
+        self.log = Some(self.body.restart());
+        Ok(())
+    }
+
+    /// A topic of this check alone.
+    fn topic(&self, name: &str) -> Checked<Topic> {
+        let topic = Topic::named(&format!("{}.{name}", self.name));
+        self.log()?.provision(&[TopicSpec { topic: topic.clone(), retention: None }]).map_err(|why| said(&why))?;
+        Ok(topic)
+    }
+
+    fn append(&self, messages: Vec<Message>) -> Checked<Vec<Offset>> {
+        self.log()?.append(messages).map_err(|why| said(&why))
+    }
+
+    /// Every committed record of a partition, read a page of two at a time.
+    fn all(&self, topic: &Topic, partition: u16) -> Checked<Vec<Record>> {
+        let (log, partition) = (self.log()?, Partition(partition));
+        let end = log.end(topic, partition).map_err(|why| said(&why))?;
+        let (mut from, mut records) = (log.start(topic, partition).map_err(|why| said(&why))?, vec![]);
+        while from < end {
+            let page = log.read(topic, partition, from, Limits::test_min()).map_err(|why| said(&why))?;
+            that(page.next > from, || format!("paging stands still at {from} before the end {end}"))?;
+            from = page.next;
+            records.extend(page.records);
+        }
+        Ok(records)
+    }
+
+    fn join(&self, topics: &[&Topic], member: &str) -> Checked<Box<dyn Member>> {
+        let group = Group { name: self.name.clone(), topics: topics.iter().map(|topic| (*topic).clone()).collect(), member: member.to_owned() };
+        self.log()?.join(group).map_err(|why| said(&why))
+    }
+
+    fn committed(&self, topic: &Topic, partition: u16) -> Checked<Option<Offset>> {
+        let all = self.log()?.committed(&self.name).map_err(|why| said(&why))?;
+        Ok(all.into_iter().find(|(of, at, _)| of == topic && at.0 == partition).map(|(_, _, next)| next))
+    }
+}
+
+/// Polls until the member is told what it owns.
+fn assigned(member: &mut dyn Member) -> Checked<Claim> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Polled::Assigned(claim) = member.poll(Limits::test_min(), Duration::from_millis(100)).map_err(|why| said(&why))? {
+            return Ok(claim);
+        }
+    }
+    Err("no assignment".to_owned())
+}
+
+/// Polls until there are records, passing over assignments.
+fn batch(member: &mut dyn Member) -> Checked<Batch> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match member.poll(Limits::default(), Duration::from_millis(100)).map_err(|why| said(&why))? {
+            Polled::Batch(batch) if !batch.records.is_empty() => return Ok(batch),
+            _ => {}
+        }
+    }
+    Err("no records were polled".to_owned())
+}
+
+/// Polls for a while and expects nothing.
+fn quiet(member: &mut dyn Member) -> Checked<()> {
+    for _ in 0..5 {
+        if let Polled::Batch(batch) = member.poll(Limits::default(), Duration::from_millis(20)).map_err(|why| said(&why))? {
+            that(batch.records.is_empty(), || format!("polled again: {:?}", texts(&batch.records)))?;
+        }
+    }
+    Ok(())
+}
+
+fn commit(member: &mut dyn Member, outputs: Vec<Message>, batch: &Batch) -> Checked<Commit> {
+    member.commit(outputs, &batch.positions, &batch.claim).map_err(|why| said(&why))
+}
+
+fn committed(ended: Commit) -> Checked<Vec<Offset>> {
+    match ended {
+        Commit::Committed(offsets) => Ok(offsets),
+        other => Err(format!("a commit under a true claim ended {other:?}")),
+    }
+}

@@ -1,0 +1,13 @@
+//! The integration tests of `eventstore`, one binary.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking, and their tables are read by people"
+)]
+
+mod bugs;
+mod contract;
+mod powercut;
