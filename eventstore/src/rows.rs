@@ -51,10 +51,11 @@ impl Default for Memory {
     }
 }
 
-const POSITION: u8 = b'P';
-const META: u8 = b'M';
+/// First bytes of the database's own keys: no UTF-8 text begins with them.
+const POSITION: u8 = 0xfe;
+const META: u8 = 0xff;
 
-/// A database of rows. Keys that begin with `P` or `M` are its own.
+/// A database of rows. Keys that begin with the bytes 0xfe and 0xff are its own.
 pub struct Rows {
     db: DB,
 }
@@ -126,11 +127,8 @@ impl Rows {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let start = from.unwrap_or(prefix);
-        self.db
-            .iterator_opt(IteratorMode::From(start, Direction::Forward), options)
-            .take(most)
-            .map(|row| row.map_err(|why| broken(self.db.path(), &why)))
-            .collect()
+        let all = self.db.iterator_opt(IteratorMode::From(start, Direction::Forward), options).map(|row| row.map_err(|why| broken(self.db.path(), &why)));
+        all.filter(|row| row.as_ref().map_or(true, |(key, _)| !own(key))).take(most).collect()
     }
 
     /// All rows and positions as they stand together now.
@@ -165,7 +163,7 @@ impl Frozen<'_> {
     /// The rows in key order, without the database's own.
     pub fn rows(&self) -> impl Iterator<Item = Result<KeyedRow, Fault>> {
         let all = self.snapshot.iterator(IteratorMode::Start).map(|row| row.map_err(|why| broken(self.rows.db.path(), &why)));
-        all.filter(|row| row.as_ref().map_or(true, |(key, _)| !matches!(key.first(), Some(&POSITION | &META))))
+        all.filter(|row| row.as_ref().map_or(true, |(key, _)| !own(key)))
     }
 
     /// The positions the rows stand for.
@@ -175,6 +173,10 @@ impl Frozen<'_> {
         let all = self.snapshot.iterator_opt(IteratorMode::Start, options).map(|row| row.map_err(|why| broken(self.rows.db.path(), &why)));
         Ok(all.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|(key, row)| read_position(key, row)).collect())
     }
+}
+
+fn own(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(POSITION | META)))
 }
 
 fn position_key(topic: &Topic, partition: Partition) -> Vec<u8> {

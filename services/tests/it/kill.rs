@@ -1,0 +1,176 @@
+//! The kill test: checkouts of several customers at once, SIGKILL at random moments, and an audit of every penny.
+//!
+//! Reproduce a run with `KILL_SEED=<seed> cargo test --release -p services kill`; `KILLS=<n>` sets how many.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::audit::{Acknowledged, audit, settle};
+use crate::process::{Caller, Server, binary, daybook, example};
+
+const SELLERS: u64 = 2;
+const PRODUCTS: u64 = 4;
+const CUSTOMERS: u64 = 8;
+/// So few that some checkouts go short.
+const RECEIVED: u64 = 400;
+
+fn environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
+}
+
+async fn set_up(caller: &Caller) {
+    for seller in 1..=SELLERS {
+        for product in 1..=PRODUCTS {
+            let id = format!("{seller}-{product}");
+            let body = json!({ "name": format!("thing {id}"), "price": format!("{}.{product}5", 3 * product), "freight_value": "0.50", "currency": "GBP" });
+            assert_eq!(caller.command(Method::PUT, &format!("/products/{id}"), &format!("product {id}"), body).await.0, StatusCode::OK);
+            let body = json!({ "quantity": RECEIVED, "reference": "first" });
+            assert_eq!(caller.command(Method::POST, &format!("/stock/{id}/receipts"), &format!("stock {id}"), body).await.0, StatusCode::OK);
+        }
+    }
+}
+
+/// One customer: fills the cart, checks out, again and again; every command is repeated under its id until answered.
+async fn customer(caller: Caller, number: u64, seed: u64, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+    let mut random = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut acknowledged = vec![];
+    for round in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut added = BTreeMap::new();
+        for line in 0..random.random_range(1..=3) {
+            let product = format!("{}-{}", random.random_range(1..=SELLERS), random.random_range(1..=PRODUCTS));
+            let quantity = random.random_range(1..=4_u64);
+            let voucher = if random.random_bool(0.1) { "1.00" } else { "0" };
+            let body = json!({ "items": [{ "product": product, "quantity": quantity, "unit_price": "1.00", "freight_value": "0.50", "voucher": voucher, "currency": "GBP" }] });
+            for attempt in 0.. {
+                // The cart may not have heard of a new product: refused under this id for good, so asked again under another.
+                let (status, answer) =
+                    caller.command(Method::POST, &format!("/carts/{number}/items"), &format!("{number}.{round}.{line}.{attempt}"), body.clone()).await;
+                if status == StatusCode::OK {
+                    break;
+                }
+                assert!(answer["code"] == "unknown-product" && attempt < 100, "an addition was answered {status} {answer}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            *added.entry(product).or_default() += quantity;
+        }
+        let card = if random.random_bool(0.15) { "4000000000000002" } else { "4111111111111111" };
+        let (_, answer) = check_out(&caller, number, round, card).await;
+        acknowledged.push(Acknowledged {
+            reference: format!("{number}.{round}"),
+            order: answer["id"].as_str().unwrap().to_owned(),
+            ended: answer["ended"].as_str().unwrap().to_owned(),
+            added,
+        });
+    }
+    acknowledged
+}
+
+async fn check_out(caller: &Caller, number: u64, round: u64, card: &str) -> (String, Value) {
+    let body = json!({ "payment_type": "CREDIT_CARD", "card_number": card, "card_brand": "visa", "installments": 1, "city": "Oslo", "reference": format!("{number}.{round}") });
+    for attempt in 0.. {
+        let id = format!("{number}.{round}.checkout.{attempt}");
+        let (status, answer) = caller.command(Method::POST, &format!("/carts/{number}/checkout"), &id, body.clone()).await;
+        if status == StatusCode::OK {
+            return (id, answer);
+        }
+        // The order before has ended, and the cart has not heard of it yet.
+        assert!(answer["code"] == "checkout-sent" && attempt < 100, "a checkout was answered {status} {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unreachable!("the loop ends by itself")
+}
+
+async fn run(binary: PathBuf, kills: u64, also: impl AsyncFn(&Caller)) {
+    let seed = environment("KILL_SEED", u64::from(std::process::id()) ^ std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
+    println!("kill test: KILL_SEED={seed}, {kills} kills");
+    let (dir, began) = (TempDir::new().unwrap(), Instant::now());
+    let data = dir.path().join("data");
+    let mut server = Server::started(binary.clone(), &data);
+    let caller = Caller::new(&server.url);
+    set_up(&caller).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let customers: Vec<_> = (1..=CUSTOMERS).map(|number| tokio::spawn(customer(caller.clone(), number, seed, Arc::clone(&stop)))).collect();
+    let (mut random, mut slowest) = (StdRng::seed_from_u64(seed), Duration::ZERO);
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(random.random_range(30..700))).await;
+        server.kill();
+        slowest = slowest.max(server.start());
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = vec![];
+    for customer in customers {
+        acknowledged.extend(customer.await.unwrap());
+    }
+    settle(&caller).await;
+    let summary = audit(&caller, &acknowledged, RECEIVED).await;
+    also(&caller).await;
+    repeats(&caller, &acknowledged).await;
+    let live = daybook(&binary, &["verify", "--url", &server.url]);
+    assert!(live.status.success(), "{}", String::from_utf8_lossy(&live.stdout));
+    assert!(server.stop(), "a clean stop failed");
+    let resting = daybook(&binary, &["verify", "--data", data.to_str().unwrap()]);
+    assert!(resting.status.success(), "{}{}", String::from_utf8_lossy(&resting.stdout), String::from_utf8_lossy(&resting.stderr));
+    println!(
+        "kill test: KILL_SEED={seed}: {kills} kills, {} checkouts acknowledged, none lost, none doubled; {summary}; verify clean; slowest restart {slowest:?}; {:?}",
+        acknowledged.len(),
+        began.elapsed()
+    );
+    assert!(acknowledged.len() as u64 >= kills, "too little load to prove anything");
+}
+
+/// Every checkout once more under its first id: the first answer, and nothing new.
+async fn repeats(caller: &Caller, acknowledged: &[Acknowledged]) {
+    let before = caller.all("/orders").await.len();
+    for checkout in acknowledged.iter().rev().take(40) {
+        let order = caller.get(&format!("/orders/{}", checkout.order)).await;
+        assert_eq!(order["status"], checkout.ended.as_str());
+        let (number, round) = checkout.reference.split_once('.').unwrap();
+        for card in ["4111111111111111", "4000000000000002"] {
+            let body = json!({ "payment_type": "CREDIT_CARD", "card_number": card, "card_brand": "visa", "installments": 1, "city": "Oslo", "reference": checkout.reference });
+            let (status, answer) = caller.command(Method::POST, &format!("/carts/{number}/checkout"), &format!("{number}.{round}.checkout.0"), body).await;
+            // The card it was sent with gets the first answer; the other one is another command under a used id.
+            let same = status == StatusCode::OK && answer["id"] == checkout.order.as_str() && answer["ended"] == checkout.ended.as_str();
+            let refused = answer["code"] == "checkout-sent" || answer["code"] == "id-used";
+            assert!(same || refused, "a repeat of {} was answered {status} {answer}", checkout.reference);
+        }
+    }
+    assert_eq!(caller.all("/orders").await.len(), before, "a repeat made an order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_the_marketplace() {
+    run(binary(), environment("KILLS", 20), async |_| ()).await;
+}
+
+/// The same with a service that the marketplace does not know, added in a few lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_an_added_service() {
+    run(example("popularity"), environment("KILLS", 20).div_ceil(4), async |caller| {
+        let mut sold: BTreeMap<String, u64> = BTreeMap::new();
+        for order in caller.all("/orders").await.iter().filter(|order| order["status"] == "paid") {
+            for line in order["lines"].as_array().unwrap().iter().filter(|line| line["status"] == "reserved") {
+                *sold.entry(line["product"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for (product, lines) in sold {
+            while caller.get(&format!("/popularity/{product}")).await["sales"].as_u64().unwrap() != lines {
+                assert!(Instant::now() < deadline, "product {product} was sold {lines} times");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,17 @@
+//! The integration tests of `services`, one binary: real processes, real HTTP, real kills.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking, and their summaries are read by people"
+)]
+
+mod audit;
+mod http;
+mod import;
+mod kill;
+mod process;
+mod verify;
+mod wiring;
