@@ -1,6 +1,8 @@
 //! A customer's cart: lines gather, a checkout sends them to an order at the price that holds.
 //! Never waits for stock or payment; it is open again when its order has ended.
 
+pub mod sample;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! A customer: who buys. Holds no more of a card than brand, last four digits and a token.
 
+pub mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Aggregate, Context};

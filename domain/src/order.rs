@@ -1,6 +1,8 @@
 //! An order: carries a checkout to its end, all or nothing, and alone owns its deadline.
 //! Reservations are given back only by its end; nothing is paid and unreserved.
 
+pub mod sample;
+
 use iso_currency::Currency;
 use serde::{Deserialize, Serialize};
 

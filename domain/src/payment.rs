@@ -1,5 +1,7 @@
 //! The payment of an order: captured, refused or cancelled, once. Its id is its order's.
 
+pub mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::customer::Card;

@@ -1,5 +1,7 @@
 //! A seller's product: its price, its versions, its end. Knows nothing of stock or carts.
 
+pub mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Aggregate, Context, Money};

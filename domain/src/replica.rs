@@ -1,6 +1,8 @@
 //! The cart service's own copy of a product, as far as a cart needs it. Follows the catalog's events in their
 //! order, so it never shows a product older than one it has shown.
 
+pub mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Aggregate, Context, Money, Routing};

@@ -1,5 +1,7 @@
 //! What a seller has of a product: available, reserved, sold. Never promises more than it received.
 
+pub mod sample;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod envelope;
+pub mod golden;
 pub mod topic;
 pub mod wire;
 

@@ -1,0 +1,59 @@
+//! Stock items.
+
+use domain::stock::sample::{in_stock, of};
+use domain::stock::{Command, Event, OrderLine, RECEIVED_MAX, Refusal, Shortage, StockItem};
+
+use crate::{check, given};
+
+fn stock(given: &[Event], command: Command, then: Result<Vec<Event>, Refusal>) {
+    check::<StockItem>("1-2", given, command, then);
+}
+
+fn and(events: &[Event]) -> Vec<Event> {
+    [in_stock().as_slice(), events].concat()
+}
+
+fn reserve(quantity: u32, version: Option<&str>) -> Command {
+    Command::Reserve { of: of(), quantity, version: version.map(str::to_owned) }
+}
+
+#[test]
+fn pieces_are_reserved_while_there_are_any() {
+    stock(&in_stock(), reserve(10, Some("1")), Ok(vec![Event::Reserved { of: of(), quantity: 10 }]));
+    stock(&in_stock(), reserve(11, None), Ok(vec![Event::Short { of: of(), quantity: 11, why: Shortage::OutOfStock }]));
+    let other = OrderLine { line: 1, ..of() };
+    stock(&and(&[Event::Reserved { of: other, quantity: 8 }]), reserve(3, None), Ok(vec![Event::Short { of: of(), quantity: 3, why: Shortage::OutOfStock }]));
+    stock(&and(&[Event::Reserved { of: of(), quantity: 8 }]), reserve(8, None), Ok(vec![]));
+}
+
+#[test]
+fn only_of_versions_that_stand() {
+    let short = |why| Ok(vec![Event::Short { of: of(), quantity: 1, why }]);
+    stock(&in_stock()[1..], reserve(1, None), short(Shortage::UnknownProduct));
+    stock(&and(&[Event::Bound { version: "2".into() }]), reserve(1, Some("1")), short(Shortage::VersionGone));
+    stock(&and(&[Event::Bound { version: "2".into() }]), reserve(1, Some("2")), Ok(vec![Event::Reserved { of: of(), quantity: 1 }]));
+    stock(&and(&[Event::Withdrawn]), reserve(1, Some("1")), short(Shortage::Withdrawn));
+    stock(&and(&[Event::Bound { version: "2".into() }]), Command::Bind { version: "1".into() }, Ok(vec![]));
+}
+
+#[test]
+fn what_is_reserved_is_confirmed_or_released_once() {
+    let reserved = and(&[Event::Reserved { of: of(), quantity: 3 }]);
+    stock(&reserved, Command::Confirm { of: of() }, Ok(vec![Event::Confirmed { of: of(), quantity: 3 }]));
+    stock(&reserved, Command::Release { of: of() }, Ok(vec![Event::Released { of: of(), quantity: 3 }]));
+    stock(&in_stock(), Command::Confirm { of: of() }, Ok(vec![]));
+    stock(&in_stock(), Command::Release { of: of() }, Ok(vec![]));
+    let item = given::<StockItem>(&[reserved, vec![Event::Confirmed { of: of(), quantity: 3 }]].concat());
+    assert_eq!((item.available(), item.reserved, item.sold), (7, 0, 3));
+}
+
+#[test]
+fn a_delivery_is_booked_once() {
+    let receive = |quantity, reference: &str| Command::Receive { quantity, reference: reference.into() };
+    stock(&in_stock(), receive(10, "delivery 1"), Ok(vec![]));
+    stock(&in_stock(), receive(11, "delivery 1"), Err(Refusal::Booked { reference: "delivery 1".into(), booked: 10 }));
+    stock(&in_stock(), receive(5, "delivery 2"), Ok(vec![Event::Received { quantity: 5, reference: "delivery 2".into() }]));
+    for (quantity, reference) in [(RECEIVED_MAX, "more"), (u64::MAX, "more"), (1, "")] {
+        stock(&in_stock(), receive(quantity, reference), Err(Refusal::Delivery));
+    }
+}
