@@ -52,7 +52,7 @@ pub enum Output {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Target {
     /// The marketplace's address
-    #[arg(long, env = "DAYBOOK_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long, global = true, env = "DAYBOOK_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
 }
 

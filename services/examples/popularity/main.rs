@@ -110,3 +110,15 @@ fn main() -> std::process::ExitCode {
     services::cli::run(services::cli::Daybook::parse(), || services::capabilities::all().into_iter().chain([capability::capability()]).collect())
 }
 // wiring: end
+
+#[cfg(test)]
+mod tests {
+    use super::popularity::{Command, Event, Popularity};
+
+    #[test]
+    fn its_shapes_are_held_by_golden_records() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/popularity/golden");
+        let (event, command) = (Event::Counted { order: "17-1".into() }, Command::Count { order: "17-1".into() });
+        assert_eq!(schemas::golden::check::<Popularity>(&dir, &super::wire::shapes(), &[event], &[command]), Ok(()));
+    }
+}
