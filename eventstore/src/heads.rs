@@ -154,13 +154,14 @@ impl Heads {
         Ok(())
     }
 
-    /// What is remembered of a client's command, this batch's included.
-    pub fn mark(&self, partition: Partition, command_id: &str) -> Result<Option<Mark>, Fault> {
+    /// What is remembered at `now` of a client's command, this batch's included.
+    pub fn mark(&self, partition: Partition, command_id: &str, now: Timestamp) -> Result<Option<Mark>, Fault> {
         if let Some(mark) = self.marks.get(&(partition, command_id.to_owned())) {
             return Ok(Some(mark.clone()));
         }
         let Some(row) = self.rows.get(&mark_key(partition, command_id))? else { return Ok(None) };
-        codec::load(MARK_SHAPE, &row).map_err(|why| Fault::Fatal(format!("mark of command {command_id}: {why}")))
+        let mark: Option<Mark> = codec::load(MARK_SHAPE, &row).map_err(|why| Fault::Fatal(format!("mark of command {command_id}: {why}")))?;
+        Ok(mark.filter(|mark| mark.at >= now.plus_seconds(-MARK_SECONDS)))
     }
 
     /// Remembers the answer to a client's command; of several events of one command the last one's counts.

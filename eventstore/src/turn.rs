@@ -185,7 +185,7 @@ impl<'a> Turn<'a> {
         let service = self.service;
         let Some(handler) = service.handler(&asked.envelope.kind.aggregate) else { return Ok(()) };
         let later = handler.answered_later(&command);
-        if let Some(mark) = asked.hash.as_ref().map(|_| self.heads.mark(asked.partition, &asked.envelope.id)).transpose()?.flatten() {
+        if let Some(mark) = asked.hash.as_ref().map(|_| self.heads.mark(asked.partition, &asked.envelope.id, self.now)).transpose()?.flatten() {
             self.repeat(asked, &mark, later);
             return Ok(());
         }

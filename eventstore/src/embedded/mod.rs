@@ -92,6 +92,12 @@ impl Embedded {
     }
 }
 
+/// The bytes a message is kept as, for benches that write the same ones.
+#[doc(hidden)]
+pub fn kept_as(message: &Message) -> Vec<u8> {
+    records::encode(message, Timestamp::default())
+}
+
 /// Sends a request to the appender and waits for its answer.
 fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {
     let closed = || Fault::Fatal("the log is closed".to_owned());

@@ -11,3 +11,4 @@
 mod bugs;
 mod contract;
 mod powercut;
+mod worker;
