@@ -70,7 +70,7 @@ fn show(result: &Result) {
     table.set_header(["fold", "rows", "records", "digest", "verdict"]);
     for fold in &result.folds {
         let verdict = if fold.matches() { "same" } else { "DIFFERS" };
-        table.add_row([&fold.name, &fold.rows.to_string(), &fold.records.to_string(), &fold.live[..16.min(fold.live.len())].to_owned(), verdict]);
+        table.add_row([&fold.name, &fold.rows.to_string(), &fold.records.to_string(), &fold.live[..16.min(fold.live.len())], verdict]);
     }
     out::line(table);
     for fold in &result.folds {

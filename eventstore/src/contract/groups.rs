@@ -166,7 +166,8 @@ fn last_claim(member: &mut dyn Member) -> Checked<Claim> {
 fn left(world: &mut World<'_>) -> Checked<()> {
     let input = world.topic("in")?;
     let (mut a, mut b) = (world.join(&[&input], "a")?, world.join(&[&input], "b")?);
-    (last_claim(a.as_mut())?, last_claim(b.as_mut())?);
+    last_claim(a.as_mut())?;
+    last_claim(b.as_mut())?;
     a.leave().map_err(|why| said(&why))?;
     let claim = last_claim(b.as_mut())?;
     let partitions = world.log()?.partitions();

@@ -285,7 +285,8 @@ fn what_cannot_be_processed_is_a_dead_letter_with_its_reason() {
     let letters = bench.all(&bench.service.dead_letters());
     let mut found: Vec<&str> = letters.iter().map(|letter| letter.headers.text(DLT_REASON).unwrap()).collect();
     let mut expected: Vec<&str> = cases.iter().map(|(_, reason)| *reason).collect();
-    (found.sort_unstable(), expected.sort_unstable());
+    found.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(found, expected);
     assert_eq!(bench.count("17"), (cases.len() as u64, cases.len() as u32));
     assert!(letters.iter().any(|letter| letter.value.as_deref() == Some(b"{\"more\":\"************1111\"}")), "a card number stands in a dead letter");

@@ -113,10 +113,10 @@ impl View for Orders {
         };
         let step = StepRow { version, event: envelope.kind.name.to_string(), line, at: envelope.time.unwrap_or(seen.record.recorded_at).to_string() };
         rows.put(format!("h/{key}/{version:0>20}"), step);
-        if let Event::Placed { checkout, .. } = &event {
-            if let Some(reference) = &checkout.checkout.reference {
-                rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
-            }
+        if let Event::Placed { checkout, .. } = &event
+            && let Some(reference) = &checkout.checkout.reference
+        {
+            rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
         }
         rows.update::<OrderRow>(&format!("o/{key}"), |row| {
             row.id.clone_from(&envelope.subject);

@@ -83,14 +83,11 @@ impl Server {
         let id = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.success();
-            }
+        while began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        child.kill().unwrap();
-        false
+        let _in_time = child.kill();
+        child.wait().unwrap().success()
     }
 }
 
