@@ -22,15 +22,15 @@ use crate::view::{Folding, View};
 pub enum NotServed {
     /// The view has not caught up since it was opened.
     #[error("view {0} is being folded: try again shortly")]
-    Rebuilding(&'static str),
+    Rebuilding(String),
     /// It stands before the position the reader brought.
     #[error("view {0} has not reached the position asked for")]
-    Behind(&'static str),
+    Behind(String),
     /// The token names no topic this view folds.
     #[error("view {view} folds {folds}, and the position names only other topics: {named}")]
     OtherTopic {
         /// the view
-        view: &'static str,
+        view: String,
         /// its topic
         folds: Topic,
         /// the token's
@@ -40,7 +40,7 @@ pub enum NotServed {
     #[error("view {view} stopped: {why}")]
     Stopped {
         /// the view
-        view: &'static str,
+        view: String,
         /// where and why
         why: String,
     },
@@ -51,10 +51,9 @@ pub enum NotServed {
 
 /// A view, its rows and where it stands.
 pub struct Projection {
-    view: Arc<dyn View>,
+    view: Arc<View>,
     rows: Arc<Rows>,
     log: Arc<dyn Log>,
-    topic: Topic,
     /// the ends it must reach before it serves
     goal: BTreeMap<Partition, Offset>,
     at: Mutex<BTreeMap<Partition, Offset>>,
@@ -65,39 +64,34 @@ pub struct Projection {
 
 impl Projection {
     /// Opens the view's rows below `dir`; `folded` is called after each step, for those who wait.
-    pub fn open(view: Arc<dyn View>, log: Arc<dyn Log>, dir: &Path, memory: &Memory, folded: Box<dyn Fn() + Send + Sync>) -> Result<Self, Fault> {
-        let rows = Arc::new(Rows::open(&dir.join(view.name()), &format!("{} {}", view.name(), view.shape()), memory)?);
-        let topic = view.topic();
+    pub fn open(view: Arc<View>, log: Arc<dyn Log>, dir: &Path, memory: &Memory, folded: Box<dyn Fn() + Send + Sync>) -> Result<Self, Fault> {
+        let rows = Arc::new(Rows::open(&dir.join(&view.name), &format!("{} {}", view.name, view.shape), memory)?);
+        let topic = &view.topic;
         let (mut goal, mut at) = (BTreeMap::new(), BTreeMap::new());
         for partition in (0..log.partitions()).map(Partition) {
-            let (end, here) = (log.end(&topic, partition)?, rows.position(&topic, partition)?);
+            let (end, here) = (log.end(topic, partition)?, rows.position(topic, partition)?);
             if here > end {
                 return Err(Fault::Fatal(format!(
                     "view {} stands at {topic}/{partition} offset {here}, past the log's end {end}: these rows belong to another log; delete {} and start again",
-                    view.name(),
-                    dir.join(view.name()).display()
+                    view.name,
+                    dir.join(&view.name).display()
                 )));
             }
             goal.insert(partition, end);
             at.insert(partition, here);
         }
         let ready = AtomicBool::new(at.iter().all(|(partition, here)| *here >= goal[partition]));
-        Ok(Self { view, rows, log, topic, goal, at: Mutex::new(at), ready, stopped: Mutex::new(None), folded })
+        Ok(Self { view, rows, log, goal, at: Mutex::new(at), ready, stopped: Mutex::new(None), folded })
     }
 
     /// The view's name.
-    pub fn name(&self) -> &'static str {
-        self.view.name()
+    pub fn name(&self) -> &str {
+        &self.view.name
     }
 
     /// The view itself.
-    pub fn view(&self) -> &Arc<dyn View> {
+    pub fn view(&self) -> &Arc<View> {
         &self.view
-    }
-
-    /// The topic it folds.
-    pub fn topic(&self) -> &Topic {
-        &self.topic
     }
 
     /// Its rows, for scans and proofs.
@@ -139,7 +133,7 @@ impl Projection {
 
     /// Where it stands: what a reader of now is told. Rows may already be newer, never older.
     pub fn positions(&self) -> Positions {
-        self.at.lock().iter().map(|(partition, next)| (self.topic.clone(), *partition, *next)).collect()
+        self.at.lock().iter().map(|(partition, next)| (self.view.topic.clone(), *partition, *next)).collect()
     }
 
     /// How many offsets it is behind, by partition.
@@ -150,19 +144,19 @@ impl Projection {
     /// Whether it may serve a reader who brings `token` (possibly empty).
     pub fn serves(&self, token: &Positions) -> Result<(), NotServed> {
         if let Some(why) = self.stopped.lock().clone() {
-            return Err(NotServed::Stopped { view: self.name(), why });
+            return Err(NotServed::Stopped { view: self.name().to_owned(), why });
         }
         if !self.ready.load(Ordering::Acquire) {
-            return Err(NotServed::Rebuilding(self.name()));
+            return Err(NotServed::Rebuilding(self.name().to_owned()));
         }
-        let own: Vec<_> = token.iter().filter(|(topic, ..)| *topic == self.topic).collect();
+        let own: Vec<_> = token.iter().filter(|(topic, ..)| *topic == self.view.topic).collect();
         if own.is_empty() && !token.is_empty() {
             let named = token.iter().map(|(topic, ..)| topic.to_string()).collect::<Vec<_>>().join(", ");
-            return Err(NotServed::OtherTopic { view: self.name(), folds: self.topic.clone(), named });
+            return Err(NotServed::OtherTopic { view: self.name().to_owned(), folds: self.view.topic.clone(), named });
         }
         let at = self.at.lock();
         let reached = |(_, partition, next): &&(Topic, Partition, Offset)| at.get(partition).is_some_and(|here| here >= next);
-        if own.iter().all(reached) { Ok(()) } else { Err(NotServed::Behind(self.name())) }
+        if own.iter().all(reached) { Ok(()) } else { Err(NotServed::Behind(self.name().to_owned())) }
     }
 
     /// A row.

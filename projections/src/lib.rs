@@ -9,4 +9,4 @@ mod view;
 pub use follow::{NotServed, Projection};
 pub use overlay::Overlay;
 pub use verify::{Difference, Verdict, verify};
-pub use view::{Folding, Seen, Unfolded, View};
+pub use view::{FoldEvent, Folding, Seen, Unfolded, View};

@@ -36,22 +36,25 @@ pub enum Unfolded {
     Fault(#[from] Fault),
 }
 
-/// A read model. Stateless: its rows are all it knows.
-pub trait View: Send + Sync + 'static {
-    /// Its name: lower case, unique in the process, the name of its directory.
-    fn name(&self) -> &'static str;
+/// What an event changes.
+pub type FoldEvent = fn(&Seen<'_>, &mut Overlay<'_>) -> Result<(), Unfolded>;
+
+/// A read model as data. Stateless: its rows are all it knows.
+pub struct View {
+    /// Lower case, unique in the process; the name of its directory.
+    pub name: String,
     /// The shape of its rows. Raise it with every change: rows of another shape are folded anew.
-    fn shape(&self) -> u32;
+    pub shape: u32,
     /// The one topic it folds.
-    fn topic(&self) -> Topic;
+    pub topic: Topic,
     /// What an event changes.
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded>;
+    pub fold: FoldEvent,
 }
 
 /// A view over its rows, as something a log can be folded into.
 pub struct Folding {
     /// what an event does
-    pub view: Arc<dyn View>,
+    pub view: Arc<View>,
     /// where it is kept
     pub rows: Arc<Rows>,
 }
@@ -65,7 +68,7 @@ impl Fold for Folding {
         let mut overlay = Overlay::over(&self.rows);
         for record in &page.records {
             let envelope = Envelope::read(&record.headers).map_err(|why| unreadable(record, &why))?;
-            self.view.fold(&Seen { envelope, record }, &mut overlay).map_err(|why| match why {
+            (self.view.fold)(&Seen { envelope, record }, &mut overlay).map_err(|why| match why {
                 Unfolded::Malformed(why) => unreadable(record, &why),
                 Unfolded::Fault(fault) => fault,
             })?;

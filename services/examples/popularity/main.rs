@@ -74,31 +74,19 @@ mod wire {
 mod capability {
     use super::popularity::{CountSales, Event, Popularity};
     use axum::extract::{Path, State};
-    use projections::{Overlay, Seen, Unfolded, View};
+    use projections::{Overlay, Seen, Unfolded};
     use services::capabilities::{Capability, event_of};
     use services::http::command::Failure;
     use services::http::{App, read};
 
     pub fn capability() -> Capability {
         let service = eventstore::service::Service::new("popularity").owns::<Popularity>().follows_across::<CountSales>("ordering");
-        Capability::of(service).view(Sales).routes(axum::Router::new().route("/popularity/{id}", axum::routing::get(show)))
+        Capability::of(service).view("popularity", 1, fold).routes(axum::Router::new().route("/popularity/{id}", axum::routing::get(show)))
     }
 
-    struct Sales;
-    impl View for Sales {
-        fn name(&self) -> &'static str {
-            "popularity"
-        }
-        fn shape(&self) -> u32 {
-            1
-        }
-        fn topic(&self) -> schemas::Topic {
-            schemas::topic(schemas::Stream::Events("popularity"))
-        }
-        fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-            let Some(Event::Counted { .. }) = event_of::<Popularity>(seen)? else { return Ok(()) };
-            Ok(rows.update::<Popularity>(&seen.envelope.subject, |row| row.sales += 1)?)
-        }
+    fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+        let Some(Event::Counted { .. }) = event_of::<Popularity>(seen)? else { return Ok(()) };
+        Ok(rows.update::<Popularity>(&seen.envelope.subject, |row| row.sales += 1)?)
     }
 
     async fn show(State(app): State<App>, Path(id): Path<String>, headers: axum::http::HeaderMap) -> Result<axum::response::Response, Failure> {

@@ -13,13 +13,11 @@ use domain::policies::{CopyProduct, ReopenCart};
 use domain::replica::Replica;
 use domain::{Currency, ProductRef};
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Stream, Topic, topic};
+use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::customer::CURRENCY;
 use super::{Capability, event_of};
-use crate::http::body::{Amount, AnyCase, Body, Text};
+use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::card::CardGiven;
 use crate::http::command::{Ask, Failure};
 use crate::http::{App, read};
@@ -38,7 +36,7 @@ pub fn capability() -> Capability {
         .route("/cart/{customer}/seal", post(seal_benchmark).patch(seal_benchmark))
         .route("/cart/{customer}", delete(empty));
     let service = Service::new("cart").owns::<Cart>().owns::<Replica>().follows::<ReopenCart>("ordering").follows_across::<CopyProduct>("catalog");
-    Capability { answered_by: &[("checked-out", "ordering")], ..Capability::of(service).view(Carts).routes(routes) }
+    Capability { answered_by: &[("checked-out", "ordering")], ..Capability::of(service).view("carts", 1, fold).routes(routes) }
 }
 
 /// What readers see of a cart's line.
@@ -79,37 +77,24 @@ pub struct CartRow {
     pub revision: u64,
 }
 
-struct Carts;
-
-impl View for Carts {
-    fn name(&self) -> &'static str {
-        "carts"
-    }
-    fn shape(&self) -> u32 {
-        1
-    }
-    fn topic(&self) -> Topic {
-        topic(Stream::Events("cart"))
-    }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let Some(event) = event_of::<Cart>(seen)? else { return Ok(()) };
-        rows.update::<CartRow>(&seen.envelope.subject, |row| {
-            row.customer.clone_from(&seen.envelope.subject);
-            row.revision = seen.envelope.version.unwrap_or_default();
-            match event {
-                Event::Added { lines, .. } => lines.iter().for_each(|line| row.put(line)),
-                Event::Emptied => row.items.clear(),
-                Event::Reopened { .. } => row.sent = None,
-                Event::CheckedOut(sent) => {
-                    row.items.clear();
-                    row.orders = sent.order.number;
-                    row.sent = Some(sent.order.to_string());
-                }
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<Cart>(seen)? else { return Ok(()) };
+    rows.update::<CartRow>(&seen.envelope.subject, |row| {
+        row.customer.clone_from(&seen.envelope.subject);
+        row.revision = seen.envelope.version.unwrap_or_default();
+        match event {
+            Event::Added { lines, .. } => lines.iter().for_each(|line| row.put(line)),
+            Event::Emptied => row.items.clear(),
+            Event::Reopened { .. } => row.sent = None,
+            Event::CheckedOut(sent) => {
+                row.items.clear();
+                row.orders = sent.order.number;
+                row.sent = Some(sent.order.to_string());
             }
-            row.status = if row.sent.is_some() { "checkout-sent" } else { "open" }.to_owned();
-        })?;
-        Ok(())
-    }
+        }
+        row.status = if row.sent.is_some() { "checkout-sent" } else { "open" }.to_owned();
+    })?;
+    Ok(())
 }
 
 impl CartRow {

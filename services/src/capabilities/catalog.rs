@@ -7,13 +7,11 @@ use axum::routing::{get, post, put};
 use domain::product::{Command, Details, Event, Product};
 use domain::{Currency, Money, ProductRef};
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Stream, Topic, topic};
+use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::customer::CURRENCY;
-use super::{Capability, event_of};
-use crate::http::body::{Amount, AnyCase, Body, Text};
+use super::{Capability, event_of, listing_key};
+use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
@@ -26,7 +24,7 @@ pub fn capability() -> Capability {
         .route("/products/{id}/price", post(change_price))
         .route("/products/{id}/replacement", post(replace))
         .route("/product", post(register_benchmark).patch(change_price_benchmark).put(replace_benchmark));
-    Capability::of(Service::new("catalog").owns::<Product>()).view(Products).routes(routes)
+    Capability::of(Service::new("catalog").owns::<Product>()).view("products", 1, fold).routes(routes)
 }
 
 /// What readers see of a product.
@@ -58,53 +56,35 @@ pub struct ProductRow {
     pub revision: u64,
 }
 
-struct Products;
-
-impl View for Products {
-    fn name(&self) -> &'static str {
-        "products"
-    }
-    fn shape(&self) -> u32 {
-        1
-    }
-    fn topic(&self) -> Topic {
-        topic(Stream::Events("catalog"))
-    }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let Some(event) = event_of::<Product>(seen)? else { return Ok(()) };
-        let revision = seen.envelope.version.unwrap_or_default();
-        rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {
-            row.revision = revision;
-            match event {
-                Event::Registered(details) | Event::Replaced(details) => {
-                    let Details { name, sku, category, description, price, freight, status, version } = details;
-                    let (currency, id) = (price.currency.code().to_owned(), seen.envelope.subject.clone());
-                    *row = ProductRow {
-                        id,
-                        name,
-                        sku,
-                        category,
-                        description,
-                        price: price.to_string(),
-                        freight_value: freight.to_string(),
-                        currency,
-                        status,
-                        version,
-                        withdrawn: false,
-                        revision,
-                    };
-                }
-                Event::PriceChanged { price, .. } => row.price = price.to_string(),
-                Event::Withdrawn { .. } => row.withdrawn = true,
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<Product>(seen)? else { return Ok(()) };
+    let revision = seen.envelope.version.unwrap_or_default();
+    rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {
+        row.revision = revision;
+        match event {
+            Event::Registered(details) | Event::Replaced(details) => {
+                let Details { name, sku, category, description, price, freight, status, version } = details;
+                let (currency, id) = (price.currency.code().to_owned(), seen.envelope.subject.clone());
+                *row = ProductRow {
+                    id,
+                    name,
+                    sku,
+                    category,
+                    description,
+                    price: price.to_string(),
+                    freight_value: freight.to_string(),
+                    currency,
+                    status,
+                    version,
+                    withdrawn: false,
+                    revision,
+                };
             }
-        })?;
-        Ok(())
-    }
-}
-
-/// Ids of two numbers as keys that sort like the numbers.
-pub fn listing_key(id: &str) -> String {
-    id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
+            Event::PriceChanged { price, .. } => row.price = price.to_string(),
+            Event::Withdrawn { .. } => row.withdrawn = true,
+        }
+    })?;
+    Ok(())
 }
 
 #[derive(Deserialize)]

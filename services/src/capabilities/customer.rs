@@ -4,11 +4,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{post, put};
-use domain::Currency;
 use domain::customer::{Command, Customer, Details, Event, Person};
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Stream, Topic, topic};
+use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
 use super::{Capability, event_of};
@@ -20,7 +18,7 @@ use crate::http::{App, read};
 /// The service.
 pub fn capability() -> Capability {
     let routes = axum::Router::new().route("/customers/{id}", put(register).get(show)).route("/customer", post(register_benchmark));
-    Capability::of(Service::new("customer").owns::<Customer>()).view(Customers).routes(routes)
+    Capability::of(Service::new("customer").owns::<Customer>()).view("customers", 1, fold).routes(routes)
 }
 
 /// What readers see of a customer.
@@ -38,25 +36,12 @@ pub struct CustomerRow {
     pub revision: u64,
 }
 
-struct Customers;
-
-impl View for Customers {
-    fn name(&self) -> &'static str {
-        "customers"
-    }
-    fn shape(&self) -> u32 {
-        1
-    }
-    fn topic(&self) -> Topic {
-        topic(Stream::Events("customer"))
-    }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let Some(Event::Registered(Details { person, card, data })) = event_of::<Customer>(seen)? else { return Ok(()) };
-        let id = seen.envelope.subject.parse().unwrap_or_default();
-        let card = card.map(|card| format!("{} ····{}", card.brand, card.last4));
-        rows.put(seen.envelope.subject.clone(), CustomerRow { id, person, card, data, revision: seen.envelope.version.unwrap_or_default() });
-        Ok(())
-    }
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(Event::Registered(Details { person, card, data })) = event_of::<Customer>(seen)? else { return Ok(()) };
+    let id = seen.envelope.subject.parse().unwrap_or_default();
+    let card = card.map(|card| format!("{} ····{}", card.brand, card.last4));
+    rows.put(seen.envelope.subject.clone(), CustomerRow { id, person, card, data, revision: seen.envelope.version.unwrap_or_default() });
+    Ok(())
 }
 
 /// What a registration may say. The benchmark's field names are taken too.
@@ -114,6 +99,3 @@ async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(
 async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
     read::row::<CustomerRow>(&app, "customers", &id.to_string(), &headers, |row| row.revision).await
 }
-
-/// The currency of amounts that name none.
-pub const CURRENCY: Currency = Currency::USD;

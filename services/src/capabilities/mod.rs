@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use domain::Aggregate;
 use eventstore::service::Service;
-use projections::{Seen, View};
+use projections::{FoldEvent, Seen, View};
 use schemas::Codec;
 use schemas::envelope::Malformed;
 
@@ -25,7 +25,7 @@ pub struct Capability {
     /// who owns what and reacts to what
     pub service: Service,
     /// what readers see
-    pub views: Vec<Arc<dyn View>>,
+    pub views: Vec<Arc<View>>,
     /// how it is reached over HTTP
     pub routes: Router<App>,
     /// Commands that another service answers at the end of a process: the event they cause here, and that service.
@@ -33,15 +33,16 @@ pub struct Capability {
 }
 
 impl Capability {
-    /// A service without views or routes.
+    /// A service with no view but its commands' outcomes, and no routes.
     pub fn of(service: Service) -> Self {
-        Self { service, views: vec![], routes: Router::new(), answered_by: &[] }
+        let outcomes = Arc::new(outcomes::of(&service));
+        Self { service, views: vec![outcomes], routes: Router::new(), answered_by: &[] }
     }
 
-    /// It has this view.
+    /// It has this view of its events; see [`View`] for what name and shape mean.
     #[must_use]
-    pub fn view(mut self, view: impl View) -> Self {
-        self.views.push(Arc::new(view));
+    pub fn view(mut self, name: &str, shape: u32, fold: FoldEvent) -> Self {
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold }));
         self
     }
 
@@ -65,4 +66,9 @@ pub fn event_of<A: Codec>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed
         return Ok(None);
     }
     A::decode_event(kind, seen.body()).map(Some)
+}
+
+/// Ids of two numbers as keys that sort like the numbers.
+pub fn listing_key(id: &str) -> String {
+    id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
 }

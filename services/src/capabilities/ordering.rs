@@ -8,12 +8,10 @@ use domain::order::{Ending, Event, Order};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply};
 use domain::{Money, OrderId};
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Stream, Topic, topic};
+use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::listing_key;
-use super::{Capability, event_of};
+use super::{Capability, event_of, listing_key};
 use crate::http::command::Failure;
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
@@ -23,7 +21,7 @@ pub fn capability() -> Capability {
     let routes = axum::Router::new().route("/orders", get(browse)).route("/orders/{id}", get(show)).route("/orders/{id}/history", get(history));
     let service =
         Service::new("ordering").owns::<Order>().follows::<PlaceOrder>("cart").follows::<RecordPayment>("payment").follows_across::<RecordReply>("stock");
-    Capability::of(service).view(Orders).routes(routes)
+    Capability::of(service).view("orders", 1, fold).routes(routes)
 }
 
 /// What readers see of an order's line.
@@ -91,40 +89,27 @@ pub struct StepRow {
     pub at: String,
 }
 
-struct Orders;
-
-impl View for Orders {
-    fn name(&self) -> &'static str {
-        "orders"
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
+    let envelope = &seen.envelope;
+    let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
+    let line = match &event {
+        Event::LineReserved { line } | Event::LineShort { line, .. } => Some(*line),
+        _ => None,
+    };
+    let step = StepRow { version, event: envelope.kind.name.to_string(), line, at: envelope.time.unwrap_or(seen.record.recorded_at).to_string() };
+    rows.put(format!("h/{key}/{version:0>20}"), step);
+    if let Event::Placed { checkout, .. } = &event
+        && let Some(reference) = &checkout.checkout.reference
+    {
+        rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
     }
-    fn shape(&self) -> u32 {
-        1
-    }
-    fn topic(&self) -> Topic {
-        topic(Stream::Events("ordering"))
-    }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
-        let envelope = &seen.envelope;
-        let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
-        let line = match &event {
-            Event::LineReserved { line } | Event::LineShort { line, .. } => Some(*line),
-            _ => None,
-        };
-        let step = StepRow { version, event: envelope.kind.name.to_string(), line, at: envelope.time.unwrap_or(seen.record.recorded_at).to_string() };
-        rows.put(format!("h/{key}/{version:0>20}"), step);
-        if let Event::Placed { checkout, .. } = &event
-            && let Some(reference) = &checkout.checkout.reference
-        {
-            rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
-        }
-        rows.update::<OrderRow>(&format!("o/{key}"), |row| {
-            row.id.clone_from(&envelope.subject);
-            row.revision = version;
-            row.evolve(event);
-        })?;
-        Ok(())
-    }
+    rows.update::<OrderRow>(&format!("o/{key}"), |row| {
+        row.id.clone_from(&envelope.subject);
+        row.revision = version;
+        row.evolve(event);
+    })?;
+    Ok(())
 }
 
 impl OrderRow {

@@ -1,8 +1,9 @@
 //! The outcomes of clients' commands, one view for each service, folded from its events and markers.
 
 use eventstore::heads::Outcome;
+use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Partition, Stream, Topic, topic};
+use schemas::Partition;
 use serde::{Deserialize, Serialize};
 
 /// What became of a command.
@@ -26,17 +27,14 @@ pub struct OutcomeRow {
     pub next: u64,
 }
 
-/// The view of one service.
-pub struct Outcomes {
-    name: &'static str,
-    topic: Topic,
+/// The view of a service.
+pub fn of(service: &Service) -> View {
+    View { name: name(service.name), shape: 1, topic: service.events(), fold }
 }
 
-impl Outcomes {
-    /// Of this service. The name is the view's, and lives as long as the process.
-    pub fn of(service: &str) -> Self {
-        Self { name: Box::leak(format!("outcomes-{service}").into_boxed_str()), topic: topic(Stream::Events(service)) }
-    }
+/// The view's name.
+pub fn name(service: &str) -> String {
+    format!("outcomes-{service}")
 }
 
 /// The row of a command.
@@ -44,41 +42,30 @@ pub fn key(partition: Partition, command_id: &str) -> String {
     format!("{:05}/{command_id}", partition.0)
 }
 
-impl View for Outcomes {
-    fn name(&self) -> &'static str {
-        self.name
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let envelope = &seen.envelope;
+    let caused = envelope.body_hash.as_ref().and(envelope.causation.as_deref());
+    if caused.is_none() && envelope.answers.is_none() {
+        return Ok(());
     }
-    fn shape(&self) -> u32 {
-        1
+    let marker = Outcome::of_marker(&envelope.kind, seen.body())?;
+    let event = marker.is_none().then(|| envelope.kind.name.to_string());
+    let mut row = OutcomeRow {
+        outcome: "accepted".into(),
+        aggregate: envelope.kind.aggregate.to_string(),
+        subject: envelope.subject.clone(),
+        version: envelope.version,
+        event,
+        next: seen.record.offset.next().0,
+        ..OutcomeRow::default()
+    };
+    match marker {
+        Some(Outcome::Refused { code, detail }) => (row.outcome, row.code, row.detail) = ("refused".into(), Some(code), Some(detail)),
+        Some(Outcome::Accepted { version }) => row.version = Some(version),
+        None => {}
     }
-    fn topic(&self) -> Topic {
-        self.topic.clone()
+    for id in caused.into_iter().chain(envelope.answers.as_deref()) {
+        rows.put(key(seen.record.partition, id), row.clone());
     }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let envelope = &seen.envelope;
-        let caused = envelope.body_hash.as_ref().and(envelope.causation.as_deref());
-        if caused.is_none() && envelope.answers.is_none() {
-            return Ok(());
-        }
-        let marker = Outcome::of_marker(&envelope.kind, seen.body())?;
-        let event = marker.is_none().then(|| envelope.kind.name.to_string());
-        let mut row = OutcomeRow {
-            outcome: "accepted".into(),
-            aggregate: envelope.kind.aggregate.to_string(),
-            subject: envelope.subject.clone(),
-            version: envelope.version,
-            event,
-            next: seen.record.offset.next().0,
-            ..OutcomeRow::default()
-        };
-        match marker {
-            Some(Outcome::Refused { code, detail }) => (row.outcome, row.code, row.detail) = ("refused".into(), Some(code), Some(detail)),
-            Some(Outcome::Accepted { version }) => row.version = Some(version),
-            None => {}
-        }
-        for id in caused.into_iter().chain(envelope.answers.as_deref()) {
-            rows.put(key(seen.record.partition, id), row.clone());
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -8,12 +8,10 @@ use domain::ProductRef;
 use domain::policies::{BindStock, ReserveStock};
 use domain::stock::{Command, Event, StockItem};
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
-use schemas::{Stream, Topic, topic};
+use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::listing_key;
-use super::{Capability, event_of};
+use super::{Capability, event_of, listing_key};
 use crate::http::body::{AnyCase, Body};
 use crate::http::command::{Ask, Failure};
 use crate::http::read::{Listing, list, row};
@@ -27,7 +25,7 @@ pub fn capability() -> Capability {
     let routes =
         axum::Router::new().route("/stock", get(browse).post(register_benchmark)).route("/stock/{id}", get(show)).route("/stock/{id}/receipts", post(receive));
     let service = Service::new("stock").owns::<StockItem>().follows::<BindStock>("catalog").follows_across::<ReserveStock>("ordering");
-    Capability::of(service).view(StockItems).routes(routes)
+    Capability::of(service).view("stock-items", 1, fold).routes(routes)
 }
 
 /// What readers see of a stock item.
@@ -55,41 +53,28 @@ pub struct StockRow {
     pub revision: u64,
 }
 
-struct StockItems;
-
-impl View for StockItems {
-    fn name(&self) -> &'static str {
-        "stock-items"
-    }
-    fn shape(&self) -> u32 {
-        1
-    }
-    fn topic(&self) -> Topic {
-        topic(Stream::Events("stock"))
-    }
-    fn fold(&self, seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-        let Some(event) = event_of::<StockItem>(seen)? else { return Ok(()) };
-        let id = &seen.envelope.subject;
-        rows.update::<StockRow>(&listing_key(id), |row| {
-            row.id.clone_from(id);
-            row.revision = seen.envelope.version.unwrap_or_default();
-            match event {
-                Event::Bound { version } => row.version = Some(version),
-                Event::Withdrawn => row.withdrawn = true,
-                Event::Received { quantity, .. } => row.received += quantity,
-                Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
-                Event::Short { .. } => row.short_count += 1,
-                Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
-                Event::Confirmed { quantity, .. } => {
-                    row.reserved -= u64::from(quantity);
-                    row.sold += u64::from(quantity);
-                    row.order_count += 1;
-                }
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<StockItem>(seen)? else { return Ok(()) };
+    let id = &seen.envelope.subject;
+    rows.update::<StockRow>(&listing_key(id), |row| {
+        row.id.clone_from(id);
+        row.revision = seen.envelope.version.unwrap_or_default();
+        match event {
+            Event::Bound { version } => row.version = Some(version),
+            Event::Withdrawn => row.withdrawn = true,
+            Event::Received { quantity, .. } => row.received += quantity,
+            Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
+            Event::Short { .. } => row.short_count += 1,
+            Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
+            Event::Confirmed { quantity, .. } => {
+                row.reserved -= u64::from(quantity);
+                row.sold += u64::from(quantity);
+                row.order_count += 1;
             }
-            row.available = row.received - row.reserved - row.sold;
-        })?;
-        Ok(())
-    }
+        }
+        row.available = row.received - row.reserved - row.sold;
+    })?;
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -89,6 +89,9 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// The currency of amounts that name none.
+pub const CURRENCY: Currency = Currency::USD;
+
 /// A decimal amount, as text or as a number; read digit by digit, never computed with as a float.
 #[derive(Debug)]
 pub struct Amount(String);

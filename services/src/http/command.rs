@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use super::failure::Failure;
 use super::{App, WAIT_MAX, token};
-use crate::capabilities::outcomes::{OutcomeRow, key};
+use crate::capabilities::outcomes::{self, OutcomeRow};
 use crate::runtime::replies::Waiter;
 
 /// How long the benchmark's routes wait: they answer when the transaction has ended.
@@ -197,8 +197,8 @@ impl Place {
     /// The outcome as its view has it, followed to the service that answers at the process's end.
     fn outcome(&self, app: &App) -> Result<Option<(OutcomeRow, &'static str)>, Failure> {
         let look = |service: &str| -> Result<Option<OutcomeRow>, Failure> {
-            let view = app.views.iter().find(|(name, _)| name.strip_prefix("outcomes-") == Some(service));
-            Ok(view.map(|(_, view)| view.get(&key(self.partition, &self.id))).transpose()?.flatten())
+            let view = app.views.get(&outcomes::name(service));
+            Ok(view.map(|view| view.get(&outcomes::key(self.partition, &self.id))).transpose()?.flatten())
         };
         let Some(row) = look(self.service)? else { return Ok(None) };
         let answered_by =

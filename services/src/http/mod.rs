@@ -43,7 +43,7 @@ pub struct Shell {
     /// hears answers
     pub replies: Replies,
     /// the views, by name
-    pub views: BTreeMap<&'static str, Arc<Projection>>,
+    pub views: BTreeMap<String, Arc<Projection>>,
     /// told whenever a view has folded something
     pub folded: Arc<Notify>,
     /// makes tokens of card numbers

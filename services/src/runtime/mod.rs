@@ -17,12 +17,11 @@ use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
-use projections::{Projection, View};
+use projections::Projection;
 use schemas::{Stream, topic};
 use tokio::sync::Notify;
 
 use crate::capabilities::Capability;
-use crate::capabilities::outcomes::Outcomes;
 use crate::http::card::Cards;
 use crate::http::{App, Shell};
 use crate::telemetry::Metrics;
@@ -100,12 +99,11 @@ impl Platform {
             let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
-            let outcomes: Arc<dyn View> = Arc::new(Outcomes::of(service.name));
-            for view in capability.views.into_iter().chain([outcomes]) {
+            for view in capability.views {
                 let told = Arc::clone(&folded);
                 let projection = Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
                 platform.view(&projection)?;
-                anyhow::ensure!(views.insert(projection.name(), projection).is_none(), "two views have the same name");
+                anyhow::ensure!(views.insert(projection.name().to_owned(), projection).is_none(), "two views have the same name");
             }
             heads.push((service, rows));
         }

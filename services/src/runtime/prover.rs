@@ -9,11 +9,10 @@ use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
 use eventstore::{Fault, Log};
 use parking_lot::Mutex;
-use projections::{Folding, Projection, Verdict, View, verify};
+use projections::{Folding, Projection, Verdict, verify};
 
 use super::Layout;
 use crate::capabilities::Capability;
-use crate::capabilities::outcomes::Outcomes;
 
 /// Folds anew beside the live folds and compares.
 pub struct Prover {
@@ -39,8 +38,7 @@ impl Prover {
         let (mut views, mut heads) = (vec![], vec![]);
         for capability in capabilities {
             let service = Arc::new(capability.service);
-            let outcomes: Arc<dyn View> = Arc::new(Outcomes::of(service.name));
-            for view in capability.views.into_iter().chain([outcomes]) {
+            for view in capability.views {
                 views.push(Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(|| ()))?));
             }
             let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
