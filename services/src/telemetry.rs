@@ -9,6 +9,9 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_o
 use schemas::Partition;
 use tracing_subscriber::EnvFilter;
 
+/// Upper bounds of the histograms' buckets.
+const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// Logs to standard error: for people on a terminal, JSON otherwise.
 pub fn logs(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|why| anyhow::anyhow!("log filter '{filter}': {why}"))?;
@@ -31,6 +34,8 @@ pub struct Metrics {
     position: IntGaugeVec,
     /// durations of requests, by route
     pub requests: HistogramVec,
+    /// durations of commands that were waited for, by type
+    pub command_seconds: HistogramVec,
     state: Mutex<State>,
 }
 
@@ -54,12 +59,13 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let command_seconds = HistogramVec::new(
+            histogram_opts!("daybook_command_duration_seconds", "Durations from a command's arrival to its answer", SECONDS.to_vec()),
+            &["service", "type"],
+        )?;
+        registry.register(Box::new(command_seconds.clone()))?;
         let requests = HistogramVec::new(
-            histogram_opts!(
-                "daybook_http_request_duration_seconds",
-                "Durations of HTTP requests",
-                vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
-            ),
+            histogram_opts!("daybook_http_request_duration_seconds", "Durations of HTTP requests", SECONDS.to_vec()),
             &["method", "route", "status"],
         )?;
         registry.register(Box::new(requests.clone()))?;
@@ -77,6 +83,7 @@ impl Metrics {
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
             requests,
+            command_seconds,
             registry,
             state: Mutex::new(State { owned: services.into_iter().map(|service| (service, 0)).collect(), failed: BTreeMap::new() }),
         })

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use domain::Timestamp;
@@ -17,8 +17,10 @@ use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, RECORD_BYTES_
 const GROUP_MAX: usize = 256;
 /// Bytes of one group, the last request excepted.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How often expired records are looked for.
-const TRIM_EVERY: Duration = Duration::from_secs(30);
+/// How often expired records are looked for, in log time.
+const TRIM_SECONDS: i64 = 30;
+/// How long an idle appender sleeps.
+const IDLE: Duration = Duration::from_secs(30);
 /// Expired records that one look removes from one partition.
 const TRIM_MAX: usize = 50_000;
 
@@ -70,16 +72,16 @@ struct Group {
 
 /// The appender's loop; ends with [`Request::Close`].
 pub fn run(shared: &Arc<Shared>, requests: &Receiver<Request>) {
-    let mut trimmed = Instant::now();
+    let mut trimmed = shared.clock.now();
     let mut gaps = Gaps(shared.gaps);
     loop {
-        let first = match requests.recv_timeout(TRIM_EVERY) {
+        let first = match requests.recv_timeout(IDLE) {
             Ok(request) => Some(request),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if trimmed.elapsed() >= TRIM_EVERY {
-            trimmed = Instant::now();
+        if shared.clock.now() >= trimmed.plus_seconds(TRIM_SECONDS) {
+            trimmed = shared.clock.now();
             if let Err(fault) = trim(shared) {
                 tracing::warn!(%fault, "expired records stay for now");
             }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use eventstore::Log;
 use eventstore::contract::{Body, PROMISES, Promise};
 use eventstore::embedded::{Embedded, Settings};
+use eventstore::log::TopicSpec;
+use eventstore::{Limits, Log, Message, Offset};
+use schemas::{Headers, Partition, Topic};
 use tempfile::TempDir;
 
 use crate::bugs::{BUGS, Bug, Bugged};
+use crate::worker::{Hands, Moved};
 
 struct EmbeddedBody {
     dir: TempDir,
@@ -86,4 +89,32 @@ fn the_partition_count_is_for_life() {
     assert_eq!(Embedded::open(dir.path(), Settings::default()).unwrap().partitions(), 3);
     let other = Embedded::open(dir.path(), Settings { partitions: Some(8), ..Settings::default() }).err().unwrap().to_string();
     assert!(other.contains("3 partitions, not 8"), "{other}");
+}
+
+#[test]
+fn what_is_past_its_retention_goes_and_the_rest_stays() {
+    let (dir, clock) = (TempDir::new().unwrap(), Arc::new(Moved::default()));
+    clock.by(1_000_000);
+    let open = || Embedded::open(dir.path(), Settings { clock: Arc::new(Hands(Arc::clone(&clock))), gaps: Some(3), ..Settings::default() }).unwrap();
+    let (kept, passing) = (Topic::named("kept"), Topic::named("passing"));
+    let append = |log: &Embedded, count: usize| {
+        let message = |topic: &Topic| Message { topic: topic.clone(), partition: Partition(1), key: vec![], headers: Headers::default(), value: None };
+        (0..count).for_each(|_| drop(log.append(vec![message(&kept), message(&passing)]).unwrap()));
+    };
+    let log = open();
+    let day = std::time::Duration::from_secs(86_400);
+    log.provision(&[TopicSpec { topic: kept.clone(), retention: None }, TopicSpec { topic: passing.clone(), retention: Some(day) }]).unwrap();
+    append(&log, 5);
+    let end = log.end(&passing, Partition(1)).unwrap();
+    clock.by(2 * 86_400);
+    append(&log, 3); // the appender looks for expired records first
+    let check = |log: &Embedded| {
+        assert_eq!((log.start(&passing, Partition(1)).unwrap(), log.start(&kept, Partition(1)).unwrap()), (end, Offset(0)));
+        assert!(log.read(&passing, Partition(1), Offset(0), Limits::default()).is_err(), "what is gone was not missed");
+        let count = |topic, from| log.read(topic, Partition(1), from, Limits::default()).unwrap().records.len();
+        assert_eq!((count(&passing, end), count(&kept, Offset(0))), (3, 8));
+    };
+    check(&log);
+    drop(log);
+    check(&open());
 }

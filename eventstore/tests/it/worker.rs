@@ -114,9 +114,9 @@ impl Policy for Across {
 
 /// A clock that the test moves.
 #[derive(Default)]
-struct Moved(Mutex<i64>);
+pub struct Moved(Mutex<i64>);
 /// What the log reads it by.
-struct Hands(Arc<Moved>);
+pub struct Hands(pub Arc<Moved>);
 impl Clock for Hands {
     fn wall(&self) -> Timestamp {
         Timestamp(*self.0.0.lock())
@@ -126,7 +126,7 @@ impl Clock for Hands {
     }
 }
 impl Moved {
-    fn by(&self, seconds: i64) {
+    pub fn by(&self, seconds: i64) {
         *self.0.lock() += seconds * 1_000_000;
     }
 }

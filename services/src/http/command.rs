@@ -123,8 +123,9 @@ impl<A: Codec> Ask<A> {
 
     /// Writes the command, and waits for its answer if the caller does.
     pub async fn send(self, app: &App, command: &A::Command) -> Result<Response, Failure> {
-        let later = A::answered_later(command);
+        let (later, began) = (A::answered_later(command), Instant::now());
         let (kind, body) = A::encode_command(command);
+        let name = format!("{}.{}", kind.aggregate, kind.name);
         let id = if self.instance { format!("{}:{}", kind.name, self.id) } else { self.id };
         let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
         let place = Place { service: self.service, partition, id: id.clone() };
@@ -145,7 +146,11 @@ impl<A: Codec> Ask<A> {
         app.sender.send(message).await?;
         match waiter {
             None => Ok(place.accepted_for_later()),
-            Some((waiter, deadline)) => place.answer(app, waiter, deadline, A::NAME, later, self.accepted).await,
+            Some((waiter, deadline)) => {
+                let answer = place.answer(app, waiter, deadline, A::NAME, later, self.accepted).await;
+                app.metrics.command_seconds.with_label_values(&[self.service, &name]).observe(began.elapsed().as_secs_f64());
+                answer
+            }
         }
     }
 }
