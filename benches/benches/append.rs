@@ -7,6 +7,7 @@ use std::sync::Arc;
 use benches::Paired;
 use eventstore::embedded::{Embedded, Settings, kept_as};
 use eventstore::log::TopicSpec;
+use eventstore::rows::Memory;
 use eventstore::{Log, Message};
 use rocksdb::{ColumnFamilyDescriptor, DB, Options, WriteBatch, WriteOptions};
 use schemas::envelope::Kind;
@@ -30,13 +31,9 @@ fn message(writer: u16, n: usize) -> Message {
 
 /// Options like the embedded log's.
 fn options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
+    let mut options = Memory::default().options();
     options.create_missing_column_families(true);
     options.set_write_buffer_size(32 * 1024 * 1024);
-    options.set_max_write_buffer_number(4);
-    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    options.set_max_background_jobs(2);
     options
 }
 

@@ -42,7 +42,7 @@ pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut 
 
 /// Says which record cannot be folded, and why its partition stops.
 pub fn unreadable(record: &Record, why: &Malformed) -> Fault {
-    Fault::Fatal(format!(
+    Fault::Stop(format!(
         "{}/{} offset {}: {why}; this partition stops, since skipping an event would falsify what is folded from it",
         record.topic, record.partition, record.offset
     ))

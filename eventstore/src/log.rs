@@ -178,6 +178,9 @@ pub enum Fault {
     /// Throw away what is in hand and poll again.
     #[error("{0} (the batch is thrown away and polled again)")]
     Abort(String),
+    /// Stop this partition, and no other: a record in it must not be skipped.
+    #[error("{0}")]
+    Stop(String),
     /// Stop: going on could corrupt or lose something.
     #[error("{0}")]
     Fatal(String),

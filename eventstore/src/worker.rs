@@ -118,7 +118,11 @@ impl Worker {
     fn fold_to_head(&mut self, claim: &Claim) -> Result<(), Fault> {
         let events = self.service.events();
         for partition in &claim.partitions {
-            replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY)?;
+            match replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY) {
+                Ok(_) => {}
+                Err(Fault::Stop(why)) => self.stop(*partition, why),
+                Err(fault) => return Err(fault),
+            }
         }
         self.cold = false;
         Ok(())
@@ -132,6 +136,14 @@ impl Worker {
         Progress::ThrownAway
     }
 
+    /// Nothing of the partition is decided or committed any more, until the next owner tries.
+    fn stop(&mut self, partition: Partition, why: String) {
+        tracing::error!(service = self.service.name, partition = partition.0, why, "partition stopped");
+        self.heads.abort();
+        self.observer.stopped(self.service.name, partition, &why);
+        self.stopped.insert(partition, why);
+    }
+
     /// Decides the batch; where one partition cannot go on, decides it again without that one.
     fn decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Fault> {
         loop {
@@ -141,12 +153,7 @@ impl Worker {
                     self.throw_away(&fault.to_string());
                     return Err(fault);
                 }
-                Err(Stop::Partition(partition, why)) => {
-                    tracing::error!(service = self.service.name, partition = partition.0, why, "partition stopped");
-                    self.heads.abort();
-                    self.observer.stopped(self.service.name, partition, &why);
-                    self.stopped.insert(partition, why);
-                }
+                Err(Stop::Partition(partition, why)) => self.stop(partition, why),
             }
         }
     }

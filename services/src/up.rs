@@ -66,9 +66,10 @@ async fn serve(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result
 }
 
 fn greet(config: &Config, address: &str) {
+    let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
     let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
     out::line(format!(
-        "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {} (durable: every answer is synced to disk first)\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  daybook import <history.csv> --url http://{address}\n  daybook verify --url http://{address}\n",
+        "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {} (durable: every answer is synced to disk first)\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  {program} import services/tests/data/online-retail.csv --url http://{address}\n  {program} verify --url http://{address}\n",
         data.display()
     ));
 }

@@ -14,6 +14,7 @@ use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
 use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Record, TopicSpec};
+use crate::rows::Memory;
 
 mod appender;
 mod keys;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub gaps: Option<u64>,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
+    /// what it shares with the process's other databases
+    pub memory: Memory,
     /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
     #[doc(hidden)]
     pub sync: bool,
@@ -45,7 +48,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), sync: true }
+        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), sync: true }
     }
 }
 
@@ -71,8 +74,9 @@ impl Embedded {
     /// Opens the log in `dir`, or makes it. One process at a time.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, Fault> {
         std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
-        let families = [ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, options()), ColumnFamilyDescriptor::new(RECORDS, options())];
-        let db = DBWithThreadMode::open_cf_descriptors(&options(), dir, families).map_err(|why| opening(dir, &why))?;
+        let options = options(&settings.memory);
+        let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let db = DBWithThreadMode::open_cf_descriptors(&options, dir, families).map_err(|why| opening(dir, &why))?;
         let partitions = recorded_partitions(dir, &db, settings.partitions)?;
         let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
         let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
@@ -106,18 +110,13 @@ fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request
     answered.recv().map_err(|_| closed())
 }
 
-fn options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
+fn options(memory: &Memory) -> Options {
+    let mut options = memory.options();
     options.create_missing_column_families(true);
     options.set_write_buffer_size(32 * 1024 * 1024);
     options.set_max_write_buffer_number(4);
-    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
-    options.set_max_background_jobs(2);
-    options.set_max_open_files(256);
-    // A rarely written family must not keep the WAL for ever.
-    options.set_max_total_wal_size(256 * 1024 * 1024);
-    options.set_keep_log_file_num(2);
+    // A rarely written family must not keep the WAL for ever; and a start after a kill reads no more than this.
+    options.set_max_total_wal_size(128 * 1024 * 1024);
     options
 }
 

@@ -9,11 +9,12 @@ use eventstore::embedded::{Embedded, Settings};
 use eventstore::fold::replay;
 use eventstore::heads::{Heads, MARK_SECONDS};
 use eventstore::log::TopicSpec;
+use eventstore::observer::Observer;
 use eventstore::router::Router;
 use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
-use eventstore::{Fault, Limits, Log, Message, Record};
+use eventstore::{Limits, Log, Message, Record};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -336,7 +337,7 @@ fn an_event_from_the_future_stops_its_partition_and_no_other() {
 }
 
 #[test]
-fn an_own_event_nobody_knows_stops_the_worker() {
+fn an_own_event_nobody_knows_stops_its_partition_and_no_other() {
     let bench = Bench::of(alone(), 6);
     let mut envelope = Envelope::new("e", "/tally/tally", Kind::of("tally", "sung", 1), "17");
     envelope.version = Some(1);
@@ -347,9 +348,35 @@ fn an_own_event_nobody_knows_stops_the_worker() {
         headers: envelope.headers(),
         value: Some(b"{}".to_vec()),
     });
-    let mut worker = bench.worker();
-    let stopped = (0..5).find_map(|_| worker.turn(Duration::ZERO).err());
-    assert!(matches!(&stopped, Some(Fault::Fatal(why)) if why.contains("tally.events") && why.contains("sung")), "{stopped:?}");
+    let well = ["18", "19", "20", "21"].into_iter().find(|subject| partition_of(subject.as_bytes(), 3) != partition_of(b"17", 3)).unwrap();
+    bench.send(bench.command("a", "17", 1));
+    bench.send(bench.command("b", well, 1));
+    let heard = Arc::new(Heard::default());
+    let mut worker = Worker::join(
+        Arc::clone(&bench.service),
+        Arc::clone(&bench.log),
+        Arc::clone(&bench.rows),
+        "worker",
+        Limits::test_min(),
+        Arc::clone(&heard) as Arc<dyn Observer>,
+    )
+    .unwrap();
+    settle(&mut worker);
+    assert_eq!((bench.count("17"), bench.count(well)), ((0, 0), (1, 1)));
+    let stopped = heard.0.lock().clone();
+    assert!(
+        matches!(&stopped[..], [(partition, why)] if *partition == partition_of(b"17", 3) && why.contains("tally.events") && why.contains("sung")),
+        "{stopped:?}"
+    );
+}
+
+/// Hears of stopped partitions.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(Partition, String)>>);
+impl Observer for Heard {
+    fn stopped(&self, _: &'static str, partition: Partition, why: &str) {
+        self.0.lock().push((partition, why.to_owned()));
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Retry(why) => Self::unavailable(why),
-            Fault::Abort(why) | Fault::Fatal(why) => Self::internal(why),
+            Fault::Abort(why) | Fault::Stop(why) | Fault::Fatal(why) => Self::internal(why),
         }
     }
 }

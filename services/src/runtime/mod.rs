@@ -83,7 +83,7 @@ impl Platform {
         let layout = Layout::of(data);
         std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { partitions, ..Settings::default() })?);
+        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { partitions, memory: memory.clone(), ..Settings::default() })?);
         provision(log.as_ref(), &capabilities)?;
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).collect())?);
         let mut platform = Threads { stop: Arc::default(), failed: Arc::default(), metrics: Arc::clone(&metrics), all: vec![] };
@@ -205,7 +205,7 @@ impl Threads {
             while !stop.load(Ordering::Acquire) {
                 if let Err(fault) = projection.turn(IDLE_WAIT, Limits::default()) {
                     tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
-                    if matches!(fault, Fault::Fatal(_)) {
+                    if matches!(fault, Fault::Fatal(_) | Fault::Stop(_)) {
                         return; // one view's trouble is not the process's
                     }
                     std::thread::sleep(RETRY_PAUSE);
@@ -246,7 +246,7 @@ impl Turning {
         while !self.stop.load(Ordering::Acquire) {
             match turn() {
                 Ok(_) => {}
-                Err(Fault::Fatal(why)) => return Err(Fault::Fatal(why)),
+                Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => return Err(fault),
                 Err(fault) => {
                     tracing::warn!(part = self.name, %fault, "turn failed");
                     std::thread::sleep(RETRY_PAUSE);

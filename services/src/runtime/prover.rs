@@ -33,7 +33,7 @@ impl Prover {
     pub fn open(data: &Path, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
         anyhow::ensure!(data.join("log").is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
         let (layout, memory) = (Layout::of(data), Memory::default());
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings::default())?);
+        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { memory: memory.clone(), ..Settings::default() })?);
         super::provision(log.as_ref(), &capabilities)?;
         let (mut views, mut heads) = (vec![], vec![]);
         for capability in capabilities {
