@@ -21,7 +21,7 @@ const SELLERS: u64 = 2;
 const PRODUCTS: u64 = 4;
 const CUSTOMERS: u64 = 8;
 /// So few that some checkouts go short.
-const RECEIVED: u64 = 400;
+const RECEIVED: u64 = 1_200;
 
 fn environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
