@@ -167,18 +167,24 @@ impl Place {
         format!("{}.{}.{}", self.service, self.partition, self.id)
     }
 
+    /// Where it is asked for: the name, percent-encoded.
+    fn path(&self) -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+        let encoded: String = self.name().bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+        format!("/commands/{encoded}")
+    }
+
     fn location(&self) -> HeaderValue {
-        let encoded: String = self
-            .name()
-            .bytes()
-            .map(|byte| if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-            .collect();
-        HeaderValue::from_str(&format!("/commands/{encoded}")).unwrap_or_else(|_| HeaderValue::from_static("/commands"))
+        HeaderValue::from_str(&self.path()).unwrap_or_else(|_| HeaderValue::from_static("/commands"))
+    }
+
+    /// What is said of a command without an outcome.
+    fn pending(&self) -> Json<serde_json::Value> {
+        Json(json!({ "command": self.name(), "outcome": "pending", "location": self.path() }))
     }
 
     fn accepted_for_later(&self) -> Response {
-        let body = json!({ "command": self.name(), "outcome": "pending" });
-        (StatusCode::ACCEPTED, [(header::LOCATION, self.location())], Json(body)).into_response()
+        (StatusCode::ACCEPTED, [(header::LOCATION, self.location())], self.pending()).into_response()
     }
 
     async fn answer(self, app: &App, mut waiter: Waiter, deadline: Instant, aggregate: &str, later: bool, status: StatusCode) -> Result<Response, Failure> {
@@ -281,7 +287,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, headers: Hea
             return place.found(&row, service, StatusCode::OK);
         }
         if timeout_at(deadline, folded).await.is_err() {
-            return Ok(Json(json!({ "command": place.name(), "outcome": "pending" })).into_response());
+            return Ok(place.pending().into_response());
         }
     }
 }

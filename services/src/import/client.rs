@@ -50,8 +50,8 @@ impl Marketplace {
         };
         let (mut status, mut answer, mut position) = self.answered(request).await?;
         while status == StatusCode::ACCEPTED || answer.get("outcome").and_then(Value::as_str) == Some("pending") {
-            let name = answer.get("command").and_then(Value::as_str).context("a pending command without its name")?.to_owned();
-            (status, answer, position) = self.answered(|| self.client.get(format!("{}/commands/{name}", self.url)).header("prefer", WAIT)).await?;
+            let path = answer.get("location").and_then(Value::as_str).context("a pending command without its location")?.to_owned();
+            (status, answer, position) = self.answered(|| self.client.get(format!("{}{path}", self.url)).header("prefer", WAIT)).await?;
         }
         let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         match status {

@@ -36,7 +36,7 @@ pub use prover::Prover;
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BUFFER_BYTES: usize = 128 * 1024 * 1024;
 /// How long an idle loop waits before it looks at its timers and at the stop flag.
-const IDLE_WAIT: Duration = Duration::from_millis(50);
+const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// Pause before a faulty turn is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Replies are kept this long.

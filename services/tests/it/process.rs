@@ -132,7 +132,7 @@ impl Caller {
                 if let Ok(text) = answer.text().await {
                     let value: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
                     if status == StatusCode::ACCEPTED {
-                        (method, path, body) = (Method::GET, format!("/commands/{}", value["command"].as_str().unwrap()), None);
+                        (method, path, body) = (Method::GET, value["location"].as_str().unwrap().to_owned(), None);
                     } else if status != StatusCode::SERVICE_UNAVAILABLE && value["outcome"] != "pending" {
                         return (status, value);
                     }
