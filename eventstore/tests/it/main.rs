@@ -10,5 +10,6 @@
 
 mod bugs;
 mod contract;
+mod flaky;
 mod powercut;
 mod worker;

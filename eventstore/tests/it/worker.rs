@@ -23,6 +23,8 @@ use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::flaky::Flaky;
+
 /// A tally that wants to be emptied a minute after its first count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Tally {
@@ -427,6 +429,47 @@ fn live_heads_equal_a_fold_from_zero_whatever_happens() {
             }
         }
         settle(&mut worker);
+        bench.assert_equals_a_fold_from_zero();
+    }
+}
+
+#[test]
+fn commits_that_end_badly_lose_and_double_nothing() {
+    for seed in 0..20 {
+        let mut bench = Bench::of(alone().follows::<Echo>("other").follows_across::<Across>("other"), seed);
+        let sound = Arc::clone(&bench.log);
+        bench.log = Arc::new(Flaky::over(Arc::clone(&sound), seed));
+        let (mut worker, mut expected) = (bench.worker(), [0; 5]);
+        let mut router = Router::join(Arc::clone(&bench.service), bench.log.as_ref(), "router", Limits::test_min(), Arc::new(())).unwrap().unwrap();
+        for n in 0..60 {
+            let subject = format!("{}", n % 4);
+            bench.send(bench.command(&format!("c{}", n / 2 * 2), &subject, 1)); // every other id comes twice, for two subjects
+            expected[n % 4] += 1;
+            if n % 3 == 0 {
+                let mut envelope = Envelope::new(format!("e{n}"), "/other/tally", Kind::of("tally", "counted", 1), &subject);
+                envelope.version = Some(n as u64 + 1);
+                let partition = partition_of(subject.as_bytes(), 3);
+                bench.send(Message {
+                    topic: topic(Stream::Events("other")),
+                    partition,
+                    key: subject.into_bytes(),
+                    headers: envelope.headers(),
+                    value: Some(b"{\"more\":1,\"at\":0}".to_vec()),
+                });
+                expected[n % 4] += 1; // by the policy on the same key
+                expected[4] += 1; // by the one across keys
+            }
+            let _retried = (worker.turn(Duration::ZERO), router.turn(Duration::ZERO));
+        }
+        for _ in 0..400 {
+            let _retried = (worker.turn(Duration::ZERO), router.turn(Duration::ZERO));
+        }
+        // Ids that came twice in one partition were decided once.
+        let doubled: usize =
+            (0..60).step_by(2).filter(|n| partition_of(format!("{}", n % 4).as_bytes(), 3) == partition_of(format!("{}", (n + 1) % 4).as_bytes(), 3)).count();
+        let counts: Vec<u32> = ["0", "1", "2", "3", "all"].iter().map(|subject| bench.count(subject).1).collect();
+        assert_eq!(counts.iter().sum::<u32>() + doubled as u32, expected.iter().sum::<u32>(), "SEED={seed}: {counts:?} of {expected:?}");
+        assert_eq!(counts[4], expected[4], "SEED={seed}: across keys");
         bench.assert_equals_a_fold_from_zero();
     }
 }
