@@ -11,7 +11,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 
 use super::state::{Known, Place};
 use super::{Shared, keys, records};
-use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, RECORD_BYTES_MAX, TopicSpec};
+use crate::log::{Claim, Commit, Fault, Offset, Positions, TopicSpec};
 
 /// Requests of one group.
 const GROUP_MAX: usize = 256;
@@ -27,9 +27,9 @@ const TRIM_MAX: usize = 50_000;
 /// What can be asked of the appender.
 pub enum Request {
     /// Messages outside any group.
-    Append(Vec<Message>, Sender<Result<Vec<Offset>, Fault>>),
+    Append(Vec<Kept>, Sender<Result<Vec<Offset>, Fault>>),
     /// A member's outputs and positions.
-    Commit { group: String, serial: u64, outputs: Vec<Message>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
+    Commit { group: String, serial: u64, outputs: Vec<Kept>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
     /// A new member; answers its serial number.
     Join { group: String, member: String, answer: Sender<Result<u64, Fault>> },
     /// A member goes.
@@ -43,10 +43,18 @@ pub enum Request {
 impl Request {
     fn bytes(&self) -> usize {
         match self {
-            Self::Append(messages, _) | Self::Commit { outputs: messages, .. } => messages.iter().map(Message::bytes).sum(),
+            Self::Append(kept, _) | Self::Commit { outputs: kept, .. } => kept.iter().map(|kept| kept.bytes.len()).sum(),
             _ => 0,
         }
     }
+}
+
+/// A message as it will be kept: made by the caller, so that callers share the work.
+pub struct Kept {
+    /// where
+    pub place: Place,
+    /// its bytes, not yet stamped
+    pub bytes: Vec<u8>,
 }
 
 /// What is told when a group is durable.
@@ -147,27 +155,25 @@ fn write(shared: &Shared, requests: Vec<Request>, gaps: &mut Gaps) {
 impl Group {
     fn take(&mut self, shared: &Shared, request: Request, gaps: &mut Gaps) {
         match request {
-            Request::Append(messages, caller) => match self.check(shared, &messages) {
+            Request::Append(kept, caller) => match shared.working() {
                 Err(fault) => drop(caller.send(Err(fault))),
                 Ok(()) => {
-                    let offsets = self.add(shared, &messages, gaps);
+                    let offsets = self.add(shared, kept, gaps);
                     self.answers.push(Answer::Appended(caller, offsets));
                 }
             },
-            Request::Commit { group, serial, outputs, positions, claim, answer } => {
-                match self.check_commit(shared, &group, serial, &outputs, &positions, &claim) {
-                    Err(fault) => drop(answer.send(Err(fault))),
-                    Ok(None) => drop(answer.send(Ok(Commit::Lost))),
-                    Ok(Some(places)) => {
-                        let offsets = self.add(shared, &outputs, gaps);
-                        for (place, (_, _, next)) in places.into_iter().zip(&positions) {
-                            self.batch.put(keys::position(&group, place), next.0.to_be_bytes());
-                            self.committed.push((group.clone(), place, *next));
-                        }
-                        self.answers.push(Answer::Committed(answer, offsets));
+            Request::Commit { group, serial, outputs, positions, claim, answer } => match shared.held(&group, serial, &positions, &claim) {
+                Err(fault) => drop(answer.send(Err(fault))),
+                Ok(None) => drop(answer.send(Ok(Commit::Lost))),
+                Ok(Some(places)) => {
+                    let offsets = self.add(shared, outputs, gaps);
+                    for (place, (_, _, next)) in places.into_iter().zip(&positions) {
+                        self.batch.put(keys::position(&group, place), next.0.to_be_bytes());
+                        self.committed.push((group.clone(), place, *next));
                     }
+                    self.answers.push(Answer::Committed(answer, offsets));
                 }
-            }
+            },
             Request::Join { group, member, answer } => {
                 let mut state = shared.state.lock();
                 let serial = state.next_serial();
@@ -220,59 +226,20 @@ impl Group {
         Ok(())
     }
 
-    fn check(&self, shared: &Shared, messages: &[Message]) -> Result<(), Fault> {
-        let state = shared.state.lock();
-        if let Some(why) = &state.failed {
-            return Err(Fault::Fatal(why.clone()));
-        }
-        for message in messages {
-            state.place(&message.topic, message.partition, shared.partitions)?;
-            if message.bytes() > RECORD_BYTES_MAX {
-                let key = String::from_utf8_lossy(&message.key);
-                return Err(Fault::Abort(format!(
-                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                    message.topic,
-                    message.bytes()
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_commit(
-        &self,
-        shared: &Shared,
-        group: &str,
-        serial: u64,
-        outputs: &[Message],
-        positions: &Positions,
-        claim: &Claim,
-    ) -> Result<Option<Vec<Place>>, Fault> {
-        self.check(shared, outputs)?;
-        let state = shared.state.lock();
-        let holds =
-            state.groups.get(group).is_some_and(|owners| owners.holds(serial, claim, shared.partitions, positions.iter().map(|(_, partition, _)| *partition)));
-        if !holds {
-            return Ok(None);
-        }
-        positions.iter().map(|(topic, partition, _)| state.place(topic, *partition, shared.partitions)).collect::<Result<_, _>>().map(Some)
-    }
-
-    fn add(&mut self, shared: &Shared, messages: &[Message], gaps: &mut Gaps) -> Vec<Offset> {
+    fn add(&mut self, shared: &Shared, messages: Vec<Kept>, gaps: &mut Gaps) -> Vec<Offset> {
         if messages.is_empty() {
             return vec![];
         }
         let now = shared.clock.now();
         self.recorded_at = Some(now);
-        let state = shared.state.lock();
+        let (state, records) = (shared.state.lock(), shared.records());
         let mut offsets = Vec::with_capacity(messages.len());
-        for message in messages {
-            let Ok(known) = state.known(&message.topic) else { continue }; // checked before
-            let place = (known.number, message.partition);
-            let next = self.next.entry(place).or_insert_with(|| state.extent(place).end);
+        for mut kept in messages {
+            let next = self.next.entry(kept.place).or_insert_with(|| state.extent(kept.place).end);
             let offset = Offset(next.0 + gaps.skip());
             *next = offset.next();
-            self.batch.put_cf(&shared.records(), records::key(place.0, place.1, offset), records::encode(message, now));
+            records::stamp(&mut kept.bytes, now);
+            self.batch.put_cf(&records, records::key(kept.place.0, kept.place.1, offset), kept.bytes);
             offsets.push(offset);
         }
         offsets

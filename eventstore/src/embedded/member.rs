@@ -81,15 +81,10 @@ impl Member for EmbeddedMember {
     }
 
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
-        let request = |answer| Request::Commit {
-            group: self.group.name.clone(),
-            serial: self.serial,
-            outputs,
-            positions: positions.clone(),
-            claim: claim.clone(),
-            answer,
-        };
-        let ended = ask(&self.requests, request).and_then(|ended| ended);
+        let ended = self.shared.kept(&outputs).and_then(|outputs| {
+            let (group, positions, claim) = (self.group.name.clone(), positions.clone(), claim.clone());
+            ask(&self.requests, |answer| Request::Commit { group, serial: self.serial, outputs, positions, claim, answer })?
+        });
         if !matches!(ended, Ok(Commit::Committed(_))) {
             let epoch = self.claim.epoch;
             self.rewind()?;

@@ -13,7 +13,7 @@ use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, Direc
 use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Record, TopicSpec};
+use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, Record, TopicSpec};
 use crate::rows::Memory;
 
 mod appender;
@@ -22,7 +22,7 @@ mod member;
 mod records;
 mod state;
 
-use appender::Request;
+use appender::{Kept, Request};
 use state::{Extent, Known, Place, State, Waiter};
 
 /// Partitions of a new log.
@@ -99,7 +99,7 @@ impl Embedded {
 /// The bytes a message is kept as, for benches that write the same ones.
 #[doc(hidden)]
 pub fn kept_as(message: &Message) -> Vec<u8> {
-    records::encode(message, Timestamp::default())
+    records::encode(message)
 }
 
 /// Sends a request to the appender and waits for its answer.
@@ -158,6 +158,39 @@ impl Shared {
 
     fn broken(&self, why: &rocksdb::Error) -> Fault {
         Fault::Fatal(format!("the log in {}: {why}", self.dir.display()))
+    }
+
+    /// Messages as they will be kept. The limit on their size concerns only the call they came with.
+    fn kept(&self, messages: &[Message]) -> Result<Vec<Kept>, Fault> {
+        let kept = |message: &Message| {
+            let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
+            if message.bytes() > RECORD_BYTES_MAX {
+                let key = String::from_utf8_lossy(&message.key);
+                return Err(Fault::Abort(format!(
+                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
+                    message.topic,
+                    message.bytes()
+                )));
+            }
+            Ok(Kept { place, bytes: records::encode(message) })
+        };
+        messages.iter().map(kept).collect()
+    }
+
+    /// Whether the disk has taken everything so far.
+    fn working(&self) -> Result<(), Fault> {
+        self.state.lock().failed.clone().map_or(Ok(()), |why| Err(Fault::Fatal(why)))
+    }
+
+    /// The places of `positions`, if this member's claim holds for them.
+    fn held(&self, group: &str, serial: u64, positions: &Positions, claim: &Claim) -> Result<Option<Vec<Place>>, Fault> {
+        self.working()?;
+        let state = self.state.lock();
+        let touched = positions.iter().map(|(_, partition, _)| *partition);
+        if !state.groups.get(group).is_some_and(|owners| owners.holds(serial, claim, self.partitions, touched)) {
+            return Ok(None);
+        }
+        positions.iter().map(|(topic, partition, _)| state.place(topic, *partition, self.partitions)).collect::<Result<_, _>>().map(Some)
     }
 
     /// Topics, extents, groups from what is recorded: one seek a partition, whatever the log's size.
@@ -280,7 +313,8 @@ impl Log for Embedded {
     }
 
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
-        self.ask(|answer| Request::Append(messages, answer))?
+        let kept = self.shared.kept(&messages)?;
+        self.ask(|answer| Request::Append(kept, answer))?
     }
 
     fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {

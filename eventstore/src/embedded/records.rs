@@ -46,11 +46,11 @@ pub fn offset_of(key: &[u8]) -> Option<Offset> {
     Some(Offset(u64::from_be_bytes(key.get(4..12)?.try_into().ok()?)))
 }
 
-/// A message as it is kept.
-pub fn encode(message: &Message, recorded_at: Timestamp) -> Vec<u8> {
+/// A message as it is kept, but for the time it is recorded at: see [`stamp`].
+pub fn encode(message: &Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.bytes() + 64);
     out.push(FORMAT);
-    out.extend(recorded_at.0.to_be_bytes());
+    out.extend([0; 8]);
     sized(&mut out, &message.key);
     // Sizes fit: a message is at most RECORD_BYTES_MAX.
     out.extend((message.headers.len() as u32).to_be_bytes());
@@ -72,6 +72,13 @@ pub fn encode(message: &Message, recorded_at: Timestamp) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Says when a kept message is recorded.
+pub fn stamp(kept: &mut [u8], recorded_at: Timestamp) {
+    if let Some(time) = kept.get_mut(1..9) {
+        time.copy_from_slice(&recorded_at.0.to_be_bytes());
+    }
 }
 
 fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
