@@ -37,7 +37,9 @@ pub fn run(order: Order, capabilities: fn() -> Vec<Capability>) -> anyhow::Resul
     let result = match &order.url {
         Some(url) => ask(url)?,
         None => {
-            let folds = Prover::open(&order.data.unwrap_or_else(crate::cli::default_data), capabilities())?.prove()?;
+            let folds = Prover::open(&order.data.unwrap_or_else(crate::cli::default_data), capabilities())
+                .context("a directory is verified at rest, a running marketplace with --url")?
+                .prove()?;
             Result { matches: folds.iter().all(Verdict::matches), folds }
         }
     };
