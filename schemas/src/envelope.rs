@@ -11,6 +11,11 @@ use uuid::Uuid;
 pub const TYPE_PREFIX: &str = "dev.daybook.";
 /// The body's media type.
 pub const JSON: &str = "application/json";
+/// 0000-01-01T00:00:00Z, the first instant that RFC 3339 has a spelling for in UTC.
+const TIME_MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
+/// 9999-12-31T23:59:59.999999Z, the last one. A leap second or an offset can lead past either, and what is read must
+/// be writable again: a command's time is copied into its events, and an event nobody can read stops its partition.
+const TIME_MAX: Timestamp = Timestamp(253_402_300_799_999_999);
 
 /// Record headers, in order. Names are lower-case ASCII.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +94,12 @@ impl FromStr for Kind {
         let wrong = || Malformed::Header { name: "ce_type", found: text.to_owned(), expected: "dev.daybook.<aggregate>.<name>.v<N>" };
         let (rest, version) = text.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.rsplit_once(".v")).ok_or_else(wrong)?;
         let (aggregate, name) = rest.split_once('.').ok_or_else(wrong)?;
-        let version = version.parse().ok().filter(|version| *version > 0).ok_or_else(wrong)?;
+        // `v+1` and `v01` are numbers too, but no spelling of ours: one kind has one text.
+        let number = |version: &u16| *version > 0 && text.len() == rest.len() + TYPE_PREFIX.len() + 2 + version.to_string().len();
+        let version = version.parse().ok().filter(number).ok_or_else(wrong)?;
+        if aggregate.is_empty() || name.is_empty() {
+            return Err(wrong());
+        }
         Ok(Self { aggregate: aggregate.to_owned().into(), name: name.to_owned().into(), version })
     }
 }
@@ -224,7 +234,11 @@ impl Envelope {
         };
         let required = |name: &'static str| optional(name)?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(name));
         let time = |name: &'static str| {
-            optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "RFC 3339" })).transpose()
+            let Some(text) = optional(name)? else { return Ok(None) };
+            match text.parse().ok().filter(|time| (TIME_MIN..=TIME_MAX).contains(time)) {
+                Some(time) => Ok(Some(time)),
+                None => Err(Malformed::Header { name, found: text, expected: "RFC 3339, in UTC within the years 0000 to 9999" }),
+            }
         };
         let number = |name: &'static str| {
             optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "a whole number" })).transpose()
@@ -234,7 +248,8 @@ impl Envelope {
             return Err(Malformed::Header { name: "ce_specversion", found: spec, expected: "1.0" });
         }
         // CloudEvents lets the content type be left out; JSON is the only one we read.
-        if let Some(found) = optional("content-type")?.filter(|text| !text.to_ascii_lowercase().starts_with(JSON)) {
+        let is_json = |text: &String| text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON));
+        if let Some(found) = optional("content-type")?.filter(|text| !is_json(text)) {
             return Err(Malformed::Header { name: "content-type", found, expected: JSON });
         }
         Ok(Self {
@@ -271,6 +286,7 @@ pub fn event_id(source: &str, key: &str, subject: &str, version: u64) -> String 
 pub fn caused_id(cause: &str, policy: &str, index: usize) -> String {
     Uuid::new_v5(&namespace(), format!("{cause}/{policy}/{index}").as_bytes()).to_string()
 }
+
 /// Dead letters: why, as a stable name.
 pub const DLT_REASON: &str = "dlt-reason";
 /// Dead letters: why, for people.

@@ -48,19 +48,50 @@ fn it_is_cloud_events_in_binary_mode() {
 fn what_is_wrong_is_named() {
     for name in ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject"] {
         assert_eq!(Envelope::read(&without(name)), Err(Malformed::Missing(name)));
+        assert_eq!(Envelope::read(&with(name, b"")), Err(Malformed::Missing(name)));
     }
     for (name, value) in [
         ("ce_specversion", "2.0"),
         ("ce_type", "cart.added"),
         ("ce_type", "dev.daybook.cart.added.v0"),
+        ("ce_type", "dev.daybook.cart.added.v01"),
+        ("ce_type", "dev.daybook.cart.added.v+1"),
+        ("ce_type", "dev.daybook..added.v1"),
+        ("ce_type", "dev.daybook.cart..v1"),
         ("ce_time", "yesterday"),
+        ("ce_occurredat", "2010-12-01"),
         ("ce_sequence", "x"),
+        ("ce_sequence", "-1"),
+        ("ce_expectedversion", "1.5"),
         ("content-type", "text/xml"),
+        ("content-type", "application/json-seq"),
     ] {
         let why = Envelope::read(&with(name, value.as_bytes())).unwrap_err().to_string();
         assert!(why.contains(name) && why.contains(value), "{why}");
     }
-    assert!(Envelope::read(&with("ce_actor", &[0xff])).unwrap_err().to_string().contains("ce_actor"));
+    // Whatever a header is called, bytes that are no text are told with its name.
+    for (name, _) in full().headers().iter() {
+        let why = Envelope::read(
+            &full().headers().iter().map(|(known, value)| (known.to_owned(), if known == name { vec![0xff] } else { value.to_vec() })).collect(),
+        );
+        assert!(matches!(&why, Err(Malformed::Header { name: told, .. }) if *told == name), "{name}: {why:?}");
+    }
+    for json in ["application/json", "Application/JSON; charset=utf-8"] {
+        assert_eq!(Envelope::read(&with("content-type", json.as_bytes())), Ok(full()));
+    }
+}
+
+/// A command's times are copied into its events. One that reads but cannot be read again would stop a partition.
+#[test]
+fn a_time_that_is_read_can_be_read_again() {
+    for text in ["9999-12-31T23:59:60Z", "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-00:01"] {
+        let why = Envelope::read(&with("ce_occurredat", text.as_bytes())).unwrap_err().to_string();
+        assert!(why.contains("ce_occurredat") && why.contains(text), "{why}");
+    }
+    for text in ["9999-12-31T23:59:59.9999999Z", "0000-01-01T00:00:00Z", "2016-12-31T23:59:60Z", "1969-12-31T23:59:59.9999995+01:00"] {
+        let once = Envelope::read(&with("ce_occurredat", text.as_bytes())).unwrap();
+        assert_eq!(Envelope::read(&once.headers()), Ok(once), "{text}");
+    }
 }
 
 #[test]
