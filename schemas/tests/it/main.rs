@@ -5,3 +5,4 @@ mod documents;
 mod envelope;
 mod golden;
 mod sizes;
+mod upcast;

@@ -9,6 +9,10 @@
 )]
 
 mod audit;
+/// The example's own test runs here: as a target with tests of its own it would not be built as a program.
+#[path = "../../examples/popularity/main.rs"]
+#[allow(dead_code, reason = "only its tests are used")]
+mod example;
 mod http;
 mod import;
 mod kill;
