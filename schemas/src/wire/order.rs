@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::cart::{CheckedOutV1, OriginV1};
 use super::payment::{DeclineV1, MeansV1};
-use super::shared::{Instant, PairId};
 use super::stock::ShortageV1;
 use super::{List, MoneyV1, text};
 
@@ -62,7 +61,7 @@ pub struct HeldLineV1 {
     pub line: u32,
     /// of what
     #[serde(with = "text")]
-    #[schemars(with = "PairId")]
+    #[schemars(with = "String")]
     pub product: ProductRef,
 }
 
@@ -90,8 +89,8 @@ codec! { Order;
     events {
         Placed {
             checkout: CheckedOutV1,
-            #[serde(with = "text")] #[schemars(with = "Instant")] placed_at: Timestamp,
-            #[serde(with = "text")] #[schemars(with = "Instant")] deadline: Timestamp,
+            #[serde(with = "text")] #[schemars(with = "String")] placed_at: Timestamp,
+            #[serde(with = "text")] #[schemars(with = "String")] deadline: Timestamp,
         } as PlacedV1 = "placed" 1;
         LineReserved { line: u32 } as LineReservedV1 = "line-reserved" 1;
         LineShort { line: u32, why: ShortageV1 } as LineShortV1 = "line-short" 1;

@@ -3,7 +3,6 @@
 use domain::OrderId;
 use domain::stock::{Command, Event, OrderLine, Shortage, StockItem};
 
-use super::shared::PairId;
 use super::text;
 
 cases! {
@@ -15,7 +14,7 @@ shape! {
     /// A line of an order.
     OrderLineV1 of OrderLine {
         #[serde(with = "text")]
-        #[schemars(with = "PairId")]
+        #[schemars(with = "String")]
         order: OrderId,
         line: u32,
     }

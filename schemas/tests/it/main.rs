@@ -5,4 +5,3 @@ mod documents;
 mod envelope;
 mod golden;
 mod sizes;
-mod upcast;
