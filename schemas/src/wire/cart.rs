@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::customer::Personal;
 use super::payment::MeansV1;
+use super::shared::{Code, PairId};
 use super::{List, text};
 
 /// What the customer wants. Amounts are minor units of `currency`.
@@ -14,14 +15,14 @@ use super::{List, text};
 #[allow(missing_docs, reason = "fields are named as in the domain, which documents them")]
 pub struct LineV1 {
     #[serde(with = "text")]
-    #[schemars(with = "String")]
+    #[schemars(with = "PairId")]
     pub product: ProductRef,
     pub name: String,
     pub quantity: u32,
     pub price: i64,
     pub freight: i64,
     pub voucher: i64,
-    #[schemars(with = "String")]
+    #[schemars(with = "Code")]
     pub currency: Currency,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -49,14 +50,14 @@ impl From<LineV1> for Line {
 #[allow(missing_docs, reason = "fields are named as in the domain, which documents them")]
 pub struct PricedLineV1 {
     #[serde(with = "text")]
-    #[schemars(with = "String")]
+    #[schemars(with = "PairId")]
     pub product: ProductRef,
     pub name: String,
     pub quantity: u32,
     pub price: i64,
     pub freight: i64,
     pub voucher: i64,
-    #[schemars(with = "String")]
+    #[schemars(with = "Code")]
     pub currency: Currency,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -91,7 +92,7 @@ cases! {
 #[allow(missing_docs, reason = "fields are named as in the domain, which documents them")]
 pub struct DroppedLineV1 {
     #[serde(with = "text")]
-    #[schemars(with = "String")]
+    #[schemars(with = "PairId")]
     pub product: ProductRef,
     pub why: DroppedV1,
 }
@@ -143,7 +144,7 @@ shape! {
     /// What an order begins with.
     CheckedOutV1 of CheckedOut {
         #[serde(with = "text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "PairId")]
         order: OrderId,
         lines: List<PricedLineV1>,
         dropped: List<DroppedLineV1>,
@@ -157,12 +158,12 @@ codec! { Cart;
         Added { lines: List<LineV1>, #[serde(default)] reference: Option<String> } as AddedV1 = "added" 1;
         CheckedOut(sent: CheckedOutV1) = "checked-out" 1;
         Emptied = "emptied" 1;
-        Reopened { #[serde(with = "text")] #[schemars(with = "String")] order: OrderId } as ReopenedV1 = "reopened" 1;
+        Reopened { #[serde(with = "text")] #[schemars(with = "PairId")] order: OrderId } as ReopenedV1 = "reopened" 1;
     }
     commands {
         Add { lines: List<LineV1>, #[serde(default)] reference: Option<String> } as AddV1 = "add" 1;
         CheckOut(checkout: CheckoutV1) = "check-out" 1;
         Empty = "empty" 1;
-        Reopen { #[serde(with = "text")] #[schemars(with = "String")] order: OrderId } as ReopenV1 = "reopen" 1;
+        Reopen { #[serde(with = "text")] #[schemars(with = "PairId")] order: OrderId } as ReopenV1 = "reopen" 1;
     }
 }

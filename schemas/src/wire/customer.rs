@@ -1,7 +1,7 @@
 //! Customers on the wire, and the one place for personal data (decision 9).
 
 use domain::customer::{Card, Command, Customer, Details, Event, Person};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 shape! {
@@ -22,27 +22,49 @@ shape! {
     }
 }
 
-/// Personal data: clear, or sealed under a person's key.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+/// Personal data as this version writes it: clear. It tells sealed data when it meets some, but holds no keys.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Personal {
     /// readable by all
     Clear(PersonV1),
 }
 
-/// Reads both forms; what is sealed cannot be opened yet, and says so.
+/// Personal data: clear, or sealed under a person's key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Personal")]
+enum Form {
+    /// readable by all
+    Clear(PersonV1),
+    /// readable by who holds the key; nobody does once the person is erased
+    Sealed {
+        /// the key's name
+        key: String,
+        /// the sealed fields
+        data: String,
+    },
+}
+
 impl<'de> Deserialize<'de> for Personal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        enum Form {
-            Clear(PersonV1),
-            Sealed(serde::de::IgnoredAny),
-        }
         match Form::deserialize(deserializer)? {
             Form::Clear(person) => Ok(Self::Clear(person)),
-            Form::Sealed(_) => Err(D::Error::custom("personal data is sealed, and this version of the program holds no keys: update it")),
+            Form::Sealed { key, data } => {
+                let bytes = data.len();
+                Err(D::Error::custom(format!("sealed personal data needs the key service: {bytes} bytes under key '{key}', and this version holds no keys")))
+            }
         }
+    }
+}
+
+/// Documents show both forms: shapes of version 1 will hold either.
+impl JsonSchema for Personal {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Form::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Form::json_schema(generator)
     }
 }
 

@@ -14,7 +14,7 @@ mod shared;
 mod stock;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker};
-pub use shared::{Empty, List, MoneyV1, text};
+pub use shared::{Code, Empty, Instant, List, MoneyV1, PairId, text};
 
 use crate::envelope::Kind;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cart::{CheckedOutV1, OriginV1};
 use super::payment::{DeclineV1, MeansV1};
+use super::shared::{Instant, PairId};
 use super::stock::ShortageV1;
 use super::{List, MoneyV1, text};
 
@@ -61,7 +62,7 @@ pub struct HeldLineV1 {
     pub line: u32,
     /// of what
     #[serde(with = "text")]
-    #[schemars(with = "String")]
+    #[schemars(with = "PairId")]
     pub product: ProductRef,
 }
 
@@ -89,8 +90,8 @@ codec! { Order;
     events {
         Placed {
             checkout: CheckedOutV1,
-            #[serde(with = "text")] #[schemars(with = "String")] placed_at: Timestamp,
-            #[serde(with = "text")] #[schemars(with = "String")] deadline: Timestamp,
+            #[serde(with = "text")] #[schemars(with = "Instant")] placed_at: Timestamp,
+            #[serde(with = "text")] #[schemars(with = "Instant")] deadline: Timestamp,
         } as PlacedV1 = "placed" 1;
         LineReserved { line: u32 } as LineReservedV1 = "line-reserved" 1;
         LineShort { line: u32, why: ShortageV1 } as LineShortV1 = "line-short" 1;

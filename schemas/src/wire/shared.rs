@@ -1,7 +1,7 @@
 //! Shapes that several aggregates share.
 
 use domain::{Currency, Money};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A body without fields. Unknown ones are passed over, so that fields can be added.
@@ -15,14 +15,41 @@ shape! {
         /// minor units
         minor: i64,
         /// ISO 4217
-        #[schemars(with = "String", length(equal = 3))]
+        #[schemars(with = "Code")]
         currency: Currency,
     }
+}
+
+macro_rules! written {
+    ($($(#[$doc:meta])* $name:ident: $schema:tt)*) => {$(
+        $(#[$doc])*
+        pub struct $name;
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+written! {
+    /// How ids of two numbers are written, for documents: `#[schemars(with = "PairId")]`.
+    PairId: { "type": "string", "pattern": "^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$" }
+    /// How points in time are written, for documents.
+    Instant: { "type": "string", "format": "date-time" }
+    /// How currencies are written, for documents.
+    Code: { "type": "string", "pattern": "^[A-Z]{3}$" }
 }
 
 /// A list whose items have shapes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct List<T>(pub Vec<T>);
 
 impl<D, W: From<D>> From<Vec<D>> for List<W> {

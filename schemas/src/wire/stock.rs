@@ -3,6 +3,7 @@
 use domain::OrderId;
 use domain::stock::{Command, Event, OrderLine, Shortage, StockItem};
 
+use super::shared::PairId;
 use super::text;
 
 cases! {
@@ -14,7 +15,7 @@ shape! {
     /// A line of an order.
     OrderLineV1 of OrderLine {
         #[serde(with = "text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "PairId")]
         order: OrderId,
         line: u32,
     }

@@ -48,6 +48,9 @@ macro_rules! cases {
 ///
 /// `Variant(inner: ShapeV1) = "name" 1;` for a variant around a struct that has a shape,
 /// `Variant { field: Type } as ShapeV1 = "name" 1;` for one with fields (the shape is made here), `Variant = "name" 1;` for a bare one.
+///
+/// A released row changes only by becoming a new version: `Variant(inner: ShapeV2) = "name" 2 from { 1: ShapeV1 };`. The
+/// old shape stays as it was, written out, and `impl From<ShapeV1> for ShapeV2` is the upcast.
 #[macro_export]
 macro_rules! codec {
     ($aggregate:ty; events { $($event:tt)* } commands { $($command:tt)* }) => {
@@ -59,13 +62,14 @@ macro_rules! codec {
             fn encode_command(command: &Command) -> ($crate::envelope::Kind, Vec<u8>) { encode_command_of(command) }
             fn decode_command(kind: &$crate::envelope::Kind, body: &[u8]) -> Result<Command, $crate::envelope::Malformed> { decode_command_of(kind, body) }
         }
-        /// The shapes of this aggregate's events and commands.
+        /// The shapes of this aggregate's events and commands, older versions included.
         pub fn shapes() -> Vec<$crate::wire::Shape> {
             event_shapes().into_iter().chain(command_shapes()).collect()
         }
     };
     (@half $aggregate:ty, $enum:ident, $encode:ident, $decode:ident, $shapes:ident, $group:literal;
-     $($variant:ident $(($inner:ident: $shape:ty))? $({ $($(#[$meta:meta])* $field:ident: $type:ty),* $(,)? } as $named:ident)? = $name:literal $version:literal;)*) => {
+     $($variant:ident $(($inner:ident: $shape:ty))? $({ $($(#[$meta:meta])* $field:ident: $type:ty),* $(,)? } as $named:ident)?
+       = $name:literal $version:literal $(from { $($old:literal: $older:ty),+ $(,)? })?;)*) => {
         $($(
             #[doc = concat!("The body of `", $name, "`, version ", stringify!($version), ".")]
             #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -81,30 +85,43 @@ macro_rules! codec {
             }
         }
         fn $decode(kind: &$crate::envelope::Kind, body: &[u8]) -> Result<$enum, $crate::envelope::Malformed> {
-            match (kind.name.as_ref(), kind.version) {
-                $(($name, $version) => Ok($crate::codec!(@decode kind, body, $enum, $variant $($inner: $shape)? $($named { $($field),* })?)),)*
-                $(($name, _) => Err($crate::envelope::Malformed::FromTheFuture(kind.to_string())),)*
+            match kind.name.as_ref() {
+                $($name => Ok($crate::codec!(
+                    @decode kind, body, $version [$($($old: $older),+)?] $enum, $variant $($inner: $shape)? $($named { $($field),* })?
+                )),)*
                 _ => Err($crate::envelope::Malformed::UnknownKind(kind.to_string())),
             }
         }
         fn $shapes() -> Vec<$crate::wire::Shape> {
-            vec![$($crate::wire::Shape {
-                kind: $crate::envelope::Kind::of(<$aggregate as domain::Aggregate>::NAME, $name, $version),
-                group: $group,
-                schema: $crate::codec!(@schema $($shape)? $($named)?),
-            }),*]
+            let shape = |name, version, schema| {
+                $crate::wire::Shape { kind: $crate::envelope::Kind::of(<$aggregate as domain::Aggregate>::NAME, name, version), group: $group, schema }
+            };
+            vec![$(
+                shape($name, $version, $crate::codec!(@schema $($shape)? $($named)?)),
+                $($(shape($name, $old, schemars::schema_for!($older)),)+)?
+            )*]
         }
     };
     (@encode) => { $crate::codec::to_json(&$crate::wire::Empty {}) };
     (@encode $inner:ident: $shape:ty) => { $crate::codec::to_json(&<$shape>::from($inner.clone())) };
     (@encode $named:ident { $($field:ident),* }) => { $crate::codec::to_json(&$named { $($field: $field.clone().into()),* }) };
-    (@decode $kind:ident, $body:ident, $enum:ident, $variant:ident) => {{
-        let $crate::wire::Empty {} = $crate::codec::from_json($kind, $body)?;
+    (@read $kind:ident, $body:ident, $newest:literal [$($old:literal: $older:ty),*] $shape:ty) => {
+        match $kind.version {
+            $newest => $crate::codec::from_json::<$shape>($kind, $body)?,
+            $($old => <$shape>::from($crate::codec::from_json::<$older>($kind, $body)?),)*
+            newer if newer > $newest => return Err($crate::envelope::Malformed::FromTheFuture($kind.to_string())),
+            _ => return Err($crate::envelope::Malformed::UnknownKind($kind.to_string())),
+        }
+    };
+    (@decode $kind:ident, $body:ident, $newest:literal $older:tt $enum:ident, $variant:ident) => {{
+        let $crate::wire::Empty {} = $crate::codec!(@read $kind, $body, $newest $older $crate::wire::Empty);
         $enum::$variant
     }};
-    (@decode $kind:ident, $body:ident, $enum:ident, $variant:ident $inner:ident: $shape:ty) => { $enum::$variant($crate::codec::from_json::<$shape>($kind, $body)?.into()) };
-    (@decode $kind:ident, $body:ident, $enum:ident, $variant:ident $named:ident { $($field:ident),* }) => {{
-        let $named { $($field),* } = $crate::codec::from_json($kind, $body)?;
+    (@decode $kind:ident, $body:ident, $newest:literal $older:tt $enum:ident, $variant:ident $inner:ident: $shape:ty) => {
+        $enum::$variant($crate::codec!(@read $kind, $body, $newest $older $shape).into())
+    };
+    (@decode $kind:ident, $body:ident, $newest:literal $older:tt $enum:ident, $variant:ident $named:ident { $($field:ident),* }) => {{
+        let $named { $($field),* } = $crate::codec!(@read $kind, $body, $newest $older $named);
         $enum::$variant { $($field: $field.into()),* }
     }};
     (@schema) => { schemars::schema_for!($crate::wire::Empty) };

@@ -5,7 +5,8 @@ use schemas::codec::{load, save};
 use schemas::envelope::{Kind, Malformed, caused_id, event_id};
 use schemas::{Codec, Envelope, Headers};
 
-fn full() -> Envelope {
+/// With every header.
+pub fn full() -> Envelope {
     let mut envelope = Envelope::new("id-1", "/cart/cart", Kind::of("cart", "added", 1), "17");
     envelope.time = Some(Timestamp(1_291_191_960_123_456));
     envelope.occurred_at = Some(Timestamp(1_291_191_960_000_000));

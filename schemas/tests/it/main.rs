@@ -3,5 +3,7 @@
 
 mod documents;
 mod envelope;
+mod garbage;
 mod golden;
 mod sizes;
+mod upcast;
