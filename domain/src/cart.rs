@@ -7,18 +7,21 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::customer::Person;
+use crate::customer::{Card, Person};
 use crate::payment::Means;
-use crate::product::{PRICE_MINOR_MAX, TEXT_BYTES_MAX};
+use crate::product::PRICE_MINOR_MAX;
 use crate::replica::Replica;
+use crate::text::json_bytes;
 use crate::{Aggregate, Context, CustomerId, Money, OrderId, Origin, ProductRef};
 
 /// Most lines of a cart.
 pub const LINES_MAX: usize = 2_000;
 /// Most pieces of a line.
 pub const QUANTITY_MAX: u32 = 100_000;
-/// Most bytes of all names and versions in a cart: a checkout's event must fit a record.
-pub const NAMES_BYTES_MAX: usize = 100_000;
+/// Most bytes of all names and versions in a cart, as JSON writes them: an order must fit a record.
+pub const NAMES_BYTES_MAX: usize = 90_000;
+/// Most bytes of a caller's reference, as JSON writes it.
+pub const REFERENCE_BYTES_MAX: usize = 1_000;
 const _: () = assert!(PRICE_MINOR_MAX as i128 * QUANTITY_MAX as i128 * LINES_MAX as i128 * 2 < i64::MAX as i128);
 
 /// What the customer wants. Lines are keyed by product, price and whether that was agreed.
@@ -204,13 +207,17 @@ pub enum Refusal {
         product: ProductRef,
     },
     /// A text too long.
-    #[error("each text is at most {TEXT_BYTES_MAX} bytes")]
+    #[error("a reference is at most {REFERENCE_BYTES_MAX} bytes, and a buyer's texts and card have the bounds of a customer's")]
     Text,
 }
 
 /// Whether a line's numbers are ones an order can add up.
 pub(crate) fn amounts_fit(quantity: u32, amounts: &[Money], currency: iso_currency::Currency) -> bool {
     (1..=QUANTITY_MAX).contains(&quantity) && amounts.iter().all(|money| (0..=PRICE_MINOR_MAX).contains(&money.minor) && money.currency == currency)
+}
+
+fn names_bytes<'l>(lines: impl Iterator<Item = (&'l String, Option<&'l String>)>) -> usize {
+    lines.map(|(name, version)| json_bytes(name) + version.map_or(0, |version| json_bytes(version))).sum()
 }
 
 impl Line {
@@ -278,11 +285,11 @@ impl Cart {
             }
             after.put(line);
         }
-        let names: usize = after.lines.iter().map(|line| line.name.len() + line.version.as_ref().map_or(0, String::len)).sum();
+        let names = names_bytes(after.lines.iter().map(|line| (&line.name, line.version.as_ref())));
         if after.lines.len() > LINES_MAX || names > NAMES_BYTES_MAX {
             return Err(Refusal::Full);
         }
-        if reference.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+        if reference.as_ref().is_some_and(|text| json_bytes(text) > REFERENCE_BYTES_MAX) {
             return Err(Refusal::Text);
         }
         Ok(vec![Event::Added { lines, reference }])
@@ -295,7 +302,8 @@ impl Cart {
         if self.lines.is_empty() {
             return Err(Refusal::Empty);
         }
-        if !checkout.buyer.fits() || checkout.reference.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+        let card_fits = checkout.means.card.as_ref().is_none_or(Card::fits);
+        if !checkout.buyer.fits() || !card_fits || checkout.reference.as_ref().is_some_and(|text| json_bytes(text) > REFERENCE_BYTES_MAX) {
             return Err(Refusal::Text);
         }
         let (mut lines, mut dropped) = (Vec::with_capacity(self.lines.len()), vec![]);
@@ -307,6 +315,10 @@ impl Cart {
         }
         if lines.is_empty() {
             return Err(Refusal::NothingLeft { lines: self.lines.len() });
+        }
+        // The versions are the catalog's of now, and may be longer than those the lines came with.
+        if names_bytes(lines.iter().map(|line| (&line.name, line.version.as_ref()))) > NAMES_BYTES_MAX {
+            return Err(Refusal::Full);
         }
         let customer = CustomerId(context.subject.parse().map_err(|_| Refusal::Id)?);
         let order = OrderId { customer, number: self.orders + 1 };

@@ -4,10 +4,13 @@ pub mod sample;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::json_bytes;
 use crate::{Aggregate, Context};
 
 /// Longest text field, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2_000;
+/// Most bytes of a person's texts together, as JSON writes them: an order carries them in one record with its lines.
+pub const PERSON_BYTES_MAX: usize = 8_000;
 
 /// Personal data: all of it, and only here, so that it can be sealed as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,15 @@ pub struct Person {
     pub phone: String,
 }
 
+impl Card {
+    /// Whether its texts are a card's: at most 100 bytes each, as JSON writes them.
+    pub fn fits(&self) -> bool {
+        [&self.brand, &self.last4, &self.token].iter().all(|text| json_bytes(text) <= 100)
+    }
+}
+
 impl Person {
-    /// Whether each text is at most [`TEXT_BYTES_MAX`] bytes.
+    /// Whether its texts are at most [`PERSON_BYTES_MAX`] bytes together, as JSON writes them.
     pub fn fits(&self) -> bool {
         let texts = [
             &self.first_name,
@@ -49,7 +59,7 @@ impl Person {
             &self.email,
             &self.phone,
         ];
-        texts.iter().all(|text| text.len() <= TEXT_BYTES_MAX)
+        texts.iter().map(|text| json_bytes(text)).sum::<usize>() <= PERSON_BYTES_MAX
     }
 }
 
@@ -103,7 +113,7 @@ pub enum Refusal {
     #[error("already registered with other details")]
     Registered,
     /// A text too long.
-    #[error("each text is at most {TEXT_BYTES_MAX} bytes")]
+    #[error("a person's texts are at most {PERSON_BYTES_MAX} bytes together, any other text {TEXT_BYTES_MAX}")]
     Text,
 }
 
@@ -118,7 +128,9 @@ impl Aggregate for Customer {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
             Some(_) => Err(Refusal::Registered),
-            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
+            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
+                Err(Refusal::Text)
+            }
             None => Ok(vec![Event::Registered(details)]),
         }
     }

@@ -12,6 +12,7 @@ pub mod policies;
 pub mod product;
 pub mod replica;
 pub mod stock;
+mod text;
 mod time;
 
 pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};

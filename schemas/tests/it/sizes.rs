@@ -1,20 +1,45 @@
 //! The largest cart fits a record, in every event that carries its lines.
 
-use domain::cart::{self, CheckedOut, LINES_MAX, NAMES_BYTES_MAX};
+use domain::cart::{self, CheckedOut, Checkout, LINES_MAX, NAMES_BYTES_MAX, PricedLine, QUANTITY_MAX, REFERENCE_BYTES_MAX};
+use domain::customer::{Card, PERSON_BYTES_MAX, Person};
 use domain::order::{self, Order};
-use domain::{ProductId, ProductRef, SellerId};
+use domain::payment::Means;
+use domain::product::PRICE_MINOR_MAX;
+use domain::{Currency, CustomerId, Money, OrderId, Origin, ProductId, ProductRef, SellerId};
 use schemas::Codec;
 
 /// `eventstore::log::RECORD_BYTES_MAX`, less room for headers.
 const BODY_BYTES_MAX: usize = 512 * 1024 - 4 * 1024;
 
+/// The longest of everything that a cart lets through.
+fn largest() -> CheckedOut {
+    let most = Money::new(PRICE_MINOR_MAX, Currency::GBP);
+    let line = |_| PricedLine {
+        product: ProductRef { seller: SellerId(u64::MAX), product: ProductId(u64::MAX) },
+        version: Some("1".into()),
+        name: "N".repeat(NAMES_BYTES_MAX / LINES_MAX - 1),
+        quantity: QUANTITY_MAX,
+        unit_price: most,
+        freight: most,
+        voucher: most,
+        seen_price: Some(most),
+    };
+    let text = || "\"".repeat(50);
+    let buyer = Person { street: "\u{1}".repeat(PERSON_BYTES_MAX / 6), ..Person::default() };
+    let means = Means { card: Some(Card { brand: text(), last4: text(), token: text() }), installments: u32::MAX, ..domain::payment::sample::means() };
+    assert!(buyer.fits() && means.card.as_ref().unwrap().fits());
+    CheckedOut {
+        order: OrderId { customer: CustomerId(u64::MAX), number: u64::MAX },
+        lines: (0..LINES_MAX).map(line).collect(),
+        dropped: vec![],
+        checkout: Checkout { buyer, means, reference: Some("r".repeat(REFERENCE_BYTES_MAX)) },
+        origin: Origin { command_id: "c".repeat(200), reply_to: Some("h".repeat(110)) },
+    }
+}
+
 #[test]
 fn two_thousand_lines_fit() {
-    let line = |at: usize| {
-        let product = ProductRef { seller: SellerId(1_000_000), product: ProductId(90_000_000_000 + at as u64) };
-        cart::PricedLine { product, name: "N".repeat(NAMES_BYTES_MAX / LINES_MAX - 1), ..cart::sample::priced() }
-    };
-    let checkout = CheckedOut { lines: (0..LINES_MAX).map(line).collect(), ..cart::sample::checked_out() };
+    let checkout = largest();
     let placed = order::Event::Placed { checkout: checkout.clone(), placed_at: order::sample::placed_at(), deadline: order::sample::placed_at() };
     let ended = order::Event::Paid(order::Ending {
         lines: checkout.lines.iter().zip(0..).map(|(line, at)| (at, line.product)).collect(),

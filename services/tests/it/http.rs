@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use domain::stock::{Command, StockItem};
+use eventstore::embedded::{Embedded, Settings};
+use eventstore::{Log, Message};
 use reqwest::{Method, Response, StatusCode};
+use schemas::{Codec, Envelope, Partition, Stream, partition_of, topic};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -218,37 +222,44 @@ fn absent(dir: &Path, text: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_listed_shown_and_retried() {
-    let shop = Shop::open().await;
-    // Names that JSON writes six times longer: each addition fits a record, the checkout's event does not.
-    for part in 0..2 {
-        let name: String = "\u{1}".repeat(49_000);
-        let body = json!({ "items": [{ "product": format!("1-{}", part + 1), "quantity": 1, "agreed_price": "1.00", "name": name }] });
-        let (status, answer) = shop.caller.command(Method::POST, "/carts/4/items", &format!("long{part}"), body).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
+    let mut shop = Shop::open().await;
+    assert!(shop.server.stop());
+    // What an outside producer gets wrong: the partition.
+    {
+        let log = Embedded::open(&shop.dir.path().join("data/log"), Settings::default()).unwrap();
+        let (kind, body) = StockItem::encode_command(&Command::Receive { quantity: 5, reference: "stray".into() });
+        let partition = Partition((partition_of(b"1", log.partitions()).0 + 1) % log.partitions());
+        let headers = Envelope::new("doomed", "/outside", kind, "1-1").headers();
+        log.append(vec![Message { topic: topic(Stream::Commands("stock")), partition, key: b"1".to_vec(), headers, value: Some(body) }]).unwrap();
     }
-    let (status, dead) = problem(
-        shop.send(Method::POST, "/carts/4/checkout", &[("idempotency-key", "doomed"), ("prefer", "wait=10")], json!({ "payment_type": "BOLETO" })).await,
-    )
-    .await;
-    assert_eq!((status, dead["code"].as_str()), (422, Some("too-large")), "{dead}");
+    shop.server.start();
     let run = |arguments: &[&str]| {
         let done = daybook(&binary(), &[&["dead-letters"], arguments, &["--url", &shop.server.url, "-o", "json"]].concat());
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice::<Value>(&done.stdout).unwrap()
     };
-    let listed = run(&["list", "--service", "cart"]);
+    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
+    let listed = loop {
+        let listed = run(&["list", "--service", "stock"]);
+        if !listed["items"].as_array().unwrap().is_empty() {
+            break listed;
+        }
+        assert!(std::time::Instant::now() < deadline, "no dead letter");
+    };
     let letter = &listed["items"][0];
-    assert_eq!((letter["reason"].as_str(), letter["command"].as_str(), listed["items"].as_array().unwrap().len()), (Some("too-large"), Some("doomed"), 1));
+    assert_eq!(
+        (letter["reason"].as_str(), letter["command"].as_str(), letter["detail"].as_str().unwrap().contains("key '1' belongs to partition")),
+        (Some("misrouted"), Some("doomed"), true)
+    );
     let id = letter["id"].as_str().unwrap();
-    assert_eq!(run(&["show", id])["body"]["means"]["method"], "boleto");
-    // Its cause mended, the same command goes through, under its own id.
-    assert_eq!(shop.caller.command(Method::DELETE, "/carts/4/items", "empty", Value::Null).await.0, StatusCode::OK);
-    shop.fill(4, "mended").await;
+    assert_eq!(run(&["show", id])["body"]["quantity"], 5);
+    // Written once more it goes where its key leads, and is executed.
+    assert_eq!(shop.caller.get("/stock/1-1").await["received"], 10);
     run(&["retry", id]);
-    let (status, answer) = shop.caller.command(Method::POST, "/carts/4/checkout", "doomed", json!({ "payment_type": "BOLETO" })).await;
-    assert_eq!((status, answer["ended"].as_str()), (StatusCode::OK, Some("paid")), "{answer}");
+    let (status, answer) = shop.caller.command(Method::POST, "/stock/1-1/receipts", "doomed", json!({ "quantity": 5, "reference": "stray" })).await;
+    assert_eq!((status, answer["version"].as_u64()), (StatusCode::OK, Some(3)), "{answer}");
     let metrics = shop.caller.client.get(format!("{}/metrics", shop.server.url)).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains(r#"daybook_dead_letters_total{reason="too-large",service="cart"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"daybook_dead_letters_total{reason="misrouted",service="stock"} 1"#), "{metrics}");
 }
 
 #[test]
