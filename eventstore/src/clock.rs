@@ -65,4 +65,10 @@ impl<C: Clock> LogClock<C> {
         *last = self.clock.wall().min(ceiling).max(*last);
         *last
     }
+
+    /// A record of this log time was seen: from here on it is no earlier.
+    pub fn seen(&self, at: Timestamp) {
+        let mut last = self.last.lock();
+        *last = at.max(*last);
+    }
 }

@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod embedded;
 pub mod fold;
 pub mod heads;
+pub mod kafka;
 pub mod log;
 pub mod observer;
 pub mod replies;

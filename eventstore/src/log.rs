@@ -209,6 +209,15 @@ pub trait Log: Send + Sync + 'static {
     /// Appends outside any group, all or nothing; durable when it returns. The offsets are in the messages' order.
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault>;
 
+    /// Appends messages that each stand for themselves: some may be written and others not. Durable when it returns.
+    fn send(&self, messages: Vec<Message>) -> Vec<Result<Offset, Fault>> {
+        let count = messages.len();
+        match self.append(messages) {
+            Ok(offsets) => offsets.into_iter().map(Ok).collect(),
+            Err(fault) => vec![Err(fault); count],
+        }
+    }
+
     /// Committed records from `from` on, at most `limits` of them (at least one, if there is one).
     fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault>;
 
@@ -226,6 +235,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;
+
+    /// Where the process that owns a partition of a group is reached, as far as is known here; none on a log of one process.
+    fn owner(&self, group: &str, partition: Partition) -> Result<Option<String>, Fault> {
+        let _one_process = (group, partition);
+        Ok(None)
+    }
 }
 
 /// A place in a group. Dropping it leaves the group; [`Member::leave`] does so cleanly and says if it failed.

@@ -101,6 +101,7 @@ impl Worker {
     fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
         self.heads.forget();
         self.stopped.clear();
+        self.cold = true; // should the fold fail now, the next turn begins with it
         self.fold_to_head(claim)?;
         tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
         self.observer.owns(self.service.name, false, &claim.partitions);

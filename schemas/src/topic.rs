@@ -50,6 +50,8 @@ pub enum Stream<'a> {
     DeadLetters(&'a str),
     /// `daybook.replies`: answers to waiting callers, kept for a day.
     Replies,
+    /// `daybook.claims`: who owns which partitions, on logs that many processes share.
+    Claims,
 }
 
 /// The name of a stream's topic.
@@ -59,6 +61,7 @@ pub fn topic(stream: Stream<'_>) -> Topic {
         Stream::Events(service) => format!("{service}.events"),
         Stream::DeadLetters(service) => format!("{service}.commands.dlt"),
         Stream::Replies => "daybook.replies".to_owned(),
+        Stream::Claims => "daybook.claims".to_owned(),
     })
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::bugs::{BUGS, Bug, Bugged};
 use crate::worker::{Hands, Moved};
 
-struct EmbeddedBody {
+pub struct EmbeddedBody {
     dir: TempDir,
     gaps: Option<u64>,
     bug: Option<Bug>,
@@ -20,7 +20,7 @@ struct EmbeddedBody {
 }
 
 impl EmbeddedBody {
-    fn new(gaps: Option<u64>, bug: Option<Bug>) -> Self {
+    pub fn new(gaps: Option<u64>, bug: Option<Bug>) -> Self {
         Self { dir: TempDir::new().unwrap(), gaps, bug, open: None }
     }
 }
@@ -44,7 +44,7 @@ impl Body for EmbeddedBody {
     }
 }
 
-fn promises() -> impl Iterator<Item = &'static Promise> {
+pub fn promises() -> impl Iterator<Item = &'static Promise> {
     PROMISES.iter().copied().flatten()
 }
 

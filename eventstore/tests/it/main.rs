@@ -8,8 +8,10 @@
     reason = "tests fail by panicking, and their tables are read by people"
 )]
 
+mod broker;
 mod bugs;
 mod contract;
 mod flaky;
+mod kafka;
 mod powercut;
 mod worker;

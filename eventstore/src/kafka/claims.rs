@@ -1,0 +1,89 @@
+//! Claims: who owns which partition of a group, and under which transactional ids it writes. An heir ends what a dead
+//! owner left open, at once and for good, before it reads anything (without that it would wait for the broker's
+//! time-out, more than a minute). Whoever hands over writes that it did, and is never fenced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{Headers, Partition, Stream, Topic, topic};
+use serde::{Deserialize, Serialize};
+
+use super::config::Settings;
+use super::{Cluster, closing, producer};
+use crate::log::{Fault, Limits, Message, Offset};
+
+/// A claim as the log keeps it, in JSON. Fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// the group
+    pub group: String,
+    /// the partition, of all its topics
+    pub partition: u16,
+    /// the owner's transactional ids, as on the cluster
+    pub ids: Vec<String>,
+    /// where the owner's HTTP is reached
+    pub url: Option<String>,
+    /// whether it has handed over
+    pub released: bool,
+}
+
+/// The claims' topic.
+pub fn claims() -> Topic {
+    topic(Stream::Claims)
+}
+
+impl Claimed {
+    /// The record of it.
+    pub fn message(&self) -> Message {
+        let partition = Partition(self.partition);
+        let key = format!("{}/{partition}", self.group).into_bytes();
+        Message { topic: claims(), partition, key, headers: Headers::default(), value: Some(serde_json::to_vec(self).unwrap_or_default()) }
+    }
+}
+
+/// The claims known here, and up to where they were read.
+#[derive(Default)]
+pub struct Table {
+    claims: BTreeMap<(String, Partition), Claimed>,
+    read: BTreeMap<Partition, Offset>,
+}
+
+impl Table {
+    /// Reads what is new in a partition.
+    pub fn refresh(&mut self, log: &Cluster, partition: Partition) -> Result<(), Fault> {
+        let topic = claims();
+        let end = log.end(&topic, partition)?;
+        let mut from = match self.read.get(&partition) {
+            Some(read) => *read,
+            None => log.start(&topic, partition)?,
+        };
+        while from < end {
+            let page = log.read(&topic, partition, from, Limits::default())?;
+            if page.next <= from {
+                return Err(Fault::Retry(format!("{topic}/{partition}: no claims from {from} before the end {end}")));
+            }
+            for record in page.records {
+                match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
+                    Some(Ok(claim)) => drop(self.claims.insert((claim.group.clone(), partition), claim)),
+                    Some(Err(why)) => return Err(Fault::Fatal(format!("{topic}/{partition} offset {}: not a claim: {why}", record.offset))),
+                    None => {}
+                }
+            }
+            from = page.next;
+        }
+        self.read.insert(partition, from);
+        Ok(())
+    }
+
+    /// The last claim on a partition.
+    pub fn last(&self, group: &str, partition: Partition) -> Option<&Claimed> {
+        self.claims.get(&(group.to_owned(), partition))
+    }
+}
+
+/// Ends whatever these transactional ids have open, and fences their producers.
+pub fn fence(settings: &Settings, ids: &BTreeSet<String>) -> Result<(), Fault> {
+    std::thread::scope(|scope| {
+        let fencing: Vec<_> = ids.iter().map(|id| scope.spawn(|| producer::begin(settings, id).map(closing::later))).collect();
+        fencing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(Fault::Retry("fencing panicked".to_owned()))))
+    })
+}

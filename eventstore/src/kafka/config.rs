@@ -1,0 +1,211 @@
+//! How the clients are configured: what the caller may set, what we settle, and what is checked on what librdkafka
+//! made of both. Secrets are never shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+use schemas::Topic;
+
+use crate::clock::{Clock, SystemClock};
+use crate::log::Fault;
+
+/// How long a member may be silent before its partitions are given away: the least that brokers allow by default.
+pub const SESSION_MS: u32 = 6_000;
+/// A transaction that is open for longer is aborted by the broker.
+pub const TRANSACTION_MS: u32 = 20_000;
+
+/// Settings that decide whether a record can be lost or doubled, or that only one client can have: not for callers.
+const SETTLED: [&str; 22] = [
+    "acks",
+    "request.required.acks",
+    "allow.auto.create.topics",
+    "auto.commit.enable",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "isolation.level",
+    "max.in.flight.requests.per.connection",
+    "max.in.flight",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "transactional.id",
+    "transaction.timeout.ms",
+];
+
+/// How a log on Kafka is opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// `host:port`, several separated by commas
+    pub brokers: String,
+    /// Any other setting of librdkafka: TLS, SASL, sizes, times.
+    pub client: BTreeMap<String, String>,
+    /// Put before every topic, group and transactional id, so that several installations can share a cluster.
+    pub namespace: String,
+    /// Partitions of every topic. Settled when the log is created: another number is refused later; none takes what is there.
+    pub partitions: Option<u16>,
+    /// Copies of each partition of new topics; by default three, or as many as there are brokers.
+    pub replication: Option<u16>,
+    /// Where this process's HTTP can be reached by the others.
+    pub advertised: Option<String>,
+    /// where the time comes from
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Settings {
+    /// With nothing but the brokers.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            client: BTreeMap::new(),
+            namespace: String::new(),
+            partitions: None,
+            replication: None,
+            advertised: None,
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+
+    /// Fatal, naming the setting, where the caller set what is ours to settle.
+    pub fn check(&self) -> Result<(), Fault> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !self.namespace.bytes().all(allowed) || self.namespace.len() > 100 {
+            return Err(Fault::Fatal(format!("namespace '{}': at most 100 of letters, digits, '.', '_', '-'", self.namespace)));
+        }
+        match self.client.keys().find(|key| SETTLED.contains(&key.as_str())) {
+            Some(key) => Err(Fault::Fatal(format!("Kafka setting {key} is settled by Daybook, since no record may be lost or doubled: leave it out"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A topic's name on the cluster.
+    pub(super) fn named(&self, topic: &Topic) -> String {
+        format!("{}{topic}", self.namespace)
+    }
+
+    /// The topic behind a name on the cluster, if it is one of ours.
+    pub(super) fn topic(&self, name: &str) -> Option<Topic> {
+        name.strip_prefix(&self.namespace).map(Topic::named)
+    }
+
+    fn client(&self, role: &str, defaults: &[(&str, &str)], ours: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", format!("daybook-{role}"));
+        // A broker that restarts is found again within a second.
+        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000").set("log.connection.close", "false");
+        config.set("allow.auto.create.topics", "false");
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        config.extend(self.client.clone());
+        for (key, value) in ours {
+            config.set(*key, *value);
+        }
+        config
+    }
+
+    /// Asks for metadata and ends; sees what is not committed yet.
+    pub(super) fn probe(&self) -> ClientConfig {
+        self.client("probe", &[], &[("group.id", &self.named_group("probe")), ("isolation.level", "read_uncommitted"), ("enable.auto.commit", "false")])
+    }
+
+    /// Reads committed records from places it is told.
+    pub(super) fn reader(&self, role: &str) -> ClientConfig {
+        let scans = role == "scan";
+        self.client(
+            role,
+            &[
+                ("fetch.wait.max.ms", if scans { "10" } else { "500" }),
+                ("queued.min.messages", if scans { "20000" } else { "5000" }),
+                ("queued.max.messages.kbytes", "16384"),
+                ("fetch.queue.backoff.ms", "5"),
+                ("fetch.message.max.bytes", "4194304"),
+            ],
+            &[
+                ("group.id", &self.named_group(role)),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("isolation.level", "read_committed"),
+                ("enable.partition.eof", if scans { "true" } else { "false" }),
+            ],
+        )
+    }
+
+    /// A member of a group. Range puts partition p of all topics on one member; the classic protocol, since this
+    /// librdkafka's newer one stalls (its issues 5488, 5541).
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
+        let session = SESSION_MS.to_string();
+        self.client(
+            group,
+            &[
+                ("heartbeat.interval.ms", "250"),
+                ("session.timeout.ms", &session),
+                ("max.poll.interval.ms", "60000"),
+                ("queued.min.messages", "2000"),
+                ("queued.max.messages.kbytes", "8192"),
+                ("fetch.queue.backoff.ms", "5"),
+            ],
+            &[
+                ("group.id", &self.named_group(group)),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("isolation.level", "read_committed"),
+                ("partition.assignment.strategy", "range"),
+                ("group.protocol", "classic"),
+            ],
+        )
+    }
+
+    /// Writes records that each stand for themselves.
+    pub(super) fn sender(&self) -> Result<ClientConfig, Fault> {
+        asserted(self.client("sender", &BUFFERS, &[("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "15000")]))
+    }
+
+    /// Writes transactions under `id`.
+    pub(super) fn transactional(&self, id: &str) -> Result<ClientConfig, Fault> {
+        let timeout = TRANSACTION_MS.to_string();
+        asserted(self.client(
+            id,
+            &BUFFERS,
+            &[("transactional.id", id), ("transaction.timeout.ms", &timeout), ("message.timeout.ms", &timeout), ("enable.idempotence", "true"), ("acks", "all")],
+        ))
+    }
+
+    /// A group's name on the cluster.
+    pub(super) fn named_group(&self, group: &str) -> String {
+        format!("{}{group}", self.namespace)
+    }
+}
+
+/// Bounds of a producer's memory, and no waiting for company: who writes has collected its batch already.
+const BUFFERS: [(&str, &str); 4] =
+    [("linger.ms", "0"), ("queue.buffering.max.messages", "50000"), ("queue.buffering.max.kbytes", "65536"), ("compression.type", "lz4")];
+
+/// Looks at what librdkafka made of the settings: idempotence must hold whatever else was set.
+fn asserted(config: ClientConfig) -> Result<ClientConfig, Fault> {
+    let wrong = |why: String| Fault::Fatal(format!("Kafka settings: {why}"));
+    let native = config.create_native_config().map_err(|why| wrong(why.to_string()))?;
+    for (key, wanted) in [("enable.idempotence", "true"), ("acks", "-1")] {
+        let holds = native.get(key).map_err(|why| wrong(why.to_string()))?;
+        if holds != wanted {
+            return Err(wrong(format!("{key} is {holds} in effect, and must be {wanted}")));
+        }
+    }
+    Ok(config)
+}
+
+/// A setting as it may be shown.
+pub fn shown<'v>(key: &str, value: &'v str) -> &'v str {
+    let secret = ["password", "secret", "key", "token", "jaas", "oauthbearer.config", "credential"];
+    if secret.iter().any(|word| key.contains(word)) && !key.ends_with(".location") { "(redacted)" } else { value }
+}

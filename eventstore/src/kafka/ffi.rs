@@ -1,0 +1,57 @@
+//! The two calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka_sys as sys;
+
+use super::fault::Trouble;
+
+/// A member's standing in its group: its name there and the group's generation. None before it joined, and after the
+/// group threw it out: a transactional offset commit without both is let through by the broker, for old clients'
+/// sake, even in a live group, so it must never be sent.
+pub fn standing<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(String, u64)> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client outlives the calls. Both return memory that is ours, freed below by the functions librdkafka
+    // names for it; the text is copied before.
+    unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(client);
+        if metadata.is_null() {
+            return None;
+        }
+        let generation = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        let member = CStr::from_ptr(sys::rd_kafka_consumer_group_metadata_member_id(metadata)).to_string_lossy().into_owned();
+        sys::rd_kafka_consumer_group_metadata_destroy(metadata);
+        let generation = u64::try_from(generation).ok()?;
+        if member.is_empty() { None } else { Some((member, generation)) }
+    }
+}
+
+/// Commits the open transaction. rdkafka's own call polls in slices of 100 ms first
+/// (<https://github.com/fede1024/rust-rdkafka/pull/777>); this one returns when the broker has answered, since the
+/// producer's thread serves the delivery reports that librdkafka waits for.
+pub fn commit<C: ProducerContext>(producer: &ThreadedProducer<C>) -> Result<(), Trouble>
+where
+    C: ClientContext + 'static,
+{
+    // SAFETY: the client outlives the call; a returned error is ours, read and then freed.
+    unsafe {
+        let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), -1);
+        if error.is_null() {
+            return Ok(());
+        }
+        let trouble = Trouble {
+            code: RDKafkaErrorCode::from(sys::rd_kafka_error_code(error)),
+            fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+            retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+            abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+            text: CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
+        };
+        sys::rd_kafka_error_destroy(error);
+        Err(trouble)
+    }
+}

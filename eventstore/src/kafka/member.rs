@@ -1,0 +1,148 @@
+//! A member of a group on Kafka: takes from its seat's inbox, commits transactions that prove its claim.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+
+use super::Cluster;
+use super::producer::{Consumed, Ended, Producers};
+use super::reader::{add, size};
+use super::seat::{News, Seat};
+use crate::log::{Batch, Commit, Claim, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
+
+/// See [`Member`].
+pub struct KafkaMember {
+    cluster: Arc<Cluster>,
+    group: Group,
+    seat: Option<Seat>,
+}
+
+impl KafkaMember {
+    pub(super) fn new(cluster: Arc<Cluster>, group: Group) -> Self {
+        Self { cluster, group, seat: None }
+    }
+
+    /// The seat; taken anew if it was given up.
+    fn seat(&mut self) -> Result<&Seat, Fault> {
+        let seat = match self.seat.take() {
+            Some(seat) => seat,
+            None => {
+                let name = format!("{}.{}.{}", self.group.name, self.group.member, self.cluster.instance);
+                let producers = Producers::new(Arc::clone(&self.cluster.settings), &name);
+                Seat::take(Arc::clone(&self.cluster), self.group.clone(), producers)?
+            }
+        };
+        Ok(self.seat.insert(seat))
+    }
+
+    /// Gives the seat up, to take another.
+    fn stand_up(&mut self, release: bool) {
+        if let Some(seat) = self.seat.take()
+            && let Err(fault) = seat.leave(release)
+        {
+            tracing::warn!(group = self.group.name, %fault, "leaving");
+        }
+    }
+
+    fn transact(&mut self, outputs: &[Message], positions: &Positions, claim: &Claim) -> Result<Ended, Fault> {
+        self.cluster.check(outputs)?;
+        let settings = Arc::clone(&self.cluster.settings);
+        let seat = self.seat()?;
+        let mut producers = seat.inbox.turn.lock();
+        if !seat.inbox.holds(claim, positions.iter().map(|(_, partition, _)| *partition)) {
+            return Ok(Ended::Lost("the claim is no longer true".to_owned()));
+        }
+        let mut consumed = TopicPartitionList::new();
+        let standing = if positions.is_empty() { seat.inbox.standing() } else { None };
+        for (topic, partition, next) in positions.iter().chain(&standing) {
+            add(&mut consumed, &settings, topic, *partition, *next).map_err(|why| super::fault::fault("positions", why))?;
+        }
+        let ended = producers.run(outputs, Some(Consumed { positions: consumed, proof: &|| seat.proof(claim) }));
+        if matches!(ended, Ended::Committed(_)) {
+            seat.inbox.stands(positions);
+        }
+        Ok(ended)
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
+        let deadline = Instant::now() + wait;
+        let inbox = Arc::clone(&self.seat()?.inbox);
+        let mut state = inbox.state.lock();
+        loop {
+            state.polled = Instant::now();
+            if let Some(fault) = state.failed.take() {
+                drop(state);
+                self.stand_up(true);
+                return Err(fault);
+            }
+            match state.news.take() {
+                Some(News::Assigned) => return Ok(Polled::Assigned(state.claim.clone())),
+                Some(News::Revoked) => return Ok(Polled::Revoked { deadline: Instant::now() }),
+                None => {}
+            }
+            let ready = !state.rewind && !state.records.is_empty();
+            if ready || inbox.told.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
+        while let Some(first) = state.records.front().map(size) {
+            let fits = records.len() < limits.records && (records.is_empty() || bytes + first <= limits.bytes);
+            let Some(record) = state.records.pop_front_if(|_| fits) else { break };
+            bytes += first;
+            records.push(record);
+        }
+        state.bytes -= bytes;
+        let claim = state.claim.clone();
+        drop(state);
+        let mut positions = Positions::new();
+        for record in &records {
+            let place = positions.iter_mut().find(|(topic, partition, _)| *topic == record.topic && *partition == record.partition);
+            match place {
+                Some((_, _, next)) => *next = record.offset.next(),
+                None => positions.push((record.topic.clone(), record.partition, record.offset.next())),
+            }
+        }
+        Ok(Polled::Batch(Batch { claim, records, positions }))
+    }
+
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
+        let ended = self.transact(&outputs, positions, claim);
+        if let Ok(Ended::Committed(offsets)) = ended {
+            return Ok(Commit::Committed(offsets));
+        }
+        if let Some(seat) = &self.seat {
+            seat.inbox.rewind();
+        }
+        match ended? {
+            Ended::Committed(offsets) => Ok(Commit::Committed(offsets)),
+            Ended::Lost(why) => {
+                tracing::debug!(group = self.group.name, why, "claim lost");
+                Ok(Commit::Lost)
+            }
+            Ended::Not(fault) => Err(fault),
+            Ended::Unknown(why) => {
+                tracing::warn!(group = self.group.name, why, "a commit's outcome is unknown: the log tells");
+                Ok(Commit::Unknown)
+            }
+            Ended::Fenced(why) => {
+                tracing::warn!(group = self.group.name, why, "fenced: joining again");
+                self.stand_up(false);
+                Ok(Commit::Unknown)
+            }
+        }
+    }
+
+    fn leave(mut self: Box<Self>) -> Result<(), Fault> {
+        self.seat.take().map_or(Ok(()), |seat| seat.leave(true))
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        self.stand_up(true);
+    }
+}

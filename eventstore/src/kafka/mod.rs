@@ -1,0 +1,324 @@
+//! The log on Apache Kafka: topics, groups and transactions of a cluster, through librdkafka. What a commit proves,
+//! when a position moves and who may write are the broker's to enforce; this makes it so, and assumes nothing it
+//! cannot check.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use domain::Timestamp;
+use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::Producer;
+use rdkafka::topic_partition_list::Offset as At;
+use schemas::{Partition, Topic};
+
+use crate::clock::{Clock, LogClock};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
+
+mod claims;
+mod closing;
+mod config;
+mod fault;
+mod ffi;
+mod member;
+mod producer;
+mod reader;
+mod seat;
+mod topics;
+
+pub use config::{SESSION_MS, Settings, shown};
+
+use claims::{Table, claims as claims_topic};
+use fault::fault;
+use member::KafkaMember;
+use producer::{Ended, Producers, Reporting, Reports, hand_over};
+use reader::{Scans, Tail};
+
+/// Partitions of a new log.
+const PARTITIONS: u16 = 8;
+/// How long the broker may take to answer a question.
+const ASK: Duration = Duration::from_secs(10);
+
+/// The log on a cluster.
+pub struct Kafka {
+    cluster: Arc<Cluster>,
+    tail: Option<JoinHandle<()>>,
+}
+
+/// What the log's threads share.
+struct Cluster {
+    settings: Arc<Settings>,
+    probe: BaseConsumer<Logged>,
+    partitions: u16,
+    clock: LogClock<Arc<dyn Clock>>,
+    /// topics seen on the cluster
+    known: Mutex<BTreeSet<Topic>>,
+    tail: Arc<Tail>,
+    scans: Scans,
+    appender: Mutex<Producers>,
+    sender: Mutex<Option<Reporting>>,
+    claims: Mutex<Table>,
+    /// new at each start: part of its transactional ids
+    instance: String,
+}
+
+/// Passes librdkafka's log on to ours.
+struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+    fn error(&self, _: KafkaError, _: &str) {} // every call answers for itself
+}
+
+/// What librdkafka says. A broker that is away is said by the calls that fail, not ten times a second by this.
+fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => tracing::error!(facility, "{text}"),
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::debug!(facility, "{text}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::trace!(facility, "{text}"),
+    }
+}
+
+impl Kafka {
+    /// Connects, and looks whether the cluster holds what it should.
+    pub fn open(settings: Settings) -> Result<Self, Fault> {
+        settings.check()?;
+        let settings = Arc::new(settings);
+        settings.sender()?; // its assertions, before anything is written
+        let probe = BaseConsumer::from_config_and_context(&settings.probe(), Logged)
+            .map_err(|why| Fault::Fatal(format!("Kafka settings: {why}")))?;
+        let metadata = probe.fetch_metadata(None, ASK).map_err(|why| {
+            Fault::Fatal(format!("no Kafka answers at {} ({why}): start one with infra/kafka/kafka start, or name another with --brokers", settings.brokers))
+        })?;
+        let name = settings.named(&claims_topic());
+        let found = metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
+        let found = found.and_then(|count| u16::try_from(count).ok());
+        let partitions = match (found, settings.partitions) {
+            (Some(found), Some(asked)) if found != asked => {
+                return Err(Fault::Fatal(format!(
+                    "the log on {} was created with {found} partitions (topic {name}), not {asked}: leave the number out, or begin a new namespace",
+                    settings.brokers
+                )));
+            }
+            (None, Some(0)) => return Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
+            (found, asked) => found.or(asked).unwrap_or(PARTITIONS),
+        };
+        topics::provision(&settings, &metadata, &[TopicSpec { topic: claims_topic(), retention: None }], partitions)?;
+        let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes()).to_hex()[..16].into();
+        let (tail, thread) = Tail::start(Arc::clone(&settings))?;
+        let cluster = Cluster {
+            probe,
+            partitions,
+            clock: LogClock::after(Timestamp(0), Arc::clone(&settings.clock)),
+            known: Mutex::default(),
+            tail,
+            scans: Scans::new(Arc::clone(&settings)),
+            appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"))),
+            sender: Mutex::default(),
+            claims: Mutex::default(),
+            instance,
+            settings,
+        };
+        Ok(Self { cluster: Arc::new(cluster), tail: Some(thread) })
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.cluster.tail.stop();
+        let _ended = self.tail.take().map(JoinHandle::join);
+    }
+}
+
+impl Cluster {
+    fn metadata(&self) -> Result<Metadata, Fault> {
+        self.probe.fetch_metadata(None, ASK).map_err(|why| fault("the cluster's topics", why))
+    }
+
+    /// That a place exists; the broker might make a topic that does not.
+    fn place(&self, topic: &Topic, partition: Partition) -> Result<(), Fault> {
+        if !self.known.lock().contains(topic) {
+            let metadata = self.metadata()?;
+            self.known.lock().extend(metadata.topics().iter().filter_map(|topic| self.settings.topic(topic.name())));
+            if !self.known.lock().contains(topic) {
+                return Err(Fault::Abort(format!("topic {} does not exist on {}: it is made at the start of the service that owns it", self.settings.named(topic), self.settings.brokers)));
+            }
+        }
+        if partition.0 >= self.partitions {
+            return Err(Fault::Abort(format!("topic {topic} has no partition {partition}: they are numbered from 0 to {}", self.partitions - 1)));
+        }
+        Ok(())
+    }
+
+    /// That all these can be written, before any of them is.
+    fn check(&self, messages: &[Message]) -> Result<(), Fault> {
+        for message in messages {
+            self.place(&message.topic, message.partition)?;
+            if message.bytes() > RECORD_BYTES_MAX {
+                let key = String::from_utf8_lossy(&message.key);
+                return Err(Fault::Abort(format!(
+                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
+                    message.topic,
+                    message.bytes()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn marks(&self, client: &BaseConsumer<Logged>, topic: &Topic, partition: Partition) -> Result<(Offset, Offset), Fault> {
+        self.place(topic, partition)?;
+        let (low, high) = client
+            .fetch_watermarks(&self.settings.named(topic), i32::from(partition.0), ASK)
+            .map_err(|why| fault(&format!("the ends of {topic}/{partition}"), why))?;
+        Ok((Offset(u64::try_from(low).unwrap_or_default()), Offset(u64::try_from(high).unwrap_or_default())))
+    }
+
+    fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        Ok(self.marks(&self.probe, topic, partition)?.0)
+    }
+
+    /// The high watermark: past everything that was written before the call, decided or not.
+    fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        Ok(self.marks(&self.probe, topic, partition)?.1)
+    }
+
+    fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
+        if let Some(page) = self.tail.page(topic, partition, from, limits) {
+            return Ok(page);
+        }
+        let (start, end) = self.marks(&self.probe, topic, partition)?;
+        if from < start {
+            return Err(Fault::Fatal(format!("{topic}/{partition} begins at offset {start}, and offset {from} was asked for: what was before is not kept")));
+        }
+        if from >= end {
+            return Ok(Page { records: vec![], next: from });
+        }
+        let page = self.scans.page(topic, partition, from, end, limits)?;
+        page.records.iter().for_each(|record| self.clock.seen(record.recorded_at));
+        Ok(page)
+    }
+
+    /// Writes records that each stand for themselves; an error if any was not written.
+    fn send(&self, messages: &[Message]) -> Result<Vec<Offset>, Fault> {
+        self.each(messages)?.into_iter().collect()
+    }
+
+    fn each(&self, messages: &[Message]) -> Result<Vec<Result<Offset, Fault>>, Fault> {
+        let mut sender = self.sender.lock();
+        let producer = match sender.take() {
+            Some(producer) => producer,
+            None => Reporting::from_config_and_context(&self.settings.sender()?, Reports::default()).map_err(|why| fault("sender", why))?,
+        };
+        let reports: &Reports = producer.context();
+        let handed = hand_over(&self.settings, &producer, reports, messages);
+        let told = reports.all(ASK + ASK);
+        let failed = |code| fault("writing", KafkaError::MessageProduction(code));
+        // A producer that failed is not used again: it may have left a gap in its sequence.
+        if handed.is_ok() && told.iter().all(Result::is_ok) {
+            *sender = Some(producer);
+        } else {
+            closing::later(producer);
+        }
+        handed.map_err(|trouble| fault("writing", trouble))?;
+        Ok(told.into_iter().map(|told| told.map_err(failed)).collect())
+    }
+
+    fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
+        for (topic, ..) in positions {
+            if !self.tail.follows(topic) {
+                let ends = (0..self.partitions).map(|partition| self.end(topic, Partition(partition)));
+                self.tail.follow(topic, ends.collect::<Result<_, _>>()?);
+            }
+        }
+        self.tail.wait(positions, wait)
+    }
+}
+
+impl Log for Kafka {
+    fn partitions(&self) -> u16 {
+        self.cluster.partitions
+    }
+
+    fn now(&self) -> Timestamp {
+        self.cluster.clock.now()
+    }
+
+    fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
+        let cluster = &self.cluster;
+        topics::provision(&cluster.settings, &cluster.metadata()?, topics, cluster.partitions)?;
+        cluster.known.lock().extend(topics.iter().map(|spec| spec.topic.clone()));
+        Ok(())
+    }
+
+    fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
+        self.cluster.check(&messages)?;
+        if messages.len() == 1 {
+            return self.cluster.send(&messages);
+        }
+        match self.cluster.appender.lock().run(&messages, None) {
+            Ended::Committed(offsets) => Ok(offsets),
+            Ended::Not(fault) => Err(fault),
+            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Abort(format!("whether these records were written is not known: {why}"))),
+        }
+    }
+
+    fn send(&self, messages: Vec<Message>) -> Vec<Result<Offset, Fault>> {
+        let count = messages.len();
+        let sent = self.cluster.check(&messages).and_then(|()| self.cluster.each(&messages));
+        sent.unwrap_or_else(|fault| vec![Err(fault); count])
+    }
+
+    fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
+        self.cluster.read(topic, partition, from, limits)
+    }
+
+    fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        self.cluster.start(topic, partition)
+    }
+
+    fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
+        self.cluster.end(topic, partition)
+    }
+
+    fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
+        self.cluster.wait(positions, wait)
+    }
+
+    fn committed(&self, group: &str) -> Result<Positions, Fault> {
+        let (cluster, failed) = (&self.cluster, |why: KafkaError| fault(&format!("positions of group {group}"), why));
+        let asking: BaseConsumer<Logged> = cluster.settings.member(group).create_with_context(Logged).map_err(failed)?;
+        let mut all = TopicPartitionList::new();
+        for topic in cluster.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__")) {
+            (0..cluster.partitions).for_each(|partition| drop(all.add_partition(topic, i32::from(partition))));
+        }
+        let committed = asking.committed_offsets(all, ASK).map_err(failed);
+        closing::later(asking);
+        let committed = committed?;
+        let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+            At::Offset(next) => Some((cluster.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?))),
+            _ => None,
+        };
+        Ok(committed.elements().into_iter().filter_map(position).collect())
+    }
+
+    fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
+        group.topics.iter().try_for_each(|topic| self.cluster.place(topic, Partition(0)))?;
+        Ok(Box::new(KafkaMember::new(Arc::clone(&self.cluster), group)))
+    }
+
+    fn owner(&self, group: &str, partition: Partition) -> Result<Option<String>, Fault> {
+        let mut table = self.cluster.claims.lock();
+        table.refresh(&self.cluster, partition)?;
+        Ok(table.last(group, partition).filter(|last| !last.released).and_then(|last| last.url.clone()))
+    }
+}

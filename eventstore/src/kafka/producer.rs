@@ -1,0 +1,250 @@
+//! Transactions: two producers in rotation, so that one works while the other's markers are written. Each that does
+//! not end cleanly is dropped and made anew under its id, which ends whatever it left open at the broker.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+
+use super::config::{Settings, TRANSACTION_MS};
+use super::fault::{Next, Trouble, fault, next};
+use super::{closing, ffi};
+use crate::log::{Fault, Message, Offset};
+
+/// How long a producer's beginning may take; it waits there for the end of what its id left open.
+const INIT: Duration = Duration::from_secs(30);
+/// How long one call of a transaction is repeated.
+const CALL: Duration = Duration::from_millis(TRANSACTION_MS as u64 / 2);
+
+/// What became of records on their way, by place.
+#[derive(Default)]
+pub struct Reports {
+    places: Mutex<Places>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct Places {
+    offsets: Vec<Option<Result<Offset, RDKafkaErrorCode>>>,
+    open: usize,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        super::log(level, facility, text);
+    }
+    fn error(&self, _: KafkaError, _: &str) {} // every call answers for itself
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        let told = match result {
+            Ok(message) => Ok(Offset(u64::try_from(message.offset()).unwrap_or_default())),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        let mut places = self.places.lock();
+        if let Some(slot) = places.offsets.get_mut(place).filter(|slot| slot.is_none()) {
+            *slot = Some(told);
+            places.open -= 1;
+            if places.open == 0 {
+                self.told.notify_all();
+            }
+        }
+    }
+}
+
+impl Reports {
+    fn expect(&self, count: usize) {
+        *self.places.lock() = Places { offsets: vec![None; count], open: count };
+    }
+
+    /// Every report, by place; those that did not come in time are time-outs.
+    pub fn all(&self, wait: Duration) -> Vec<Result<Offset, RDKafkaErrorCode>> {
+        let mut places = self.places.lock();
+        let _late = self.told.wait_while_for(&mut places, |places| places.open > 0, wait);
+        places.offsets.drain(..).map(|told| told.unwrap_or(Err(RDKafkaErrorCode::MessageTimedOut))).collect()
+    }
+}
+
+/// A producer whose reports are served by a thread of its own.
+pub type Reporting = ThreadedProducer<Reports>;
+
+/// Hands records to a producer, for reports under their places. The caller's queue is bounded, so is librdkafka's.
+pub fn hand_over(settings: &Settings, producer: &Reporting, reports: &Reports, messages: &[Message]) -> Result<(), Trouble> {
+    reports.expect(messages.len());
+    for (place, message) in messages.iter().enumerate() {
+        let topic = settings.named(&message.topic);
+        let headers = message.headers.iter().fold(OwnedHeaders::new_with_capacity(message.headers.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let mut record = BaseRecord::with_opaque_to(&topic, place).partition(i32::from(message.partition.0)).key(&message.key).headers(headers);
+        if let Some(value) = &message.value {
+            record = record.payload(value);
+        }
+        let deadline = Instant::now() + CALL;
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) || Instant::now() > deadline {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(1)); // the queue is librdkafka's, and it does not tell
+            record = back;
+        }
+    }
+    Ok(())
+}
+
+/// Positions to commit with a transaction, and the proof of the right to: read afresh when it is needed, none if gone.
+pub struct Consumed<'a> {
+    /// next offsets
+    pub positions: TopicPartitionList,
+    /// the member's metadata of now, if it stands where it stood at the poll
+    pub proof: &'a dyn Fn() -> Option<ConsumerGroupMetadata>,
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// durable and visible; the offsets in the records' order
+    Committed(Vec<Offset>),
+    /// not written: the claim is gone
+    Lost(String),
+    /// not written
+    Not(Fault),
+    /// written or not
+    Unknown(String),
+    /// not written by us any more: an heir, or the broker's forgetting
+    Fenced(String),
+}
+
+/// Two producers in rotation, each under its id.
+pub struct Producers {
+    settings: Arc<Settings>,
+    ids: [String; 2],
+    made: [Option<Reporting>; 2],
+    turn: usize,
+    /// whether some id may have left a transaction open
+    unclean: [bool; 2],
+}
+
+impl Producers {
+    /// Made when they are first needed. `name` is new for each start of a process.
+    pub fn new(settings: Arc<Settings>, name: &str) -> Self {
+        let ids = [0, 1].map(|number| format!("{}{name}.{number}", settings.namespace));
+        Self { settings, ids, made: [None, None], turn: 0, unclean: [false, false] }
+    }
+
+    /// Their transactional ids.
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// Makes every producer that is missing or left something open. To be called before positions are read again.
+    pub fn mend(&mut self) -> Result<(), Fault> {
+        for slot in 0..self.ids.len() {
+            if self.unclean[slot] {
+                self.drop_one(slot);
+            }
+            if self.made[slot].is_none() {
+                self.made[slot] = Some(begin(&self.settings, &self.ids[slot])?);
+                self.unclean[slot] = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction.
+    pub fn run(&mut self, outputs: &[Message], consumed: Option<Consumed<'_>>) -> Ended {
+        if let Err(fault) = self.mend() {
+            return Ended::Not(fault);
+        }
+        self.turn = (self.turn + 1) % self.ids.len();
+        let Some(producer) = &self.made[self.turn] else { return Ended::Not(Fault::Retry("no producer".to_owned())) };
+        let ended = transact(&self.settings, producer, outputs, consumed);
+        if !matches!(ended, Ended::Committed(_)) {
+            self.unclean[self.turn] = true;
+            if let Err(fault) = self.mend() {
+                tracing::warn!(%fault, "a producer is made anew later");
+            }
+        }
+        ended
+    }
+
+    fn drop_one(&mut self, slot: usize) {
+        self.made[slot].take().into_iter().for_each(closing::later);
+    }
+}
+
+impl Drop for Producers {
+    fn drop(&mut self) {
+        (0..self.ids.len()).for_each(|slot| self.drop_one(slot));
+    }
+}
+
+/// A producer under `id`: fences its predecessors and waits until what they left open has ended.
+pub fn begin(settings: &Settings, id: &str) -> Result<Reporting, Fault> {
+    let failed = |error: KafkaError| fault(&format!("producer {id}"), error);
+    let producer = Reporting::from_config_and_context(&settings.transactional(id)?, Reports::default()).map_err(failed)?;
+    match again(INIT, || producer.init_transactions(INIT).map_err(Trouble::from)) {
+        Ok(()) => Ok(producer),
+        Err(trouble) => {
+            closing::later(producer);
+            // Fenced here is a race of two makers: the later one wins, the earlier tries again.
+            Err(if next(&trouble) == Next::Stop { fault(&format!("producer {id}"), trouble) } else { Fault::Retry(format!("producer {id}: {trouble}")) })
+        }
+    }
+}
+
+/// Repeats a call as long as it says that this may help, within its time.
+fn again<T>(within: Duration, mut call: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    let deadline = Instant::now() + within;
+    loop {
+        match call() {
+            Err(trouble) if next(&trouble) == Next::Again && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            other => return other,
+        }
+    }
+}
+
+fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], consumed: Option<Consumed<'_>>) -> Ended {
+    let reports: &Reports = producer.context();
+    let before = |trouble: Trouble| match next(&trouble) {
+        Next::Lost => Ended::Lost(trouble.to_string()),
+        Next::Rejoin => Ended::Fenced(trouble.to_string()),
+        Next::Stop => Ended::Not(fault("transaction", trouble)),
+        Next::Again | Next::Rewind => Ended::Not(Fault::Abort(format!("transaction: {trouble}"))),
+    };
+    if let Err(error) = producer.begin_transaction() {
+        return before(error.into());
+    }
+    if let Err(trouble) = hand_over(settings, producer, reports, outputs) {
+        return before(trouble);
+    }
+    if let Some(consumed) = consumed {
+        let Some(proof) = (consumed.proof)() else { return Ended::Lost("the group has moved on since the poll".to_owned()) };
+        if let Err(trouble) = again(CALL, || producer.send_offsets_to_transaction(&consumed.positions, &proof, CALL).map_err(Trouble::from)) {
+            return before(trouble);
+        }
+    }
+    match again(Duration::from_millis(u64::from(TRANSACTION_MS)), || ffi::commit(producer)) {
+        Ok(()) => match reports.all(Duration::from_secs(1)).into_iter().collect() {
+            Ok(offsets) => Ended::Committed(offsets),
+            Err(code) => Ended::Unknown(format!("committed, but a record was reported {code:?}")),
+        },
+        Err(trouble) => match next(&trouble) {
+            Next::Rejoin => Ended::Fenced(trouble.to_string()),
+            // An error that asks for an abort says that it was not committed.
+            Next::Lost if trouble.abort => Ended::Lost(trouble.to_string()),
+            Next::Rewind if trouble.abort => Ended::Not(Fault::Abort(format!("commit: {trouble}"))),
+            Next::Stop => Ended::Not(fault("commit", trouble)),
+            Next::Lost | Next::Rewind | Next::Again => Ended::Unknown(trouble.to_string()),
+        },
+    }
+}

@@ -1,0 +1,335 @@
+//! Committed records from given places. A tail follows whole topics for everybody and keeps what is new in memory;
+//! scans read what lies further back. Positions come from the client, which counts transaction markers too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use parking_lot::{Condvar, Mutex};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::topic_partition_list::Offset as At;
+use schemas::{Headers, Partition, Topic};
+
+use super::config::Settings;
+use super::fault::fault;
+use super::{Logged, closing};
+use crate::log::{Fault, Limits, Offset, Page, Record};
+
+/// Bytes of a partition's newest records that the tail keeps.
+const KEPT_BYTES: usize = 1024 * 1024;
+/// How long one poll of the tail lasts; a topic that is newly followed waits for its end.
+const SLICE: Duration = Duration::from_millis(50);
+/// How long a read waits for what lies before an end, an open transaction's records among it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Scans that stay open for the next page.
+const IDLE_SCANS: usize = 6;
+
+type Place = (Topic, Partition);
+
+/// The newest records of a partition.
+struct Ring {
+    records: VecDeque<Record>,
+    bytes: usize,
+    /// everything from here on is in the ring
+    first: Offset,
+    /// everything before has been read
+    next: Offset,
+}
+
+#[derive(Default)]
+struct Rings {
+    known: BTreeMap<Place, Ring>,
+    /// topics to be followed, not yet by the tail
+    asked: Vec<(Topic, Vec<Offset>)>,
+    failed: Option<String>,
+}
+
+/// What follows topics.
+pub struct Tail {
+    settings: Arc<Settings>,
+    rings: Mutex<Rings>,
+    told: Condvar,
+    stop: AtomicBool,
+}
+
+/// Reads what the tail does not have.
+pub struct Scans {
+    settings: Arc<Settings>,
+    idle: Mutex<Vec<Scan>>,
+}
+
+struct Scan {
+    consumer: BaseConsumer<Logged>,
+    place: Option<Place>,
+    /// read, but past the last page
+    spare: VecDeque<Record>,
+    next: Offset,
+}
+
+impl Tail {
+    /// Starts its thread, which ends after [`Tail::stop`].
+    pub fn start(settings: Arc<Settings>) -> Result<(Arc<Self>, JoinHandle<()>), Fault> {
+        let tail = Arc::new(Self { settings, rings: Mutex::default(), told: Condvar::new(), stop: AtomicBool::new(false) });
+        let of_thread = Arc::clone(&tail);
+        let thread = std::thread::Builder::new().name("log tail".into()).spawn(move || of_thread.run());
+        Ok((tail, thread.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?))
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.told.notify_all();
+    }
+
+    /// Whether it follows a topic.
+    pub fn follows(&self, topic: &Topic) -> bool {
+        let rings = self.rings.lock();
+        rings.known.contains_key(&(topic.clone(), Partition(0))) || rings.asked.iter().any(|(asked, _)| asked == topic)
+    }
+
+    /// From these places on, one for each partition.
+    pub fn follow(&self, topic: &Topic, from: Vec<Offset>) {
+        let mut rings = self.rings.lock();
+        if rings.known.contains_key(&(topic.clone(), Partition(0))) || rings.asked.iter().any(|(asked, _)| asked == topic) {
+            return;
+        }
+        for (partition, first) in (0..).map(Partition).zip(&from) {
+            rings.known.insert((topic.clone(), partition), Ring { records: VecDeque::new(), bytes: 0, first: *first, next: *first });
+        }
+        rings.asked.push((topic.clone(), from));
+    }
+
+    /// Waits until one of these places has been passed; says whether.
+    pub fn wait(&self, beyond: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
+        let deadline = Instant::now() + wait;
+        let mut rings = self.rings.lock();
+        loop {
+            let passed = |(topic, partition, next): &(Topic, Partition, Offset)| rings.known.get(&(topic.clone(), *partition)).is_some_and(|ring| ring.next > *next);
+            if beyond.iter().any(passed) {
+                return Ok(true);
+            }
+            if let Some(why) = &rings.failed {
+                return Err(Fault::Fatal(why.clone()));
+            }
+            if self.stop.load(Ordering::Acquire) || self.told.wait_until(&mut rings, deadline).timed_out() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// A page from memory, if `from` lies there.
+    pub fn page(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Option<Page> {
+        let rings = self.rings.lock();
+        let ring = rings.known.get(&(topic.clone(), partition)).filter(|ring| ring.first <= from && from < ring.next)?;
+        let begin = ring.records.partition_point(|record| record.offset < from);
+        let (mut page, mut bytes) = (Page { records: vec![], next: ring.next }, 0);
+        for record in ring.records.range(begin..) {
+            if page.records.len() >= limits.records.max(1) || (bytes + size(record) > limits.bytes && !page.records.is_empty()) {
+                page.next = record.offset;
+                break;
+            }
+            bytes += size(record);
+            page.records.push(record.clone());
+        }
+        Some(page)
+    }
+
+    fn run(&self) {
+        let mut consumer = None;
+        while !self.stop.load(Ordering::Acquire) {
+            if let Err(fault) = self.turn(&mut consumer) {
+                if matches!(fault, Fault::Fatal(_)) {
+                    tracing::error!(%fault, "the log's tail stopped");
+                    self.rings.lock().failed = Some(fault.to_string());
+                    self.told.notify_all();
+                    break;
+                }
+                tracing::warn!(%fault, "the log's tail begins again");
+                consumer.take().into_iter().for_each(closing::later);
+                std::thread::sleep(SLICE);
+            }
+        }
+        consumer.into_iter().for_each(closing::later);
+    }
+
+    fn turn(&self, consumer: &mut Option<BaseConsumer<Logged>>) -> Result<(), Fault> {
+        let failed = |error: KafkaError| fault("following topics", error);
+        let mut rings = self.rings.lock();
+        if !rings.asked.is_empty() || consumer.is_none() {
+            rings.asked.clear();
+            let mut all = TopicPartitionList::new();
+            for ((topic, partition), ring) in &rings.known {
+                add(&mut all, &self.settings, topic, *partition, ring.next).map_err(failed)?;
+            }
+            drop(rings);
+            if consumer.is_none() {
+                *consumer = Some(self.settings.reader("tail").create_with_context(Logged).map_err(failed)?);
+            }
+            if all.count() > 0 {
+                consumer.iter().try_for_each(|consumer| consumer.assign(&all)).map_err(failed)?;
+            }
+        } else {
+            drop(rings);
+        }
+        let Some(consumer) = consumer else { return Ok(()) };
+        let (mut read, mut wait) = (vec![], SLICE);
+        while let Some(polled) = consumer.poll(wait) {
+            read.push(record(&self.settings, &polled.map_err(failed)?));
+            wait = Duration::ZERO;
+            if read.len() >= 1_000 {
+                break;
+            }
+        }
+        // Markers that were read after the records are counted by now.
+        let positions = consumer.position().map_err(failed)?;
+        self.take(read, &positions);
+        Ok(())
+    }
+
+    fn take(&self, read: Vec<Record>, positions: &TopicPartitionList) {
+        let mut rings = self.rings.lock();
+        for record in read {
+            let Some(ring) = rings.known.get_mut(&(record.topic.clone(), record.partition)) else { continue };
+            if record.offset < ring.next {
+                continue; // read again after a new beginning
+            }
+            ring.next = record.offset.next();
+            ring.bytes += size(&record);
+            ring.records.push_back(record);
+            while ring.bytes > KEPT_BYTES && ring.records.len() > 1 {
+                let gone = ring.records.pop_front();
+                ring.bytes -= gone.as_ref().map_or(0, size);
+                ring.first = gone.map_or(ring.first, |gone| gone.offset.next());
+            }
+        }
+        for element in positions.elements() {
+            let place = self.settings.topic(element.topic()).zip(u16::try_from(element.partition()).ok());
+            let ring = place.and_then(|(topic, partition)| rings.known.get_mut(&(topic, Partition(partition))));
+            if let (Some(ring), At::Offset(next)) = (ring, element.offset()) {
+                ring.next = ring.next.max(Offset(u64::try_from(next).unwrap_or_default()));
+            }
+        }
+        drop(rings);
+        self.told.notify_all();
+    }
+}
+
+impl Scans {
+    /// None open yet.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, idle: Mutex::default() }
+    }
+
+    /// Committed records from `from` on, which lies before `end`; waits for them as long as they are in an open transaction.
+    pub fn page(&self, topic: &Topic, partition: Partition, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+        let place = (topic.clone(), partition);
+        let mut scan = self.take(&place, from)?;
+        let page = scan.page(&self.settings, &place, from, end, limits)?; // a scan that failed is not used again
+        let mut idle = self.idle.lock();
+        if idle.len() >= IDLE_SCANS {
+            closing::later(idle.remove(0));
+        }
+        idle.push(scan);
+        Ok(page)
+    }
+
+    fn take(&self, place: &Place, from: Offset) -> Result<Scan, Fault> {
+        let mut idle = self.idle.lock();
+        let same = idle.iter().position(|scan| scan.place.as_ref() == Some(place) && scan.next == from);
+        let any = if idle.len() < IDLE_SCANS { None } else { Some(0) };
+        if let Some(found) = same.or(any) {
+            return Ok(idle.remove(found));
+        }
+        drop(idle);
+        let consumer = self.settings.reader("scan").create_with_context(Logged).map_err(|why| fault("reading", why))?;
+        Ok(Scan { consumer, place: None, spare: VecDeque::new(), next: Offset(0) })
+    }
+}
+
+impl Scan {
+    fn page(&mut self, settings: &Settings, place: &Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+        let failed = |error: KafkaError| fault(&format!("reading {}/{} from {from}", place.0, place.1), error);
+        let afresh = self.place.as_ref() != Some(place) || self.next != from;
+        if afresh {
+            let mut all = TopicPartitionList::new();
+            add(&mut all, settings, &place.0, place.1, from).map_err(failed)?;
+            self.spare.clear();
+            self.place = None;
+            self.consumer.assign(&all).map_err(failed)?;
+        }
+        let (mut page, mut bytes, deadline) = (Page { records: vec![], next: from }, 0, Instant::now() + PATIENCE);
+        loop {
+            let read = match self.spare.pop_front() {
+                Some(record) => Some(record),
+                None => match self.consumer.poll(Duration::from_millis(20)) {
+                    Some(Ok(message)) => Some(record(settings, &message)).filter(|record| record.offset >= from),
+                    Some(Err(KafkaError::PartitionEOF(_))) | None => None,
+                    Some(Err(error)) => return Err(failed(error)),
+                },
+            };
+            let Some(record) = read else {
+                page.next = page.next.max(self.position(place).map_err(failed)?);
+                if page.next >= end || page.next > from || Instant::now() > deadline {
+                    break;
+                }
+                continue;
+            };
+            if page.records.len() >= limits.records.max(1) || (bytes + size(&record) > limits.bytes && !page.records.is_empty()) {
+                page.next = record.offset;
+                self.spare.push_front(record);
+                break;
+            }
+            bytes += size(&record);
+            page.next = record.offset.next();
+            page.records.push(record);
+        }
+        (self.place, self.next) = (Some(place.clone()), page.next);
+        Ok(page)
+    }
+
+    /// Where the client stands, markers counted; nowhere before it has read anything.
+    fn position(&self, place: &Place) -> Result<Offset, KafkaError> {
+        let positions = self.consumer.position()?;
+        let here = positions.elements().into_iter().find(|element| element.partition() == i32::from(place.1.0)).map(|element| element.offset());
+        Ok(match here {
+            Some(At::Offset(next)) => Offset(u64::try_from(next).unwrap_or_default()),
+            _ => Offset(0),
+        })
+    }
+}
+
+/// Adds a place to a list of librdkafka's.
+pub fn add(list: &mut TopicPartitionList, settings: &Settings, topic: &Topic, partition: Partition, next: Offset) -> Result<(), KafkaError> {
+    list.add_partition_offset(&settings.named(topic), i32::from(partition.0), At::Offset(i64::try_from(next.0).unwrap_or(i64::MAX)))
+}
+
+/// A record as librdkafka gives it.
+pub fn record(settings: &Settings, message: &BorrowedMessage<'_>) -> Record {
+    let headers: Headers = message.headers().map_or_else(Headers::default, |headers| {
+        let mut all = Headers::default();
+        headers.iter().for_each(|header| all.push(header.key.to_owned(), header.value.unwrap_or_default()));
+        all
+    });
+    Record {
+        topic: settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic())),
+        partition: Partition(u16::try_from(message.partition()).unwrap_or(u16::MAX)),
+        offset: Offset(u64::try_from(message.offset()).unwrap_or_default()),
+        recorded_at: Timestamp(message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000)),
+        key: message.key().unwrap_or_default().to_vec(),
+        headers,
+        value: message.payload().map(<[u8]>::to_vec),
+    }
+}
+
+/// Bytes that a record takes.
+pub fn size(record: &Record) -> usize {
+    record.key.len() + record.value.as_ref().map_or(0, Vec::len) + record.headers.bytes()
+}
+
+impl ConsumerContext for Logged {}

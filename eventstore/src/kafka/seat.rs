@@ -1,0 +1,429 @@
+//! A member's seat in its group: the consumer and the thread that serves it, so that a rebalance is answered at once
+//! however long the member works. What it reads waits in a bounded inbox; what the group decides voids the claim.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset as At;
+use rdkafka::types::RDKafkaRespErr;
+use schemas::{Partition, Topic};
+
+use super::claims::{Claimed, Table, fence};
+use super::fault::fault;
+use super::producer::{Consumed, Ended, Producers};
+use super::reader::{add, record, size};
+use super::{Cluster, closing, ffi};
+use crate::log::{Claim, Fault, Group, Offset, Record};
+
+/// Above this the inbox takes no more, below half of it again.
+const INBOX_RECORDS: usize = 4_000;
+const INBOX_BYTES: usize = 8 * 1024 * 1024;
+/// How long a poll of the consumer lasts.
+const SLICE: Duration = Duration::from_millis(25);
+/// How long the broker may take for positions.
+const ASK: Duration = Duration::from_secs(10);
+/// How often a seat that reads nothing looks whether there is something to read.
+const WATCH: Duration = Duration::from_secs(15);
+/// Records that wait this long for a member that does not poll belong to another member.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// What the group has decided since the last poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// these partitions are owned now
+    Assigned,
+    /// and these no longer
+    Revoked,
+}
+
+/// What the seat's thread and its member share.
+pub struct Inbox {
+    cluster: Arc<Cluster>,
+    group: Group,
+    pub(super) state: Mutex<State>,
+    pub(super) told: Condvar,
+    /// Held while a transaction runs: a revocation waits for its end.
+    pub(super) turn: Mutex<Producers>,
+    stop: AtomicBool,
+    /// whether a revocation may write that it hands over
+    releases: AtomicBool,
+}
+
+pub(super) struct State {
+    pub records: VecDeque<Record>,
+    pub bytes: usize,
+    pub claim: Claim,
+    member: String,
+    pub news: Option<News>,
+    /// read again from what is committed
+    pub rewind: bool,
+    /// what is committed of all that is owned, or where it begins
+    stands: BTreeMap<(Topic, Partition), Offset>,
+    pub failed: Option<Fault>,
+    /// when the member polled last, and when something was read
+    pub polled: Instant,
+    read: Instant,
+    paused: bool,
+}
+
+/// Serves rebalances, on the seat's thread.
+pub struct Served(Arc<Inbox>);
+
+/// The seat.
+pub struct Seat {
+    pub(super) inbox: Arc<Inbox>,
+    consumer: Arc<BaseConsumer<Served>>,
+    thread: JoinHandle<()>,
+}
+
+impl Seat {
+    /// Joins the group.
+    pub fn take(cluster: Arc<Cluster>, group: Group, producers: Producers) -> Result<Self, Fault> {
+        let failed = |error: KafkaError| fault(&format!("joining group {}", group.name), error);
+        let state = State {
+            records: VecDeque::new(),
+            bytes: 0,
+            claim: Claim { epoch: 0, partitions: vec![] },
+            member: String::new(),
+            news: None,
+            rewind: false,
+            stands: BTreeMap::new(),
+            failed: None,
+            polled: Instant::now(),
+            read: Instant::now(),
+            paused: false,
+        };
+        let config = cluster.settings.member(&group.name);
+        let names: Vec<String> = group.topics.iter().map(|topic| cluster.settings.named(topic)).collect();
+        let inbox = Arc::new(Inbox {
+            cluster,
+            group: group.clone(),
+            state: Mutex::new(state),
+            told: Condvar::new(),
+            turn: Mutex::new(producers),
+            stop: AtomicBool::new(false),
+            releases: AtomicBool::new(true),
+        });
+        let consumer: BaseConsumer<Served> = config.create_with_context(Served(Arc::clone(&inbox))).map_err(failed)?;
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>()).map_err(failed)?;
+        let consumer = Arc::new(consumer);
+        let (of_thread, served) = (Arc::clone(&inbox), Arc::clone(&consumer));
+        let run = move || {
+            of_thread.run(&served);
+            drop(served); // the last one: leaves the group, which is served as a revocation
+        };
+        let thread = std::thread::Builder::new().name(format!("{} seat", group.name)).spawn(run);
+        let thread = thread.map_err(|why| Fault::Fatal(format!("no thread for group {}: {why}", group.name)))?;
+        Ok(Self { inbox, consumer, thread })
+    }
+
+    /// The member's metadata of now, if it stands where it stood when `claim` was given.
+    pub fn proof(&self, claim: &Claim) -> Option<ConsumerGroupMetadata> {
+        self.inbox.proof(&self.consumer, claim)
+    }
+
+    /// Gives the seat up: with a release of the claims, unless an heir has them already.
+    pub fn leave(self, release: bool) -> Result<(), Fault> {
+        self.inbox.releases.store(release, Ordering::Release);
+        self.inbox.stop.store(true, Ordering::Release);
+        drop(self.consumer);
+        match closing::within(move || self.thread.join()) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(Fault::Fatal(format!("the seat in group {} panicked", self.inbox.group.name))),
+            None => Err(Fault::Retry(format!("leaving group {} takes long: it goes on in the background", self.inbox.group.name))),
+        }
+    }
+}
+
+impl Inbox {
+    /// Whether the claim is true and covers these places.
+    pub(super) fn holds(&self, claim: &Claim, places: impl Iterator<Item = Partition>) -> bool {
+        let state = self.state.lock();
+        state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
+    }
+
+    /// Positions for a transaction that consumed nothing: one that is committed already, committed again as a proof.
+    pub(super) fn standing(&self) -> Option<(Topic, Partition, Offset)> {
+        self.state.lock().stands.iter().next().map(|((topic, partition), next)| (topic.clone(), *partition, *next))
+    }
+
+    /// These positions are committed.
+    pub(super) fn stands(&self, positions: &[(Topic, Partition, Offset)]) {
+        let mut state = self.state.lock();
+        for (topic, partition, next) in positions {
+            if let Some(stands) = state.stands.get_mut(&(topic.clone(), *partition)) {
+                *stands = *next;
+            }
+        }
+    }
+
+    /// Throws away what was read; the next records are those after the committed positions.
+    pub(super) fn rewind(&self) {
+        let mut state = self.state.lock();
+        (state.bytes, state.rewind) = (0, true);
+        state.records.clear();
+    }
+
+    fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {
+        let metadata = consumer.group_metadata()?; // first: what is lost later is refused by the broker
+        let (member, generation) = ffi::standing(consumer)?;
+        let same = generation == claim.epoch && member == self.state.lock().member;
+        if same && !consumer.assignment_lost() { Some(metadata) } else { None }
+    }
+
+    fn run(&self, consumer: &BaseConsumer<Served>) {
+        let mut watched = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            let turned = match consumer.poll(SLICE) {
+                Some(Ok(message)) => {
+                    self.put(record(&self.cluster.settings, &message));
+                    Ok(())
+                }
+                Some(Err(error)) => match fault(&format!("group {}", self.group.name), error) {
+                    Fault::Retry(why) => {
+                        tracing::warn!(group = self.group.name, why, "reading goes on");
+                        Ok(())
+                    }
+                    fault => Err(fault),
+                },
+                None => Ok(()),
+            };
+            let turned = turned.and_then(|()| self.keep_up(consumer)).and_then(|()| {
+                if watched.elapsed() < WATCH {
+                    return Ok(());
+                }
+                watched = Instant::now();
+                self.watch()
+            });
+            if let Err(fault) = turned {
+                self.fail(fault);
+                break;
+            }
+        }
+    }
+
+    fn fail(&self, fault: Fault) {
+        let mut state = self.state.lock();
+        state.claim.partitions.clear();
+        state.failed = Some(fault);
+        self.told.notify_all();
+    }
+
+    fn put(&self, record: Record) {
+        self.cluster.clock.seen(record.recorded_at);
+        let mut state = self.state.lock();
+        state.read = Instant::now();
+        if !state.rewind && state.claim.partitions.contains(&record.partition) {
+            state.bytes += size(&record);
+            state.records.push_back(record);
+            self.told.notify_all();
+        }
+    }
+
+    /// Pauses, resumes and rewinds as the inbox asks.
+    fn keep_up(&self, consumer: &BaseConsumer<Served>) -> Result<(), Fault> {
+        let failed = |error: KafkaError| fault(&format!("group {}", self.group.name), error);
+        let (rewind, full, empty, paused) = {
+            let state = self.state.lock();
+            let over = |part: usize| state.records.len() * part > INBOX_RECORDS || state.bytes * part > INBOX_BYTES;
+            (state.rewind, over(1), !over(2), state.paused)
+        };
+        if rewind {
+            return self.read_again(consumer);
+        }
+        if (full && !paused) || (empty && paused) {
+            let assigned = consumer.assignment().map_err(failed)?;
+            if full { consumer.pause(&assigned) } else { consumer.resume(&assigned) }.map_err(failed)?;
+            self.state.lock().paused = full;
+        }
+        Ok(())
+    }
+
+    fn read_again(&self, consumer: &BaseConsumer<Served>) -> Result<(), Fault> {
+        let claim = self.state.lock().claim.clone();
+        if !claim.partitions.is_empty() {
+            // What a producer left open may hold positions: it ends first.
+            if let Err(fault) = self.turn.lock().mend() {
+                return if matches!(fault, Fault::Retry(_)) { Ok(()) } else { Err(fault) };
+            }
+            let mut all = TopicPartitionList::new();
+            for topic in &self.group.topics {
+                claim.partitions.iter().for_each(|partition| drop(all.add_partition(&self.cluster.settings.named(topic), i32::from(partition.0))));
+            }
+            let positions = match self.positions(consumer, all) {
+                Err(Fault::Retry(_)) => return Ok(()), // asked again in the next turn
+                other => other?,
+            };
+            let failed = |error: KafkaError| fault(&format!("group {}", self.group.name), error);
+            consumer.assign(&positions).map_err(failed)?;
+            consumer.resume(&positions).map_err(failed)?;
+        }
+        let mut state = self.state.lock();
+        (state.rewind, state.paused) = (false, false);
+        self.told.notify_all();
+        Ok(())
+    }
+
+    /// Where each place goes on: at its committed position, or at its start. Waits for open transactions of the group.
+    fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList) -> Result<TopicPartitionList, Fault> {
+        let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
+        let committed = consumer.committed_offsets(all, ASK).map_err(failed)?;
+        let (mut positions, mut stands) = (TopicPartitionList::new(), BTreeMap::new());
+        for element in committed.elements() {
+            element.error().map_err(failed)?;
+            let topic = self.cluster.settings.topic(element.topic()).unwrap_or_else(|| Topic::named(element.topic()));
+            let partition = Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX));
+            let next = match element.offset() {
+                At::Offset(next) => Offset(u64::try_from(next).unwrap_or_default()),
+                _ => self.cluster.start(&topic, partition)?,
+            };
+            add(&mut positions, &self.cluster.settings, &topic, partition, next).map_err(failed)?;
+            stands.insert((topic, partition), next);
+        }
+        self.state.lock().stands = stands;
+        Ok(positions)
+    }
+
+    /// Looks for a member that does not poll, and for a consumer that does not read.
+    fn watch(&self) -> Result<(), Fault> {
+        let (waiting, polled, read, stands, paused) = {
+            let state = self.state.lock();
+            (!state.records.is_empty(), state.polled.elapsed(), state.read.elapsed(), state.stands.clone(), state.paused)
+        };
+        let group = &self.group.name;
+        if waiting && polled > STALLED {
+            return Err(Fault::Retry(format!("group {group}: records wait, and nobody has polled for {polled:?}: the partitions go to another member")));
+        }
+        if waiting || paused || read < 2 * WATCH {
+            return Ok(());
+        }
+        for ((topic, partition), next) in stands {
+            let end = self.cluster.end(&topic, partition)?;
+            // A marker or two lie past the last record; more is something to read.
+            if end.0 > next.0 + 2 && !self.cluster.read(&topic, partition, next, crate::Limits::test_min())?.records.is_empty() {
+                return Err(Fault::Retry(format!("group {group}: {topic}/{partition} has records from {next} on, and the client has read none for {read:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Before anything is read: ends what the last owners left open, and says who owns now.
+    fn take_over(&self, consumer: &BaseConsumer<Served>, all: &TopicPartitionList) -> Result<TopicPartitionList, Fault> {
+        let owned = self.owned(all)?;
+        let Some((member, generation)) = ffi::standing(consumer) else { return Err(Fault::Retry(format!("group {} lost this member", self.group.name))) };
+        let ids = {
+            let mut producers = self.turn.lock();
+            producers.mend()?;
+            producers.ids().to_vec()
+        };
+        let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
+        for partition in &owned {
+            table.refresh(&self.cluster, *partition)?;
+            let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
+            heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
+        }
+        if !heirless.is_empty() {
+            tracing::info!(group = self.group.name, ?heirless, "ending what the last owner left open");
+            fence(&self.cluster.settings, &heirless)?;
+        }
+        self.cluster.send(&self.claims(&owned, &ids, false))?;
+        let positions = self.positions(consumer, all.clone())?;
+        let mut state = self.state.lock();
+        (state.claim, state.member) = (Claim { epoch: generation, partitions: owned }, member);
+        (state.news, state.rewind, state.paused, state.bytes, state.read) = (Some(News::Assigned), false, false, 0, Instant::now());
+        state.records.clear();
+        Ok(positions)
+    }
+
+    fn claims(&self, owned: &[Partition], ids: &[String], released: bool) -> Vec<crate::Message> {
+        let claim = |partition: &Partition| Claimed {
+            group: self.group.name.clone(),
+            partition: partition.0,
+            ids: ids.to_vec(),
+            url: self.cluster.settings.advertised.clone(),
+            released,
+        };
+        owned.iter().map(|partition| claim(partition).message()).collect()
+    }
+
+    /// The partitions assigned, which must be the same of every topic.
+    fn owned(&self, all: &TopicPartitionList) -> Result<Vec<Partition>, Fault> {
+        let mut of_topics: BTreeMap<String, BTreeSet<Partition>> = self.group.topics.iter().map(|topic| (self.cluster.settings.named(topic), BTreeSet::new())).collect();
+        for element in all.elements() {
+            of_topics.entry(element.topic().to_owned()).or_default().insert(Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX)));
+        }
+        let mut sets = of_topics.values();
+        let first = sets.next().cloned().unwrap_or_default();
+        if sets.any(|other| *other != first) {
+            return Err(Fault::Fatal(format!(
+                "group {} was assigned different partitions of its topics ({of_topics:?}): all its members must use the range assignor",
+                self.group.name
+            )));
+        }
+        Ok(first.into_iter().collect())
+    }
+
+    /// What is owned goes to others: after the running transaction, with a last one that says so.
+    fn give_back(&self, consumer: &BaseConsumer<Served>) {
+        let mut producers = self.turn.lock();
+        let lost = consumer.assignment_lost();
+        let claim = {
+            let mut state = self.state.lock();
+            let claim = state.claim.clone();
+            state.claim.partitions.clear();
+            (state.news, state.bytes, state.rewind) = (Some(News::Revoked), 0, false);
+            state.records.clear();
+            claim
+        };
+        let standing = self.standing();
+        self.told.notify_all();
+        let Some((topic, partition, next)) = standing.filter(|_| !lost && !claim.partitions.is_empty() && self.releases.load(Ordering::Acquire)) else { return };
+        let mut positions = TopicPartitionList::new();
+        if add(&mut positions, &self.cluster.settings, &topic, partition, next).is_err() {
+            return;
+        }
+        let releases = self.claims(&claim.partitions, producers.ids(), true);
+        let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) }));
+        if !matches!(ended, Ended::Committed(_)) {
+            tracing::warn!(group = self.group.name, ?ended, "partitions were not released: their heir fences this process");
+        }
+    }
+}
+
+impl ClientContext for Served {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        super::log(level, facility, text);
+    }
+    fn error(&self, _: KafkaError, _: &str) {} // they come by poll too
+}
+
+impl ConsumerContext for Served {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, all: &mut TopicPartitionList) {
+        let inbox = &self.0;
+        let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            match inbox.take_over(consumer, all) {
+                Ok(positions) => consumer.assign(&positions),
+                Err(fault) => {
+                    inbox.fail(fault);
+                    consumer.unassign()
+                }
+            }
+        } else {
+            inbox.give_back(consumer);
+            consumer.unassign()
+        };
+        if let Err(error) = done {
+            inbox.fail(fault(&format!("group {}", inbox.group.name), error));
+        }
+        inbox.told.notify_all();
+    }
+}

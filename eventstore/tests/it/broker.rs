@@ -1,0 +1,96 @@
+//! A real Kafka broker for tests, started by the project's own script and gone with the process that started it.
+//! Shared by the tests and benches of other crates, by path.
+#![allow(dead_code)] // each of them uses a part
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+/// A broker on a directory and ports of its own.
+pub struct Broker {
+    dir: PathBuf,
+    port: u16,
+    running: Option<(Child, u32)>,
+    /// where the directory lies, if it goes with the broker
+    _kept: Option<TempDir>,
+}
+
+/// Two ports in a row that are free now: the broker's, and its controller's.
+fn ports() -> u16 {
+    (0..100)
+        .find_map(|_| {
+            let one = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = one.local_addr().unwrap().port();
+            TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
+            Some(port)
+        })
+        .expect("two free ports in a row")
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/kafka/kafka")
+}
+
+impl Broker {
+    /// Starts one; a broker that cannot be had fails the test.
+    pub fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut broker = Self { dir: dir.path().to_path_buf(), port: ports(), running: None, _kept: Some(dir) };
+        broker.go();
+        broker
+    }
+
+    /// The one that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A namespace that no test had before.
+    pub fn namespace() -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        format!("t{}-{}.", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs it, as after a crash or for the first time.
+    pub fn go(&mut self) {
+        let port = self.port.to_string();
+        let mut child = Command::new(script())
+            .args(["run", "--port", &port, "--dir"])
+            .arg(&self.dir)
+            .stdin(Stdio::piped()) // ends with this process, and the broker with it
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let process = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("no broker: what the script said is above ({line})"));
+        self.running = Some((child, process.parse().unwrap()));
+    }
+
+    /// SIGKILL to the broker itself.
+    pub fn kill(&mut self) {
+        let (mut child, process) = self.running.take().expect("it runs");
+        assert!(Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.running.take() {
+            drop(child.stdin.take());
+            let _gone = child.wait();
+        }
+    }
+}
