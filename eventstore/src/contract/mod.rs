@@ -12,7 +12,7 @@ mod groups;
 mod records;
 
 /// Longest that anything may take in a check.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A log under test.
 pub trait Body {
@@ -33,7 +33,7 @@ impl Promise {
     /// Whether `body` keeps it, or what it did instead.
     pub fn check(&self, body: &mut dyn Body) -> Result<(), String> {
         let log = body.log();
-        (self.check)(&mut World { body, log: Some(log), name: self.name.replace(' ', "-") })
+        (self.check)(&mut World { body, log: Some(log), name: self.name.replace(|other: char| !other.is_ascii_alphanumeric(), "-") })
     }
 }
 
@@ -139,6 +139,18 @@ fn batch(member: &mut dyn Member) -> Checked<Batch> {
         }
     }
     Err("no records were polled".to_owned())
+}
+
+/// Polls until there are this many records: a poll may return fewer than there are.
+fn batch_of(member: &mut dyn Member, count: usize) -> Checked<Batch> {
+    let mut polled = batch(member)?;
+    while polled.records.len() < count {
+        let more = batch(member)?;
+        polled.records.extend(more.records);
+        polled.positions.retain(|(topic, partition, _)| !more.positions.iter().any(|(newer, of, _)| newer == topic && of == partition));
+        polled.positions.extend(more.positions);
+    }
+    Ok(polled)
 }
 
 /// Polls for a while and expects nothing.

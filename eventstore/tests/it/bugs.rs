@@ -139,7 +139,7 @@ impl Member for BuggedMember {
                     self.seen.insert((topic.clone(), *partition), *next);
                 }
             }
-            Polled::Batch(batch) if self.bug == Bug::LateStart && self.polls.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Polled::Batch(batch) if self.bug == Bug::LateStart && !batch.records.is_empty() && self.polls.fetch_add(1, Ordering::Relaxed) == 0 => {
                 batch.records.clear(); // as a client that begins at the end when it knows no position
             }
             Polled::Assigned(claim) if self.bug == Bug::EveryoneOwnsAll => claim.partitions = (0..self.log.partitions()).map(Partition).collect(),
