@@ -19,8 +19,9 @@ pub enum Note {
 pub trait Observer: Send + Sync {
     /// A batch was committed.
     fn noted(&self, _service: &'static str, _notes: &[Note]) {}
-    /// The worker (or, with `router`, the router) owns these partitions, and what it decides by is current.
-    fn owns(&self, _service: &'static str, _router: bool, _partitions: &[Partition]) {}
+    /// The worker (or, with `router`, the router) owns these partitions, and what it decides by is current; none while
+    /// the group has not decided.
+    fn owns(&self, _service: &'static str, _router: bool, _partitions: Option<&[Partition]>) {}
     /// A partition stopped; the rest go on.
     fn stopped(&self, _service: &'static str, _partition: Partition, _why: &str) {}
     /// A commit did not end committed: the batch was thrown away.

@@ -42,11 +42,11 @@ impl Router {
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => {
                 self.stopped.clear();
-                self.observer.owns(self.service.name, true, &claim.partitions);
+                self.observer.owns(self.service.name, true, Some(&claim.partitions));
                 return Ok(Progress::Worked);
             }
             Polled::Revoked { .. } => {
-                self.observer.owns(self.service.name, true, &[]);
+                self.observer.owns(self.service.name, true, None);
                 return Ok(Progress::Worked);
             }
             Polled::Batch(batch) => batch,

@@ -104,14 +104,14 @@ impl Worker {
         self.cold = true; // should the fold fail now, the next turn begins with it
         self.fold_to_head(claim)?;
         tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
-        self.observer.owns(self.service.name, false, &claim.partitions);
+        self.observer.owns(self.service.name, false, Some(&claim.partitions));
         Ok(Progress::Worked)
     }
 
     fn give_back(&mut self) -> Result<Progress, Fault> {
         self.heads.forget();
         self.cold = true;
-        self.observer.owns(self.service.name, false, &[]);
+        self.observer.owns(self.service.name, false, None);
         Ok(Progress::Worked)
     }
 

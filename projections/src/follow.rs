@@ -115,7 +115,7 @@ impl Projection {
         }
         let mut folding = Folding { view: Arc::clone(&self.view), rows: Arc::clone(&self.rows) };
         for (topic, partition, from) in standing {
-            if self.log.end(&topic, partition)? <= from {
+            if !self.log.wait(&[(topic.clone(), partition, from)], Duration::ZERO)? {
                 continue;
             }
             let page = self.log.read(&topic, partition, from, limits)?;

@@ -25,6 +25,9 @@ pub struct Daybook {
 enum Verb {
     /// Runs all services, the log and HTTP in this process
     Up(Flags),
+    /// Runs some services in this process, on a log on Kafka that other processes share
+    #[command(after_help = "Example:\n  daybook serve cart ordering --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one --card-key $(openssl rand -hex 32)")]
+    Serve(up::Order),
     /// Shows the settings that hold, secrets redacted
     Config(Flags),
     /// Turns a shop's order history (CSV) into commands of a running marketplace
@@ -59,7 +62,8 @@ pub struct Target {
 /// Runs what was asked, with these capabilities.
 pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode {
     let done = match daybook.verb {
-        Verb::Up(flags) => Config::from(flags).and_then(|config| up::run(&config, capabilities())),
+        Verb::Up(flags) => Config::from(flags).and_then(|config| up::run(&config, None, capabilities())),
+        Verb::Serve(order) => up::some(order, capabilities()),
         Verb::Config(flags) => Config::from(flags).map(|config| out::line(format!("{config:#?}"))).map(|()| ExitCode::SUCCESS),
         Verb::Import(order) => asynchronous(import::run(order)),
         Verb::Verify(order) => verify::run(order, capabilities),

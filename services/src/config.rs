@@ -1,14 +1,62 @@
 //! Settings: flag over environment over file over default. Unknown keys are refused, secrets are never shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use eventstore::kafka;
 use serde::Deserialize;
 
-/// What `up` can be told.
+/// Where the log is, if not in the data directory.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Cluster {
+    /// Kafka's brokers, separated by commas; without any the log lies in the data directory
+    #[arg(long, env = "DAYBOOK_BROKERS", value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once (in the variable: separated by ;)
+    #[arg(long, env = "DAYBOOK_KAFKA", value_name = "KEY=VALUE", value_delimiter = ';', hide_env_values = true)]
+    pub kafka: Vec<Pair>,
+    /// Put before every topic, group and transactional id on Kafka, so that installations can share a cluster
+    #[arg(long, env = "DAYBOOK_NAMESPACE", value_name = "TEXT")]
+    pub namespace: Option<String>,
+    /// Copies of each partition of new topics on Kafka [default: 3, or as many as there are brokers]
+    #[arg(long, env = "DAYBOOK_REPLICATION", value_name = "N")]
+    pub replication: Option<u16>,
+}
+
+impl Cluster {
+    /// How the log on Kafka is opened; none if it is not there.
+    pub fn settings(&self) -> Option<kafka::Settings> {
+        let mut settings = kafka::Settings::new(self.brokers.clone()?);
+        settings.client = self.kafka.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
+        settings.namespace = self.namespace.clone().unwrap_or_default();
+        settings.replication = self.replication;
+        Some(settings)
+    }
+}
+
+/// A setting of librdkafka.
+#[derive(Clone)]
+pub struct Pair(String, String);
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}", self.0, kafka::shown(&self.0, &self.1))
+    }
+}
+
+impl std::str::FromStr for Pair {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+        Ok(Self(key.trim().to_owned(), value.to_owned()))
+    }
+}
+
+/// What `up` and `serve` can be told.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
     /// Where everything is kept [default: ./daybook-data]
@@ -32,13 +80,18 @@ pub struct Flags {
     /// Key of card tokens, 64 hex digits; made and kept in the data directory if not given
     #[arg(long, env = "DAYBOOK_CARD_KEY", value_name = "HEX", hide_env_values = true)]
     card_key: Option<Secret>,
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Where other instances reach this one's HTTP [default: the address it listens on]
+    #[arg(long, env = "DAYBOOK_ADVERTISE", value_name = "URL")]
+    advertise: Option<String>,
     /// Settings file (TOML)
     #[arg(long, env = "DAYBOOK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 /// The variables that are known; any other `DAYBOOK_…` is a typing error.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 14] = [
     "DAYBOOK_DATA",
     "DAYBOOK_LISTEN",
     "DAYBOOK_INSECURE_LISTEN",
@@ -48,6 +101,11 @@ const VARIABLES: [&str; 9] = [
     "DAYBOOK_CARD_KEY",
     "DAYBOOK_CONFIG",
     "DAYBOOK_URL",
+    "DAYBOOK_BROKERS",
+    "DAYBOOK_KAFKA",
+    "DAYBOOK_NAMESPACE",
+    "DAYBOOK_REPLICATION",
+    "DAYBOOK_ADVERTISE",
 ];
 
 /// The same in a file.
@@ -61,6 +119,11 @@ struct File {
     shutdown_seconds: Option<u64>,
     log: Option<String>,
     card_key: Option<Secret>,
+    brokers: Option<String>,
+    kafka: Option<BTreeMap<String, String>>,
+    namespace: Option<String>,
+    replication: Option<u16>,
+    advertise: Option<String>,
 }
 
 /// A text that is never printed.
@@ -109,6 +172,10 @@ pub struct Config {
     pub log: String,
     /// key of card tokens
     pub card_key: Option<Secret>,
+    /// where the log is
+    pub cluster: Cluster,
+    /// where others reach this instance
+    pub advertise: Option<String>,
 }
 
 impl Config {
@@ -123,6 +190,14 @@ impl Config {
             );
         }
         let file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let given = flags.cluster;
+        let of_file = file.kafka.unwrap_or_default().into_iter().map(|(key, value)| Pair(key, value));
+        let cluster = Cluster {
+            brokers: given.brokers.or(file.brokers),
+            kafka: of_file.chain(given.kafka).collect(),
+            namespace: given.namespace.or(file.namespace),
+            replication: given.replication.or(file.replication),
+        };
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
             listen: flags.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -130,7 +205,15 @@ impl Config {
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             card_key: flags.card_key.or(file.card_key),
+            cluster,
+            advertise: flags.advertise.or(file.advertise),
         };
+        if config.cluster.brokers.is_none() && (!config.cluster.kafka.is_empty() || config.cluster.namespace.is_some()) {
+            bail!("there are settings for Kafka, and no --brokers");
+        }
+        if config.cluster.brokers.is_some() && config.advertise.is_none() && config.listen.ip().is_unspecified() {
+            bail!("{} is no address that other instances can call: add --advertise http://<this host>:{}", config.listen, config.listen.port());
+        }
         config.card_key.as_ref().map(Secret::key).transpose()?;
         if !config.listen.ip().is_loopback() && !flags.insecure_listen && file.insecure_listen != Some(true) {
             bail!(

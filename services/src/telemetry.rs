@@ -41,7 +41,8 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct State {
-    owned: BTreeMap<&'static str, usize>,
+    /// how many partitions a service owns here, possibly none; nothing while its group has not decided
+    owned: BTreeMap<&'static str, Option<usize>>,
     failed: BTreeMap<String, String>,
 }
 
@@ -85,7 +86,7 @@ impl Metrics {
             requests,
             command_seconds,
             registry,
-            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, 0)).collect(), failed: BTreeMap::new() }),
+            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), failed: BTreeMap::new() }),
         })
     }
 
@@ -100,7 +101,7 @@ impl Metrics {
         let owned = state
             .owned
             .iter()
-            .map(|(service, owned)| (format!("{service} owns partitions and its heads are current"), (*owned == 0).then(|| "not yet".to_owned())));
+            .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
         owned.chain(failed).collect()
     }
@@ -135,11 +136,11 @@ impl Observer for Metrics {
             }
         }
     }
-    fn owns(&self, service: &'static str, router: bool, partitions: &[Partition]) {
-        let owned = i64::try_from(partitions.len()).unwrap_or(i64::MAX);
+    fn owns(&self, service: &'static str, router: bool, partitions: Option<&[Partition]>) {
+        let owned = i64::try_from(partitions.map_or(0, <[Partition]>::len)).unwrap_or(i64::MAX);
         self.owned.with_label_values(&[service, if router { "router" } else { "worker" }]).set(owned);
         if !router {
-            self.state.lock().owned.insert(service, partitions.len());
+            self.state.lock().owned.insert(service, partitions.map(<[Partition]>::len));
         }
     }
     fn stopped(&self, service: &'static str, partition: Partition, why: &str) {

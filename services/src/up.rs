@@ -1,35 +1,65 @@
-//! `daybook up`: everything in one process, until it is told to stop. What was accepted is finished before it ends.
+//! `daybook up` and `daybook serve`: services in one process, until it is told to stop. What was accepted is finished before it ends.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use eventstore::kafka;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capabilities::Capability;
-use crate::config::Config;
-use crate::runtime::Platform;
+use crate::config::{Config, Flags};
+use crate::runtime::{Kept, Platform};
 use crate::{http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
 const HTTP_THREADS: usize = 2;
 
+/// Which services run here, and how.
+#[derive(clap::Args)]
+pub struct Order {
+    /// The services that this process runs
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs some services, on a log that other processes share.
+pub fn some(order: Order, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+    let config = Config::from(order.flags)?;
+    let known: Vec<&str> = capabilities.iter().map(|capability| capability.service.name).collect();
+    for service in &order.services {
+        anyhow::ensure!(known.contains(&service.as_str()), "there is no service '{service}': {}", known.join(", "));
+    }
+    anyhow::ensure!(config.cluster.brokers.is_some(), "serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
+    anyhow::ensure!(
+        config.card_key.is_some(),
+        "serve needs --card-key (or DAYBOOK_CARD_KEY), the same for every instance, since each makes tokens of cards: 64 hex digits, as openssl rand -hex 32 gives them"
+    );
+    run(&config, Some(&order.services), capabilities)
+}
+
 /// Runs until SIGINT or SIGTERM, or until a part cannot go on.
-pub fn run(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
     telemetry::logs(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
-    let ended = runtime.block_on(serve(config, capabilities));
+    let ended = runtime.block_on(serve(config, runs, capabilities));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn serve(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
     let address = listener.local_addr()?;
+    let at = config.cluster.settings().map_or(Kept::Here { partitions: config.partitions }, |settings| {
+        let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+        Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings }))
+    });
     let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
-    let (platform, routes) = tokio::task::block_in_place(|| Platform::start(&config.data, config.partitions, key, capabilities))?;
+    let (platform, routes) = tokio::task::block_in_place(|| Platform::start(&config.data, at, runs, key, capabilities))?;
     while !platform.app.metrics.ready() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -68,8 +98,12 @@ async fn serve(config: &Config, capabilities: Vec<Capability>) -> anyhow::Result
 fn greet(config: &Config, address: &str) {
     let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
     let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
+    let log = config.cluster.brokers.as_ref().map_or_else(
+        || "with the data (durable: every answer is synced to disk first)".to_owned(),
+        |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
+    );
     out::line(format!(
-        "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {} (durable: every answer is synced to disk first)\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  {program} import services/tests/data/online-retail.csv --url http://{address}\n  {program} verify --url http://{address}\n",
+        "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {}\n  log      {log}\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  {program} import services/tests/data/online-retail.csv --url http://{address}\n  {program} verify --url http://{address}\n",
         data.display()
     ));
 }

@@ -9,8 +9,9 @@ use projections::Verdict;
 
 use crate::capabilities::Capability;
 use crate::cli::{Output, asynchronous};
+use crate::config::Cluster;
 use crate::out;
-use crate::runtime::Prover;
+use crate::runtime::{Kept, Prover};
 
 /// What to verify.
 #[derive(clap::Args)]
@@ -18,6 +19,8 @@ pub struct Order {
     /// A data directory that no process has open [default: ./daybook-data]
     #[arg(long, env = "DAYBOOK_DATA", value_name = "DIR", conflicts_with = "url")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: Cluster,
     /// A running marketplace's address
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -37,7 +40,8 @@ pub fn run(order: Order, capabilities: fn() -> Vec<Capability>) -> anyhow::Resul
     let result = match &order.url {
         Some(url) => ask(url)?,
         None => {
-            let folds = Prover::open(&order.data.unwrap_or_else(crate::cli::default_data), capabilities())
+            let at = order.cluster.settings().map_or(Kept::Here { partitions: None }, |settings| Kept::Kafka(Box::new(settings)));
+            let folds = Prover::open(&order.data.unwrap_or_else(crate::cli::default_data), at, capabilities())
                 .context("a directory is verified at rest, a running marketplace with --url")?
                 .prove()?;
             Result { matches: folds.iter().all(Verdict::matches), folds }

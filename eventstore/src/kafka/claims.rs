@@ -18,6 +18,8 @@ pub struct Claimed {
     pub group: String,
     /// the partition, of all its topics
     pub partition: u16,
+    /// the topics whose positions were committed with this claim
+    pub topics: Vec<String>,
     /// the owner's transactional ids, as on the cluster
     pub ids: Vec<String>,
     /// where the owner's HTTP is reached

@@ -259,7 +259,7 @@ impl Inbox {
             for topic in &self.group.topics {
                 claim.partitions.iter().for_each(|partition| drop(all.add_partition(&self.cluster.settings.named(topic), i32::from(partition.0))));
             }
-            let positions = match self.positions(consumer, all) {
+            let positions = match self.positions(consumer, all, &Table::default()) {
                 Err(Fault::Retry(_)) => return Ok(()), // asked again in the next turn
                 other => other?,
             };
@@ -274,7 +274,7 @@ impl Inbox {
     }
 
     /// Where each place goes on: at its committed position, or at its start. Waits for open transactions of the group.
-    fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList) -> Result<TopicPartitionList, Fault> {
+    fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList, claims: &Table) -> Result<TopicPartitionList, Fault> {
         let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
         let committed = consumer.committed_offsets(all, ASK).map_err(failed)?;
         let (mut positions, mut stands) = (TopicPartitionList::new(), BTreeMap::new());
@@ -284,6 +284,15 @@ impl Inbox {
             let partition = Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX));
             let next = match element.offset() {
                 At::Offset(next) => Offset(u64::try_from(next).unwrap_or_default()),
+                _ if claims.last(&self.group.name, partition).is_some_and(|last| last.topics.iter().any(|known| known == topic.as_str())) => {
+                    return Err(Fault::Fatal(format!(
+                        "group {} had a position in {topic}/{partition}, and the broker has forgotten it (offsets.retention.minutes): from the start, everything \
+                         would be done again. Set it where it belongs: kafka-consumer-groups --reset-offsets --group {} --topic {} --to-offset <next>",
+                        self.group.name,
+                        self.cluster.settings.named_group(&self.group.name),
+                        self.cluster.settings.named(&topic)
+                    )));
+                }
                 _ => self.cluster.start(&topic, partition)?,
             };
             add(&mut positions, &self.cluster.settings, &topic, partition, next).map_err(failed)?;
@@ -335,19 +344,36 @@ impl Inbox {
             tracing::info!(group = self.group.name, ?heirless, "ending what the last owner left open");
             fence(&self.cluster.settings, &heirless)?;
         }
-        self.cluster.send(&self.claims(&owned, &ids, false))?;
-        let positions = self.positions(consumer, all.clone())?;
+        let positions = self.positions(consumer, all.clone(), &table)?;
+        let claim = Claim { epoch: generation, partitions: owned };
+        self.state.lock().member = member;
+        self.write_claims(consumer, &claim, &positions)?;
         let mut state = self.state.lock();
-        (state.claim, state.member) = (Claim { epoch: generation, partitions: owned }, member);
+        state.claim = claim;
         (state.news, state.rewind, state.paused, state.bytes, state.read) = (Some(News::Assigned), false, false, 0, Instant::now());
         state.records.clear();
         Ok(positions)
+    }
+
+    /// Claims and positions in one transaction: whoever finds a claim later must find positions too.
+    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList) -> Result<(), Fault> {
+        if claim.partitions.is_empty() {
+            return Ok(());
+        }
+        let mut producers = self.turn.lock();
+        let claims = self.claims(&claim.partitions, producers.ids(), false);
+        match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
+            Ended::Committed(_) => Ok(()),
+            Ended::Not(fault) => Err(fault),
+            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
+        }
     }
 
     fn claims(&self, owned: &[Partition], ids: &[String], released: bool) -> Vec<crate::Message> {
         let claim = |partition: &Partition| Claimed {
             group: self.group.name.clone(),
             partition: partition.0,
+            topics: self.group.topics.iter().map(ToString::to_string).collect(),
             ids: ids.to_vec(),
             url: self.cluster.settings.advertised.clone(),
             released,

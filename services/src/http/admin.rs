@@ -10,8 +10,8 @@ use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::App;
 use super::failure::Failure;
+use super::{App, blocking};
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
@@ -28,11 +28,6 @@ pub fn routes() -> Router<App> {
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
     let verdicts = blocking(move || app.prover.prove().map_err(Failure::internal)).await?;
     Ok(Json(json!({ "matches": verdicts.iter().all(projections::Verdict::matches), "folds": verdicts })).into_response())
-}
-
-/// Runs what reads much off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(Failure::internal)?
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 //! the same id asks for it again.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -18,7 +19,8 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 pub use super::failure::Failure;
-use super::{App, WAIT_MAX, token};
+use super::forward::Elsewhere;
+use super::{App, WAIT_MAX, blocking, token};
 use crate::capabilities::outcomes::{self, OutcomeRow};
 use crate::runtime::replies::Waiter;
 
@@ -155,6 +157,16 @@ impl<A: Codec> Ask<A> {
     }
 }
 
+/// What is known of a command's outcome.
+enum Looked {
+    /// by the view of this service
+    Found(OutcomeRow, &'static str),
+    /// nothing yet
+    Pending,
+    /// the view of this service is folded by other instances
+    Elsewhere(&'static str),
+}
+
 /// Where a command's outcome is found.
 struct Place {
     service: &'static str,
@@ -192,11 +204,11 @@ impl Place {
             match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
                 // A process's first aggregate never says the last word on an accepted command.
                 Ok(Some(reply)) if reply.outcome == "later" || (later && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
-                Ok(Some(reply)) => return self.told(app, &reply, status),
+                Ok(Some(reply)) => return self.told(app, &reply, status).await,
                 Ok(None) => return Err(Failure::unavailable("the process is stopping: ask again with the same id")),
                 Err(_) => {}
             }
-            if let Some((row, service)) = self.outcome(app)? {
+            if let Looked::Found(row, service) = self.outcome(app)? {
                 return self.found(&row, service, status);
             }
             if Instant::now() >= deadline {
@@ -206,21 +218,23 @@ impl Place {
     }
 
     /// The outcome as its view has it, followed to the service that answers at the process's end.
-    fn outcome(&self, app: &App) -> Result<Option<(OutcomeRow, &'static str)>, Failure> {
-        let look = |service: &str| -> Result<Option<OutcomeRow>, Failure> {
-            let view = app.views.get(&outcomes::name(service));
-            Ok(view.map(|view| view.get(&outcomes::key(self.partition, &self.id))).transpose()?.flatten())
+    fn outcome(&self, app: &App) -> Result<Looked, Failure> {
+        let look = |service: &'static str| -> Result<Looked, Failure> {
+            let name = outcomes::name(service);
+            if app.forward.service_of(&name).is_some() {
+                return Ok(Looked::Elsewhere(service));
+            }
+            let row = app.views.get(&name).map(|view| view.get(&outcomes::key(self.partition, &self.id))).transpose()?.flatten();
+            Ok(row.map_or(Looked::Pending, |row| Looked::Found(row, service)))
         };
-        let Some(row) = look(self.service)? else { return Ok(None) };
+        let looked = look(self.service)?;
+        let Looked::Found(row, _) = &looked else { return Ok(looked) };
         let answered_by =
             row.event.as_deref().and_then(|event| app.answered_by.iter().find(|((service, begins), _)| *service == self.service && *begins == event));
-        match answered_by {
-            Some((_, by)) => Ok(look(by)?.map(|row| (row, *by))),
-            None => Ok(Some((row, self.service))),
-        }
+        answered_by.map_or(Ok(looked), |(_, by)| look(by))
     }
 
-    fn told(&self, app: &App, reply: &ReplyV1, status: StatusCode) -> Result<Response, Failure> {
+    async fn told(&self, app: &App, reply: &ReplyV1, status: StatusCode) -> Result<Response, Failure> {
         let detail = reply.detail.as_deref().unwrap_or_default();
         match reply.outcome.as_str() {
             "accepted" => {}
@@ -230,7 +244,8 @@ impl Place {
         }
         let service = app.owners.get(reply.aggregate.as_str()).copied().unwrap_or(self.service);
         // The reply became visible with its events: the topic's end of now lies behind them.
-        let next = app.log.end(&topic(Stream::Events(service)), self.partition)?.0;
+        let (log, partition) = (Arc::clone(&app.log), self.partition);
+        let next = blocking(move || Ok(log.end(&topic(Stream::Events(service)), partition)?.0)).await?;
         Ok(self.accepted(
             status,
             service,
@@ -283,8 +298,10 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, headers: Hea
     let deadline = Instant::now() + Waiting::of(&headers)?.unwrap_or_default();
     loop {
         let folded = app.folded.notified();
-        if let Some((row, service)) = place.outcome(&app)? {
-            return place.found(&row, service, StatusCode::OK);
+        match place.outcome(&app)? {
+            Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
+            Looked::Elsewhere(service) => return Err(Failure::elsewhere(Elsewhere::of(service).at(Place { service, ..place }.path()))),
+            Looked::Pending => {}
         }
         if timeout_at(deadline, folded).await.is_err() {
             return Ok(place.pending().into_response());

@@ -6,6 +6,8 @@ use eventstore::Fault;
 use projections::NotServed;
 use serde_json::{Value, json};
 
+use super::forward::Elsewhere;
+
 /// An answer that is not the one asked for.
 #[derive(Debug)]
 pub struct Failure {
@@ -16,11 +18,13 @@ pub struct Failure {
     /// JSON Pointer of the field at fault
     pointer: Option<String>,
     retry_after: Option<u64>,
+    /// who has the answer
+    elsewhere: Option<Elsewhere>,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), pointer: None, retry_after: None }
+        Self { status, code: code.into(), detail: detail.into(), pointer: None, retry_after: None, elsewhere: None }
     }
 
     /// The request cannot be understood; `pointer` names the field.
@@ -69,6 +73,11 @@ impl Failure {
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
     }
 
+    /// Another instance has the answer.
+    pub fn elsewhere(elsewhere: Elsewhere) -> Self {
+        Self { elsewhere: Some(elsewhere), ..Self::unavailable("another instance answers this") }
+    }
+
     /// Our fault; the cause is logged.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let id = uuid::Uuid::now_v7();
@@ -112,6 +121,9 @@ impl IntoResponse for Failure {
         let mut response = (self.status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))], problem.to_string()).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(elsewhere) = self.elsewhere {
+            response.extensions_mut().insert(elsewhere);
         }
         response
     }

@@ -10,8 +10,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::App;
 use super::failure::Failure;
+use super::{App, blocking};
 
 /// Health and metrics.
 pub fn routes() -> Router<App> {
@@ -43,7 +43,7 @@ async fn ready(State(app): State<App>, Query(query): Query<Verbose>) -> Response
 }
 
 async fn metrics(State(app): State<App>) -> Result<String, Failure> {
-    app.metrics.text(app.views.values().cloned()).map_err(Failure::internal)
+    blocking(move || app.metrics.text(app.views.values().cloned()).map_err(Failure::internal)).await
 }
 
 async fn index() -> Json<serde_json::Value> {

@@ -22,6 +22,7 @@ pub mod body;
 pub mod card;
 pub mod command;
 pub mod failure;
+pub mod forward;
 pub mod health;
 pub mod read;
 pub mod token;
@@ -44,13 +45,15 @@ pub struct Shell {
     pub replies: Replies,
     /// the views, by name
     pub views: BTreeMap<String, Arc<Projection>>,
+    /// asks other instances
+    pub forward: forward::Forward,
     /// told whenever a view has folded something
     pub folded: Arc<Notify>,
     /// makes tokens of card numbers
     pub cards: card::Cards,
     /// (service, event) -> the service that answers the command behind that event
     pub answered_by: BTreeMap<(&'static str, &'static str), &'static str>,
-    /// the services run here
+    /// all services, run here or not
     pub services: Vec<&'static str>,
     /// aggregate -> the service that owns it
     pub owners: BTreeMap<&'static str, &'static str>,
@@ -69,6 +72,7 @@ pub fn router(app: App, capabilities: Router<App>) -> Router {
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
         .with_state(app)
@@ -77,4 +81,9 @@ pub fn router(app: App, capabilities: Router<App>) -> Router {
 /// An id of two numbers from a path, in its one spelling.
 pub fn id_of<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, Failure> {
     text.parse::<T>().map(|id| id.to_string()).map_err(|why| Failure::bad("/id", why))
+}
+
+/// Runs what may block, the log's calls above all, off the async threads.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(Failure::internal)?
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::command::Waiting;
 use super::failure::Failure;
+use super::forward::Elsewhere;
 use super::{App, token};
 
 /// How long a read waits for its view to reach the caller's position, if the caller does not say.
@@ -23,7 +24,8 @@ const LIMIT_MAX: usize = 1_000;
 /// The view, once it stands where the caller needs it.
 pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
-    let view = app.views.get(name).ok_or_else(|| Failure::internal(format!("view {name} is not run here")))?;
+    let missing = || app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)));
+    let view = app.views.get(name).ok_or_else(missing)?;
     let deadline = Instant::now() + Waiting::of(headers)?.unwrap_or(WAIT);
     loop {
         let folded = app.folded.notified();

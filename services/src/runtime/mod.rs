@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
 use eventstore::embedded::{Embedded, Settings};
+use eventstore::kafka::{self, Kafka};
 use eventstore::log::TopicSpec;
 use eventstore::observer::Observer;
 use eventstore::router::Router;
@@ -41,6 +42,26 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Replies are kept this long.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where the log is.
+pub enum Kept {
+    /// in the data directory, which one process has
+    Here {
+        /// of a new log
+        partitions: Option<u16>,
+    },
+    /// on Kafka, which many processes share
+    Kafka(Box<kafka::Settings>),
+}
+
+impl Kept {
+    fn open(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+        Ok(match self {
+            Self::Here { partitions } => Arc::new(Embedded::open(&layout.log(), Settings { partitions, memory: memory.clone(), ..Settings::default() })?),
+            Self::Kafka(settings) => Arc::new(Kafka::open(*settings)?),
+        })
+    }
+}
 
 /// A running process.
 pub struct Platform {
@@ -78,14 +99,16 @@ impl Layout {
 }
 
 impl Platform {
-    /// Opens `data` and starts every part. Ready when [`Metrics::ready`] says so.
-    pub fn start(data: &Path, partitions: Option<u16>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
+    /// Opens the log and starts every part of the services that `runs` names, or of all. Ready when [`Metrics::ready`] says so.
+    pub fn start(data: &Path, at: Kept, runs: Option<&[String]>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
         std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { partitions, memory: memory.clone(), ..Settings::default() })?);
+        let log = at.open(&layout, &memory)?;
         provision(log.as_ref(), &capabilities)?;
-        let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).collect())?);
+        let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
+        let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
+        let mut elsewhere = BTreeMap::new();
         let mut platform = Threads { stop: Arc::default(), failed: Arc::default(), metrics: Arc::clone(&metrics), all: vec![] };
         let folded = Arc::new(Notify::new());
         let (mut views, mut heads, mut answered_by, mut routes, mut services, mut owners) =
@@ -96,6 +119,10 @@ impl Platform {
             owners.extend(service.aggregates.iter().map(|aggregate| (aggregate.name(), service.name)));
             routes = routes.merge(capability.routes);
             answered_by.extend(capability.answered_by.iter().map(|(event, by)| ((service.name, *event), *by)));
+            if !here(service.name) {
+                elsewhere.extend(capability.views.iter().map(|view| (view.name.clone(), service.name)));
+                continue;
+            }
             let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
@@ -114,7 +141,8 @@ impl Platform {
             None => card_key(&layout.card_key())?,
         });
         let prover = Prover::new(Arc::clone(&log), layout.scratch(), views.values().cloned().collect(), heads);
-        let app = Arc::new(Shell { log, sender, replies, views, folded, cards, answered_by, services, owners, metrics, prover });
+        let forward = crate::http::forward::Forward::new(elsewhere);
+        let app = Arc::new(Shell { log, sender, replies, views, forward, folded, cards, answered_by, services, owners, metrics, prover });
         Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))
     }
 

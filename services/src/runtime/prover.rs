@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eventstore::embedded::{Embedded, Settings};
 use eventstore::heads::Heads;
 use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
@@ -11,7 +10,7 @@ use eventstore::{Fault, Log};
 use parking_lot::Mutex;
 use projections::{Folding, Projection, Verdict, verify};
 
-use super::Layout;
+use super::{Kept, Layout};
 use crate::capabilities::Capability;
 
 /// Folds anew beside the live folds and compares.
@@ -30,13 +29,15 @@ impl Prover {
     }
 
     /// Over a data directory that no process has open.
-    pub fn open(data: &Path, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
-        anyhow::ensure!(data.join("log").is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
+    pub fn open(data: &Path, at: Kept, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
         let (layout, memory) = (Layout::of(data), Memory::default());
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(&layout.log(), Settings { memory: memory.clone(), ..Settings::default() })?);
+        let there = if matches!(at, Kept::Here { .. }) { layout.log() } else { layout.views() };
+        anyhow::ensure!(there.is_dir(), "{} holds no such Daybook data: name the directory that `daybook up --data` was given", data.display());
+        let log = at.open(&layout, &memory)?;
         super::provision(log.as_ref(), &capabilities)?;
         let (mut views, mut heads) = (vec![], vec![]);
-        for capability in capabilities {
+        // An instance has the folds of the services it ran.
+        for capability in capabilities.into_iter().filter(|capability| layout.heads(capability.service.name).is_dir()) {
             let service = Arc::new(capability.service);
             for view in capability.views {
                 views.push(Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(|| ()))?));

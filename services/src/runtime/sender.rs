@@ -30,9 +30,8 @@ impl Sender {
             let mut waiting = Vec::with_capacity(AT_ONCE);
             while receiver.blocking_recv_many(&mut waiting, AT_ONCE) > 0 {
                 let (messages, callers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-                let done = log.append(messages).map(|_| ());
-                for caller in callers {
-                    let _gone = caller.send(done.clone()); // a caller that went away is answered when it asks again
+                for (caller, sent) in callers.into_iter().zip(log.send(messages)) {
+                    let _gone = caller.send(sent.map(|_| ())); // a caller that went away is answered when it asks again
                 }
             }
         };
