@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use schemas::Topic;
@@ -58,6 +59,9 @@ pub struct Settings {
     pub advertised: Option<String>,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
+    /// Holds each transaction open this long before its commit, for tests that kill and freeze its owner there.
+    #[doc(hidden)]
+    pub held: Option<Duration>,
 }
 
 impl Settings {
@@ -71,6 +75,7 @@ impl Settings {
             replication: None,
             advertised: None,
             clock: Arc::new(SystemClock::default()),
+            held: None,
         }
     }
 

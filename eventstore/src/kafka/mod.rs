@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use parking_lot::Mutex;
@@ -128,6 +128,9 @@ impl Kafka {
             instance,
             settings,
         };
+        // Claims are read again at every take-over, and then in a hurry.
+        let starts = (0..partitions).map(|partition| cluster.start(&claims_topic(), Partition(partition)));
+        cluster.tail.follow(&claims_topic(), starts.collect::<Result<_, _>>()?);
         Ok(Self { cluster: Arc::new(cluster), tail: Some(thread) })
     }
 }
@@ -175,33 +178,45 @@ impl Cluster {
         Ok(())
     }
 
-    fn marks(&self, client: &BaseConsumer<Logged>, topic: &Topic, partition: Partition) -> Result<(Offset, Offset), Fault> {
+    fn marks(&self, topic: &Topic, partition: Partition) -> Result<(Offset, Offset), Fault> {
         self.place(topic, partition)?;
-        let (low, high) = client
-            .fetch_watermarks(&self.settings.named(topic), i32::from(partition.0), ASK)
-            .map_err(|why| fault(&format!("the ends of {topic}/{partition}"), why))?;
+        let deadline = Instant::now() + ASK;
+        let (low, high) = loop {
+            let asked = self.probe.fetch_watermarks(&self.settings.named(topic), i32::from(partition.0), ASK);
+            match asked.map_err(|why| fault(&format!("the ends of {topic}/{partition}"), why)) {
+                // A new topic, or a broker that has just gone, has a leader within moments.
+                Err(Fault::Retry(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
+                other => break other?,
+            }
+        };
         Ok((Offset(u64::try_from(low).unwrap_or_default()), Offset(u64::try_from(high).unwrap_or_default())))
     }
 
     fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
-        Ok(self.marks(&self.probe, topic, partition)?.0)
+        Ok(self.marks(topic, partition)?.0)
     }
 
     /// The high watermark: past everything that was written before the call, decided or not.
     fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
-        Ok(self.marks(&self.probe, topic, partition)?.1)
+        Ok(self.marks(topic, partition)?.1)
     }
 
     fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
         if let Some(page) = self.tail.page(topic, partition, from, limits) {
             return Ok(page);
         }
-        let (start, end) = self.marks(&self.probe, topic, partition)?;
+        let (start, end) = self.marks(topic, partition)?;
         if from < start {
             return Err(Fault::Fatal(format!("{topic}/{partition} begins at offset {start}, and offset {from} was asked for: what was before is not kept")));
         }
         if from >= end {
             return Ok(Page { records: vec![], next: from });
+        }
+        if self.tail.holds(topic, partition, from)
+            && self.tail.wait(&[(topic.clone(), partition, from)], ASK)?
+            && let Some(page) = self.tail.page(topic, partition, from, limits)
+        {
+            return Ok(page);
         }
         let page = self.scans.page(topic, partition, from, end, limits)?;
         page.records.iter().for_each(|record| self.clock.seen(record.recorded_at));

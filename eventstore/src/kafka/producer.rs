@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
+use super::claims::claims;
 use super::config::{Settings, TRANSACTION_MS};
 use super::fault::{Next, Trouble, fault, next};
 use super::{closing, ffi};
@@ -226,6 +227,10 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
     }
     if let Err(trouble) = hand_over(settings, producer, reports, outputs) {
         return before(trouble);
+    }
+    if let Some(held) = settings.held.filter(|_| outputs.iter().any(|message| message.topic != claims())) {
+        let _flushed = producer.flush(CALL); // so that the broker has it all but its end
+        std::thread::sleep(held);
     }
     if let Some(consumed) = consumed {
         let Some(proof) = (consumed.proof)() else { return Ended::Lost("the group has moved on since the poll".to_owned()) };

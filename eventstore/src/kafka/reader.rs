@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Scans that stay open for the next page.
 const IDLE_SCANS: usize = 6;
 
+/// Whoever turns pages comes back within this.
+const TURNING: Duration = Duration::from_millis(20);
+
 type Place = (Topic, Partition);
 
 /// The newest records of a partition.
@@ -70,6 +73,7 @@ struct Scan {
     /// read, but past the last page
     spare: VecDeque<Record>,
     next: Offset,
+    used: Instant,
 }
 
 impl Tail {
@@ -103,6 +107,11 @@ impl Tail {
             rings.known.insert((topic.clone(), partition), Ring { records: VecDeque::new(), bytes: 0, first: *first, next: *first });
         }
         rings.asked.push((topic.clone(), from));
+    }
+
+    /// Whether a place is its to give, now or as soon as it has read it.
+    pub fn holds(&self, topic: &Topic, partition: Partition, from: Offset) -> bool {
+        self.rings.lock().known.get(&(topic.clone(), partition)).is_some_and(|ring| ring.first <= from)
     }
 
     /// Waits until one of these places has been passed; says whether.
@@ -242,13 +251,14 @@ impl Scans {
     fn take(&self, place: &Place, from: Offset) -> Result<Scan, Fault> {
         let mut idle = self.idle.lock();
         let same = idle.iter().position(|scan| scan.place.as_ref() == Some(place) && scan.next == from);
-        let any = if idle.len() < IDLE_SCANS { None } else { Some(0) };
+        // One that was used a moment ago is somebody's who turns pages; a new client takes longer than a new place.
+        let any = idle.iter().position(|scan| scan.used.elapsed() > TURNING || idle.len() >= IDLE_SCANS);
         if let Some(found) = same.or(any) {
             return Ok(idle.remove(found));
         }
         drop(idle);
         let consumer = self.settings.reader("scan").create_with_context(Logged).map_err(|why| fault("reading", why))?;
-        Ok(Scan { consumer, place: None, spare: VecDeque::new(), next: Offset(0) })
+        Ok(Scan { consumer, place: None, spare: VecDeque::new(), next: Offset(0), used: Instant::now() })
     }
 }
 
@@ -289,7 +299,7 @@ impl Scan {
             page.next = record.offset.next();
             page.records.push(record);
         }
-        (self.place, self.next) = (Some(place.clone()), page.next);
+        (self.place, self.next, self.used) = (Some(place.clone()), page.next, Instant::now());
         Ok(page)
     }
 

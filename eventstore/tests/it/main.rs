@@ -14,4 +14,5 @@ mod contract;
 mod flaky;
 mod kafka;
 mod powercut;
+mod takeover;
 mod worker;
