@@ -9,6 +9,8 @@ use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
 use eventstore::{Fault, Limits, Log};
 use serde::{Deserialize, Serialize};
 
+/// Fields of rows that hold log times and log positions, wherever they occur: another log has others.
+pub const OF_THE_LOG: [&str; 2] = ["at", "next"];
 /// Differing keys that are named.
 const NAMED_MAX: usize = 10;
 
@@ -34,6 +36,8 @@ pub struct Verdict {
     pub live: String,
     /// digest of the rows folded from zero
     pub rebuilt: String,
+    /// Digest of what the live rows say of the business, the same on every log; empty where rows are no JSON objects.
+    pub business: String,
     /// records folded from zero
     pub records: u64,
     /// the first rows that differ, at most ten
@@ -58,6 +62,15 @@ impl Digest {
         for (lane, bytes) in self.0.iter_mut().zip(hasher.finalize().as_bytes().chunks_exact(8)) {
             *lane = lane.wrapping_add(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)));
         }
+    }
+
+    /// Adds the row without what is the log's: see [`OF_THE_LOG`]. False if it is no JSON object.
+    fn add_business(&mut self, (key, row): &KeyedRow) -> bool {
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(row) else { return false };
+        OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
+        fields.sort_keys();
+        self.add(&(key.clone(), serde_json::Value::Object(fields).to_string().into_bytes().into()));
+        true
     }
 
     fn hex(&self) -> String {
@@ -104,6 +117,7 @@ impl Fold for Counting {
 fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) -> Result<Verdict, Fault> {
     let (mut ours, mut theirs) = (live.rows().peekable(), rebuilt.rows().peekable());
     let (mut live, mut rebuilt, mut rows, mut differences) = (Digest::default(), Digest::default(), 0, vec![]);
+    let (mut business, mut readable) = (Digest::default(), true);
     loop {
         let order = match (ours.peek(), theirs.peek()) {
             (None, None) => break,
@@ -115,13 +129,14 @@ fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) ->
         let one = if order.is_le() { ours.next().transpose()? } else { None };
         let other = if order.is_ge() { theirs.next().transpose()? } else { None };
         one.iter().for_each(|row| live.add(row));
+        readable = readable && one.iter().all(|row| business.add_business(row));
         other.iter().for_each(|row| rebuilt.add(row));
         rows += 1;
         if one != other && differences.len() < NAMED_MAX {
             differences.push(difference(one.as_ref(), other.as_ref()));
         }
     }
-    Ok(Verdict { name: name.to_owned(), rows, live: live.hex(), rebuilt: rebuilt.hex(), records, differences })
+    Ok(Verdict { name: name.to_owned(), rows, live: live.hex(), rebuilt: rebuilt.hex(), business: if readable { business.hex() } else { String::new() }, records, differences })
 }
 
 fn difference(live: Option<&KeyedRow>, rebuilt: Option<&KeyedRow>) -> Difference {

@@ -10,18 +10,18 @@ use tempfile::TempDir;
 use crate::audit::settle;
 use crate::process::{Caller, Server, binary, daybook};
 
-fn history() -> PathBuf {
+pub fn history() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/online-retail.csv")
 }
 
-fn import(file: &Path, server: &Server, dir: &Path) -> Value {
+pub fn import(file: &Path, url: &str, dir: &Path) -> Value {
     let report = dir.join("report.csv");
-    let done = daybook(&binary(), &["import", file.to_str().unwrap(), "--url", &server.url, "--report", report.to_str().unwrap(), "-o", "json"]);
+    let done = daybook(&binary(), &["import", file.to_str().unwrap(), "--url", url, "--report", report.to_str().unwrap(), "-o", "json"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).unwrap()
 }
 
-fn is_whole(summary: &Value) {
+pub fn is_whole(summary: &Value) {
     assert_eq!((summary["lines"].as_u64(), summary["accepted"].as_u64(), summary["refused"].as_u64()), (Some(25_208), Some(24_538), Some(670)), "{summary}");
     for total in ["goods_total", "accepted_total", "orders_total"] {
         assert_eq!(summary[total], "465619.25", "{total}");
@@ -42,7 +42,7 @@ async fn a_real_history_is_imported_once_and_to_the_penny() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::started(binary(), &dir.path().join("data"));
     let caller = Caller::new(&server.url);
-    let summary = import(&history(), &server, dir.path());
+    let summary = import(&history(), &server.url, dir.path());
     is_whole(&summary);
     println!("import: 24,538 of 25,208 lines, 465,619.25 in {:.1} s", summary["seconds"].as_f64().unwrap());
 
@@ -63,7 +63,7 @@ async fn a_real_history_is_imported_once_and_to_the_penny() {
     );
 
     let before = standing(&caller).await;
-    is_whole(&import(&history(), &server, dir.path()));
+    is_whole(&import(&history(), &server.url, dir.path()));
     assert_eq!(standing(&caller).await, before, "a second import changed something");
     let verified = daybook(&binary(), &["verify", "--url", &server.url]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
@@ -98,7 +98,7 @@ async fn kills_of_either_side_lose_and_double_nothing() {
         server.start();
     }
     assert!(importer.wait().unwrap().success(), "the importer did not outlive the server's kills");
-    is_whole(&import(&history(), &server, dir.path()));
+    is_whole(&import(&history(), &server.url, dir.path()));
     settle(&caller).await;
     let verified = daybook(&binary(), &["verify", "--url", &server.url]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
@@ -133,7 +133,7 @@ async fn dirt_is_refused_by_line_and_reason() {
         "9,10001,,4,2010-12-02T08:26:00Z,2.40,,Norway",
     ];
     std::fs::write(&file, lines.join("\n")).unwrap();
-    let summary = import(&file, &server, dir.path());
+    let summary = import(&file, &server.url, dir.path());
     assert_eq!((summary["accepted"].as_u64(), summary["orders"].as_u64(), summary["orders_total"].as_str()), (Some(3), Some(2), Some("17.60")), "{summary}");
     let mut report = csv::Reader::from_path(dir.path().join("report.csv")).unwrap();
     let fates: Vec<(String, String)> = report.records().map(|record| record.unwrap()).map(|record| (record[0].to_owned(), record[4].to_owned())).collect();

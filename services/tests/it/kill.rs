@@ -1,6 +1,7 @@
 //! The kill test: checkouts of several customers at once, SIGKILL at random moments, and an audit of every penny.
 //!
-//! Reproduce a run with `KILL_SEED=<seed> cargo test --release -p services kill`; `KILLS=<n>` sets how many.
+//! Reproduce a run with `KILL_SEED=<seed> cargo test --release -p services kill`; `KILLS=<n>` sets how many,
+//! `KAFKA_KILLS=<n>` how many on a broker, where each takes a session time-out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::audit::{Acknowledged, audit, settle};
-use crate::process::{Caller, Server, binary, daybook, example};
+use crate::broker::Broker;
+use crate::process::{ALL, Caller, Server, binary, example};
 
 const SELLERS: u64 = 2;
 const PRODUCTS: u64 = 4;
@@ -23,7 +25,7 @@ const CUSTOMERS: u64 = 8;
 /// So few that some checkouts go short.
 const RECEIVED: u64 = 1_200;
 
-fn environment(name: &str, otherwise: u64) -> u64 {
+pub fn environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
 }
 
@@ -92,21 +94,24 @@ async fn check_out(caller: &Caller, number: u64, round: u64, card: &str) -> (Str
     unreachable!("the loop ends by itself")
 }
 
-async fn run(binary: PathBuf, kills: u64, also: impl AsyncFn(&Caller)) {
+/// Kills one instance or the other, `kills` times, while customers go on.
+async fn run(mut fleet: Vec<Server>, kills: u64, also: impl AsyncFn(&Caller)) {
     let seed = environment("KILL_SEED", u64::from(std::process::id()) ^ std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
     println!("kill test: KILL_SEED={seed}, {kills} kills");
-    let (dir, began) = (TempDir::new().unwrap(), Instant::now());
-    let data = dir.path().join("data");
-    let mut server = Server::started(binary.clone(), &data);
-    let caller = Caller::new(&server.url);
+    let began = Instant::now();
+    for server in &mut fleet {
+        server.start();
+    }
+    let caller = Caller::of(fleet.iter().map(|server| server.url.clone()).collect());
     set_up(&caller).await;
     let stop = Arc::new(AtomicBool::new(false));
     let customers: Vec<_> = (1..=CUSTOMERS).map(|number| tokio::spawn(customer(caller.clone(), number, seed, Arc::clone(&stop)))).collect();
     let (mut random, mut slowest) = (StdRng::seed_from_u64(seed), Duration::ZERO);
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(30..700))).await;
-        server.kill();
-        slowest = slowest.max(server.start());
+        let server = random.random_range(0..fleet.len());
+        fleet[server].kill();
+        slowest = slowest.max(fleet[server].start());
     }
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged = vec![];
@@ -117,11 +122,11 @@ async fn run(binary: PathBuf, kills: u64, also: impl AsyncFn(&Caller)) {
     let summary = audit(&caller, &acknowledged, RECEIVED).await;
     also(&caller).await;
     repeats(&caller, &acknowledged).await;
-    let live = daybook(&binary, &["verify", "--url", &server.url]);
-    assert!(live.status.success(), "{}", String::from_utf8_lossy(&live.stdout));
-    assert!(server.stop(), "a clean stop failed");
-    let resting = daybook(&binary, &["verify", "--data", data.to_str().unwrap()]);
-    assert!(resting.status.success(), "{}{}", String::from_utf8_lossy(&resting.stdout), String::from_utf8_lossy(&resting.stderr));
+    fleet.iter().for_each(|server| drop(server.verify()));
+    for server in &mut fleet {
+        assert!(server.stop(), "a clean stop failed");
+        server.verify();
+    }
     println!(
         "kill test: KILL_SEED={seed}: {kills} kills, {} checkouts acknowledged, none lost, none doubled; {summary}; verify clean; slowest restart {slowest:?}; {:?}",
         acknowledged.len(),
@@ -149,15 +154,30 @@ async fn repeats(caller: &Caller, acknowledged: &[Acknowledged]) {
     assert_eq!(caller.all("/orders").await.len(), before, "a repeat made an order");
 }
 
+/// One process on a directory.
+fn alone(binary: PathBuf, dir: &TempDir) -> Vec<Server> {
+    vec![Server::new(binary, &dir.path().join("data"))]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_the_marketplace() {
-    run(binary(), environment("KILLS", 20), async |_| ()).await;
+    let dir = TempDir::new().unwrap();
+    run(alone(binary(), &dir), environment("KILLS", 20), async |_| ()).await;
+}
+
+/// Three processes that share a broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_the_marketplace_on_kafka() {
+    let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
+    let instance = |number: usize| Server::on_kafka(binary(), &dir.path().join(format!("data{number}")), Broker::shared(), &namespace, &ALL);
+    run((0..3).map(instance).collect(), environment("KAFKA_KILLS", 3), async |_| ()).await;
 }
 
 /// The same with a service that the marketplace does not know, added in a few lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_an_added_service() {
-    run(example("popularity"), environment("KILLS", 20).div_ceil(4), async |caller| {
+    let dir = TempDir::new().unwrap();
+    run(alone(example("popularity"), &dir), environment("KILLS", 20).div_ceil(4), async |caller| {
         let mut sold: BTreeMap<String, u64> = BTreeMap::new();
         for order in caller.all("/orders").await.iter().filter(|order| order["status"] == "paid") {
             for line in order["lines"].as_array().unwrap().iter().filter(|line| line["status"] == "reserved") {

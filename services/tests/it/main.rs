@@ -9,12 +9,15 @@
 )]
 
 mod audit;
+#[path = "../../../eventstore/tests/it/broker.rs"]
+mod broker;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.
 #[path = "../../examples/popularity/main.rs"]
 #[allow(dead_code, reason = "only its tests are used")]
 mod example;
 mod http;
 mod import;
+mod kafka;
 mod kill;
 mod process;
 mod verify;

@@ -1,15 +1,26 @@
 //! A real `daybook` process on a directory and a port of its own, stopped by its process id.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
+use crate::broker::Broker;
+
 /// Longest that a start, a stop or an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Every instance makes the same tokens of cards.
+const CARD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Every service of the marketplace.
+pub const ALL: [&str; 6] = ["catalog", "customer", "cart", "stock", "ordering", "payment"];
 
 /// The product's binary.
 pub fn binary() -> PathBuf {
@@ -26,6 +37,10 @@ pub fn example(name: &str) -> PathBuf {
 pub struct Server {
     binary: PathBuf,
     data: PathBuf,
+    /// the verb and what it is told besides
+    how: Vec<String>,
+    /// what a verification of its directory at rest is told besides
+    at_rest: Vec<String>,
     pub url: String,
     child: Option<Child>,
 }
@@ -34,7 +49,31 @@ impl Server {
     /// Not started yet.
     pub fn new(binary: PathBuf, data: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { binary, data: data.to_path_buf(), url: format!("http://{free}"), child: None }
+        Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], url: format!("http://{free}"), child: None }
+    }
+
+    /// An instance of some services on a broker, or of all; not started yet.
+    pub fn on_kafka(binary: PathBuf, data: &Path, broker: &Broker, namespace: &str, services: &[&str]) -> Self {
+        let cluster = ["--brokers", &broker.address(), "--namespace", namespace].map(str::to_owned);
+        let verb = if services.is_empty() { vec!["up"] } else { [&["serve"], services].concat() };
+        let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), CARD_KEY.to_owned()]).collect();
+        let mut server = Self::new(binary, data);
+        (server.how, server.at_rest) = (how, cluster.to_vec());
+        server
+    }
+
+    /// Proves its folds, running or at rest.
+    pub fn verify(&self) -> Value {
+        let mut arguments = vec!["verify", "-o", "json"];
+        if self.child.is_some() {
+            arguments.extend(["--url", &self.url]);
+        } else {
+            arguments.extend(["--data", self.data.to_str().unwrap()]);
+            arguments.extend(self.at_rest.iter().map(String::as_str));
+        }
+        let done = daybook(&self.binary, &arguments);
+        assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
     }
 
     pub fn started(binary: PathBuf, data: &Path) -> Self {
@@ -48,7 +87,7 @@ impl Server {
         let began = Instant::now();
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
-        let child = Command::new(&self.binary).args(["up", "--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         let ready = std::thread::spawn({
             let url = format!("{}/readyz", self.url);
@@ -105,16 +144,28 @@ pub fn daybook(binary: &Path, arguments: &[&str]) -> Output {
     Command::new(binary).args(arguments).output().unwrap()
 }
 
-/// A client that repeats every request under its id until it is answered.
+/// A client that repeats every request under its id until it is answered, at whichever instance.
 #[derive(Clone)]
 pub struct Caller {
     pub client: Client,
-    pub url: String,
+    urls: Vec<String>,
+    turn: Arc<AtomicUsize>,
+    /// first part of a path -> the position of its last answer: no instance may answer from before it
+    seen: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Caller {
     pub fn new(url: &str) -> Self {
-        Self { client: Client::builder().timeout(Duration::from_secs(20)).build().unwrap(), url: url.to_owned() }
+        Self::of(vec![url.to_owned()])
+    }
+
+    pub fn of(urls: Vec<String>) -> Self {
+        Self { client: Client::builder().timeout(Duration::from_secs(20)).build().unwrap(), urls, turn: Arc::default(), seen: Arc::default() }
+    }
+
+    /// The instances in turn.
+    fn url(&self) -> &str {
+        &self.urls[self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len()]
     }
 
     /// A command's end: status and body, however often the server dies meanwhile.
@@ -123,7 +174,7 @@ impl Caller {
         let (mut method, mut path, mut body) = (method, path.to_owned(), Some(body));
         loop {
             assert!(Instant::now() < deadline, "{method} {path} ({id}) was not answered");
-            let mut request = self.client.request(method.clone(), format!("{}{path}", self.url)).header("idempotency-key", id).header("prefer", "wait=10");
+            let mut request = self.client.request(method.clone(), format!("{}{path}", self.url())).header("idempotency-key", id).header("prefer", "wait=10");
             if let Some(body) = &body {
                 request = request.json(body);
             }
@@ -143,10 +194,31 @@ impl Caller {
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await.unwrap();
-        let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "GET {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let part = path.split(['/', '?']).nth(1).unwrap_or_default().to_owned();
+            let mut asking = self.client.get(format!("{}{path}", self.url()));
+            if let Some(position) = self.seen.lock().get(&part) {
+                asking = asking.header("daybook-position", position);
+            }
+            let asked = match asking.send().await {
+                Ok(answer) => {
+                    if let Some(position) = answer.headers().get("daybook-position") {
+                        self.seen.lock().insert(part, position.to_str().unwrap().to_owned());
+                    }
+                    Ok((answer.status(), answer.text().await.unwrap_or_default()))
+                }
+                Err(why) => Err(why),
+            };
+            // Of several instances one may be away; one that is alone must answer.
+            match asked {
+                Ok((status, text)) if status.is_success() => return serde_json::from_str(&text).unwrap(),
+                Ok((status, _)) if self.urls.len() > 1 && status == StatusCode::SERVICE_UNAVAILABLE && Instant::now() < deadline => {}
+                Err(_) if self.urls.len() > 1 && Instant::now() < deadline => {}
+                other => panic!("GET {path}: {other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Every item of a listing.
