@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
-use crate::{dead_letters, import, out, up, verify};
+use crate::{asyncapi, dead_letters, import, out, up, verify};
 
 /// Event-sourced services on a message log: an online marketplace, durable, in one process.
 #[derive(Parser)]
@@ -37,6 +37,8 @@ enum Verb {
     Import(import::Order),
     /// Folds every projection again from offset 0 beside the live one and compares
     Verify(verify::Order),
+    /// Prints the AsyncAPI document of every topic
+    Asyncapi,
     /// Lists, shows and retries what could not be processed
     DeadLetters(dead_letters::Order),
 }
@@ -67,6 +69,7 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
         Verb::Config(flags) => Config::from(flags).map(|config| out::line(format!("{config:#?}"))).map(|()| ExitCode::SUCCESS),
         Verb::Import(order) => asynchronous(import::run(order)),
         Verb::Verify(order) => verify::run(order, capabilities),
+        Verb::Asyncapi => Ok(out::line(format!("{:#}", asyncapi::document(&capabilities())))).map(|()| ExitCode::SUCCESS),
         Verb::DeadLetters(order) => asynchronous(dead_letters::run(order)),
     };
     done.unwrap_or_else(|why| {

@@ -1,5 +1,6 @@
 //! Who runs it: the marketplace's capabilities, the HTTP shell over them, and the commands of the binary `daybook`.
 
+pub mod asyncapi;
 pub mod capabilities;
 pub mod cli;
 pub mod config;

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and their summaries are read by people"
 )]
 
+mod asyncapi;
 mod audit;
 #[path = "../../../eventstore/tests/it/broker.rs"]
 mod broker;
@@ -19,6 +20,7 @@ mod http;
 mod import;
 mod kafka;
 mod kill;
+mod outside;
 mod process;
 mod verify;
 mod wiring;

@@ -164,7 +164,7 @@ impl Caller {
     }
 
     /// The instances in turn.
-    fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.urls[self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len()]
     }
 
