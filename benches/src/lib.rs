@@ -30,6 +30,13 @@ impl Paired {
     }
 }
 
+/// Median, 99th percentile and maximum.
+pub fn percentiles(took: &mut [Duration]) -> (Duration, Duration, Duration) {
+    took.sort_unstable();
+    let at = |part: f64| took.get(((took.len() as f64 * part) as usize).min(took.len().saturating_sub(1))).copied().unwrap_or_default();
+    (at(0.5), at(0.99), at(1.0))
+}
+
 fn rate(work: &mut impl FnMut() -> u64) -> f64 {
     let began = Instant::now();
     let done = work();

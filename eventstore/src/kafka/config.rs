@@ -214,3 +214,56 @@ pub fn shown<'v>(key: &str, value: &'v str) -> &'v str {
     let secret = ["password", "secret", "key", "token", "jaas", "oauthbearer.config", "credential"];
     if secret.iter().any(|word| key.contains(word)) && !key.ends_with(".location") { "(redacted)" } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Settings {
+        Settings { client: BTreeMap::from([(key.to_owned(), value.to_owned())]), ..Settings::new("127.0.0.1:1") }
+    }
+
+    #[test]
+    fn what_keeps_records_safe_is_not_for_callers() {
+        for key in SETTLED {
+            let refused = with(key, "1").check().unwrap_err().to_string();
+            assert!(refused.contains(key), "{refused}");
+        }
+        for (key, value) in [("security.protocol", "SASL_SSL"), ("linger.ms", "2"), ("compression.type", "zstd"), ("ssl.ca.location", "/ca.pem")] {
+            with(key, value).check().unwrap();
+        }
+        assert!(Settings { namespace: "a/b".into(), ..Settings::new("x") }.check().is_err());
+    }
+
+    #[test]
+    fn settings_pass_through_and_idempotence_holds_in_effect() {
+        let settings = with("socket.timeout.ms", "1234");
+        for config in [settings.sender().unwrap(), settings.transactional("id").unwrap()] {
+            let native = config.create_native_config().unwrap();
+            let effective = |key| native.get(key).unwrap();
+            assert_eq!((effective("enable.idempotence"), effective("acks"), effective("socket.timeout.ms")), ("true".into(), "-1".into(), "1234".into()));
+            // Never the defaults of a gigabyte.
+            assert_eq!((effective("queue.buffering.max.kbytes"), effective("queue.buffering.max.messages")), ("65536".into(), "50000".into()));
+        }
+        for config in [settings.member("group"), settings.reader("tail"), settings.reader("scan"), settings.probe()] {
+            let native = config.create_native_config().unwrap();
+            assert!(native.get("queued.max.messages.kbytes").unwrap().parse::<u64>().unwrap() <= 65_536);
+            assert_eq!(native.get("enable.auto.commit").unwrap(), "false");
+        }
+        let member = settings.member("group").create_native_config().unwrap();
+        for (key, value) in [("auto.offset.reset", "error"), ("isolation.level", "read_committed"), ("partition.assignment.strategy", "range")] {
+            assert_eq!(member.get(key).unwrap(), value);
+        }
+        let wrong = asserted(settings.sender().unwrap().set("enable.idempotence", "false").clone()).unwrap_err().to_string();
+        assert!(wrong.contains("enable.idempotence is false in effect"), "{wrong}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for key in ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config"] {
+            assert_eq!(shown(key, "hunter2"), "(redacted)", "{key}");
+        }
+        assert_eq!(shown("ssl.key.location", "/key.pem"), "/key.pem");
+        assert_eq!(shown("sasl.username", "daybook"), "daybook");
+    }
+}

@@ -139,3 +139,51 @@ pub fn fault(what: &str, error: impl Into<Trouble>) -> Fault {
         Next::Lost | Next::Rewind | Next::Rejoin => Fault::Abort(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::ffi::every_code;
+
+    fn decided(code: Code, [fatal, retriable, abort]: [bool; 3]) -> Next {
+        next(&Trouble { code, fatal, retriable, abort, text: String::new() })
+    }
+
+    /// Every error librdkafka has, with every mark it can carry, by what its name says.
+    #[test]
+    fn every_error_has_its_decision() {
+        let every = every_code();
+        assert!(every.len() > 150, "librdkafka names {} errors", every.len());
+        let names = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        for (code, name) in &every {
+            for marks in (0..8).map(|bits| [bits & 1 > 0, bits & 2 > 0, bits & 4 > 0]) {
+                let [fatal, retriable, abort] = marks;
+                let found = decided(*code, marks);
+                let what = format!("{name} {marks:?}: {found:?}");
+                if names(name, &["_PRODUCER_EPOCH", "PRODUCER_FENCED", "PRODUCER_ID"]) || name == "_FENCED" {
+                    assert_eq!(found, Next::Rejoin, "{what}");
+                } else if names(name, &["AUTHORIZATION_FAILED", "AUTHENTICATION"]) {
+                    // Delegation tokens have a name like it, and are nothing that we use.
+                    assert!(found == Next::Stop || name.contains("DELEGATION"), "{what}");
+                } else if names(name, &["GENERATION", "MEMBER_ID", "FENCED_INSTANCE", "REBALANCE_IN_PROGRESS", "ASSIGNMENT_LOST"]) && !name.contains("REQUIRED") {
+                    assert_eq!(found, Next::Lost, "{what}");
+                } else if matches!(found, Next::Again) {
+                    assert!(retriable && !fatal && !abort, "{what}: repeated although it cannot help");
+                } else if !matches!(found, Next::Stop | Next::Lost) {
+                    assert_eq!(found, Next::Rewind, "{what}");
+                    assert!(fatal || abort || !retriable, "{what}: thrown away although the same call might do");
+                }
+                *counts.entry(format!("{found:?}")).or_default() += 1;
+            }
+        }
+        println!("{} errors of librdkafka, each with 8 sets of marks: {counts:?}", every.len());
+    }
+
+    #[test]
+    fn what_would_lose_history_stops() {
+        for code in [Code::OffsetOutOfRange, Code::AutoOffsetReset, Code::LogTruncation, Code::UnsupportedVersion] {
+            assert!(matches!(fault("reading", Trouble { code, fatal: false, retriable: true, abort: false, text: String::new() }), Fault::Fatal(_)), "{code:?}");
+        }
+    }
+}

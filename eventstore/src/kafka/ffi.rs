@@ -55,3 +55,15 @@ where
         Err(trouble)
     }
 }
+
+/// Every error that librdkafka knows, with its name there.
+#[cfg(test)]
+pub fn every_code() -> Vec<(RDKafkaErrorCode, String)> {
+    let (mut described, mut count) = (std::ptr::null(), 0);
+    // SAFETY: the table is librdkafka's own and constant; entries without a name are holes in it and are not looked at.
+    unsafe {
+        sys::rd_kafka_get_err_descs(&mut described, &mut count);
+        let entries = (0..count).map(|at| described.add(at)).filter(|entry| !(*std::ptr::addr_of!((**entry).name)).is_null());
+        entries.map(|entry| (RDKafkaErrorCode::from((*entry).code), CStr::from_ptr((*entry).name).to_string_lossy().into_owned())).collect()
+    }
+}

@@ -14,5 +14,6 @@ mod contract;
 mod flaky;
 mod kafka;
 mod powercut;
+mod refusals;
 mod takeover;
 mod worker;
