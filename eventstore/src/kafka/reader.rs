@@ -189,7 +189,11 @@ impl Tail {
         let Some(consumer) = consumer else { return Ok(()) };
         let (mut read, mut wait) = (vec![], SLICE);
         while let Some(polled) = consumer.poll(wait) {
-            read.push(record(&self.settings, &polled.map_err(failed)?));
+            match polled.map_err(failed) {
+                Ok(message) => read.push(record(&self.settings, &message)),
+                Err(Fault::Retry(why)) => tracing::debug!(why, "the tail goes on"), // the client finds its way back
+                Err(fault) => return Err(fault),
+            }
             wait = Duration::ZERO;
             if read.len() >= 1_000 {
                 break;

@@ -190,7 +190,7 @@ impl Inbox {
                 }
                 Some(Err(error)) => match fault(&format!("group {}", self.group.name), error) {
                     Fault::Retry(why) => {
-                        tracing::warn!(group = self.group.name, why, "reading goes on");
+                        tracing::debug!(group = self.group.name, why, "reading goes on"); // the client finds its way back
                         Ok(())
                     }
                     fault => Err(fault),
@@ -276,7 +276,11 @@ impl Inbox {
     /// Where each place goes on: at its committed position, or at its start. Waits for open transactions of the group.
     fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList, claims: &Table) -> Result<TopicPartitionList, Fault> {
         let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
-        let committed = consumer.committed_offsets(all, ASK).map_err(failed)?;
+        // It waits for transactions that hold positions; the dead owners' have ended by now.
+        let committed = consumer.committed_offsets(all, ASK).map_err(|why| match failed(why) {
+            Fault::Retry(why) => Fault::Retry(format!("{why}. If this lasts, a transaction hangs at the broker: infra/kafka/README.md says how to end it")),
+            other => other,
+        })?;
         let (mut positions, mut stands) = (TopicPartitionList::new(), BTreeMap::new());
         for element in committed.elements() {
             element.error().map_err(failed)?;
