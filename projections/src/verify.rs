@@ -136,7 +136,15 @@ fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) ->
             differences.push(difference(one.as_ref(), other.as_ref()));
         }
     }
-    Ok(Verdict { name: name.to_owned(), rows, live: live.hex(), rebuilt: rebuilt.hex(), business: if readable { business.hex() } else { String::new() }, records, differences })
+    Ok(Verdict {
+        name: name.to_owned(),
+        rows,
+        live: live.hex(),
+        rebuilt: rebuilt.hex(),
+        business: if readable { business.hex() } else { String::new() },
+        records,
+        differences,
+    })
 }
 
 fn difference(live: Option<&KeyedRow>, rebuilt: Option<&KeyedRow>) -> Difference {

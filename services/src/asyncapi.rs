@@ -16,7 +16,8 @@ pub fn document(capabilities: &[Capability]) -> Value {
     let (mut channels, mut operations, mut messages) = (Map::new(), Map::new(), Map::new());
     let shapes = shapes();
     let mut channel = |topic: &Topic, description: String, retention_ms: i64, kinds: &[&Shape]| {
-        let of_channel: Map<String, Value> = kinds.iter().map(|shape| (key(&shape.kind), json!({ "$ref": format!("#/components/messages/{}", key(&shape.kind)) }))).collect();
+        let of_channel: Map<String, Value> =
+            kinds.iter().map(|shape| (key(&shape.kind), json!({ "$ref": format!("#/components/messages/{}", key(&shape.kind)) }))).collect();
         let bindings = json!({ "kafka": {
             "partitions": PARTITIONS,
             "topicConfiguration": { "cleanup.policy": ["delete"], "retention.ms": retention_ms, "retention.bytes": -1 },
@@ -34,8 +35,18 @@ pub fn document(capabilities: &[Capability]) -> Value {
         let mut events = owned("events");
         events.extend(shapes.iter().filter(|shape| shape.group == "platform" && shape.kind.name != "reply"));
         let (commands, letters) = (service.commands(), service.dead_letters());
-        channel(&commands, format!("Commands to {}: key = routing key, partition = murmur2 of the key. Anybody may write here.", service.name), -1, &owned("commands"));
-        channel(&service.events(), format!("What happened in {}, for ever. Written in transactions by its workers alone: read it with read_committed.", service.name), -1, &events);
+        channel(
+            &commands,
+            format!("Commands to {}: key = routing key, partition = murmur2 of the key. Anybody may write here.", service.name),
+            -1,
+            &owned("commands"),
+        );
+        channel(
+            &service.events(),
+            format!("What happened in {}, for ever. Written in transactions by its workers alone: read it with read_committed.", service.name),
+            -1,
+            &events,
+        );
         channel(
             &letters,
             format!(
@@ -52,7 +63,12 @@ pub fn document(capabilities: &[Capability]) -> Value {
     }
     let replies = topic(Stream::Replies);
     let reply: Vec<&Shape> = shapes.iter().filter(|shape| shape.group == "platform" && shape.kind.name == "reply").collect();
-    channel(&replies, "Answers to commands with a reply-to header, kept for a day. Losing one costs nothing: the outcome is in the events.".into(), 86_400_000, &reply);
+    channel(
+        &replies,
+        "Answers to commands with a reply-to header, kept for a day. Losing one costs nothing: the outcome is in the events.".into(),
+        86_400_000,
+        &reply,
+    );
     operations.insert(format!("send {replies}"), json!({ "action": "send", "channel": { "$ref": format!("#/channels/{replies}") } }));
     json!({
         "asyncapi": "3.0.0",

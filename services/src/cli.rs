@@ -26,7 +26,9 @@ enum Verb {
     /// Runs all services, the log and HTTP in this process
     Up(Flags),
     /// Runs some services in this process, on a log on Kafka that other processes share
-    #[command(after_help = "Example:\n  daybook serve cart ordering --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one --card-key $(openssl rand -hex 32)")]
+    #[command(
+        after_help = "Example:\n  daybook serve cart ordering --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one --card-key $(openssl rand -hex 32)"
+    )]
     Serve(up::Order),
     /// Shows the settings that hold, secrets redacted
     Config(Flags),
@@ -69,7 +71,10 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
         Verb::Config(flags) => Config::from(flags).map(|config| out::line(format!("{config:#?}"))).map(|()| ExitCode::SUCCESS),
         Verb::Import(order) => asynchronous(import::run(order)),
         Verb::Verify(order) => verify::run(order, capabilities),
-        Verb::Asyncapi => Ok(out::line(format!("{:#}", asyncapi::document(&capabilities())))).map(|()| ExitCode::SUCCESS),
+        Verb::Asyncapi => {
+            out::line(format!("{:#}", asyncapi::document(&capabilities())));
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::DeadLetters(order) => asynchronous(dead_letters::run(order)),
     };
     done.unwrap_or_else(|why| {

@@ -42,7 +42,8 @@ pub fn sender(brokers: &str) -> Raw {
 pub fn fire(producer: &Raw, namespace: &str, message: &Message) {
     let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
     let topic = format!("{namespace}{}", message.topic);
-    let mut record = BaseRecord::to(&topic).partition(i32::from(message.partition.0)).key(&message.key).payload(message.value.as_ref().unwrap()).headers(headers);
+    let mut record =
+        BaseRecord::to(&topic).partition(i32::from(message.partition.0)).key(&message.key).payload(message.value.as_ref().unwrap()).headers(headers);
     while let Err((error, back)) = producer.send(record) {
         assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull));
         std::thread::sleep(Duration::from_micros(200));

@@ -15,7 +15,7 @@ use eventstore::log::TopicSpec;
 use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
 use eventstore::worker::Worker;
-use eventstore::{Limits, Log, Message};
+use eventstore::{Fault, Limits, Log, Message, Offset};
 use projections::{Overlay, Projection, Seen, Unfolded, View};
 use rdkafka::Message as _;
 use rdkafka::consumer::BaseConsumer;
@@ -75,7 +75,7 @@ impl Place {
     fn send(&self, from: u64, count: u64) {
         let all: Vec<u64> = (from..from + count).collect();
         for some in all.chunks(5_000) {
-            self.log.send(some.iter().map(|n| self.command(*n)).collect()).into_iter().for_each(|sent| drop(sent.unwrap()));
+            all_sent(self.log.send(some.iter().map(|n| self.command(*n)).collect()));
         }
     }
 
@@ -83,6 +83,10 @@ impl Place {
     fn reader(&self, of: &Topic) -> BaseConsumer {
         bare::reader(&self.settings.brokers, &self.name(of), |partition| i64::try_from(self.log.end(of, Partition(partition)).unwrap().0).unwrap())
     }
+}
+
+fn all_sent(sent: Vec<Result<Offset, Fault>>) {
+    assert!(sent.iter().all(Result::is_ok), "{:?}", sent.iter().find(|sent| sent.is_err()));
 }
 
 /// Commands at full speed, from the log through the worker to what others can read.
@@ -123,7 +127,15 @@ fn full_speed(count: u64) {
             }
             count
         };
-        println!("{}", Paired::run(5, ours, limit).report(&format!("commands at full speed, sent and answered, {count} at a time"), "worker", "bare transaction loop", 0.7));
+        println!(
+            "{}",
+            Paired::run(5, ours, limit).report(
+                &format!("commands at full speed, sent and answered, {count} at a time"),
+                "worker",
+                "bare transaction loop",
+                0.7
+            )
+        );
         stop.store(true, Ordering::Relaxed);
     });
 }
@@ -187,7 +199,7 @@ fn append(times: u64) {
     let place = Place::new();
     let messages: Vec<Message> = (0..1_000).map(|n| place.command(n)).collect();
     let ours = || {
-        (0..times).for_each(|_| place.log.send(messages.clone()).into_iter().for_each(|sent| drop(sent.unwrap())));
+        (0..times).for_each(|_| all_sent(place.log.send(messages.clone())));
         times * 1_000
     };
     let producer = bare::sender(&place.settings.brokers);

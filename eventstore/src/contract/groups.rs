@@ -151,7 +151,8 @@ fn shared(world: &mut World<'_>) -> Checked<()> {
 fn settled(mut members: [&mut dyn Member; 2], partitions: u16) -> Checked<[Claim; 2]> {
     let deadline = Instant::now() + PATIENCE;
     let mut claims = [0, 1].map(|_| Claim { epoch: 0, partitions: vec![] });
-    while claims.iter().any(|claim| claim.partitions.is_empty()) || claims.iter().map(|claim| claim.partitions.len()).sum::<usize>() != usize::from(partitions) {
+    while claims.iter().any(|claim| claim.partitions.is_empty()) || claims.iter().map(|claim| claim.partitions.len()).sum::<usize>() != usize::from(partitions)
+    {
         if Instant::now() > deadline {
             break;
         }

@@ -182,7 +182,13 @@ impl Settings {
         asserted(self.client(
             id,
             &BUFFERS,
-            &[("transactional.id", id), ("transaction.timeout.ms", &timeout), ("message.timeout.ms", &timeout), ("enable.idempotence", "true"), ("acks", "all")],
+            &[
+                ("transactional.id", id),
+                ("transaction.timeout.ms", &timeout),
+                ("message.timeout.ms", &timeout),
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+            ],
         ))
     }
 
@@ -216,6 +222,7 @@ pub fn shown<'v>(key: &str, value: &'v str) -> &'v str {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 

@@ -30,13 +30,9 @@ impl fmt::Display for Trouble {
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
         match &error {
-            KafkaError::Transaction(inner) => Self {
-                code: inner.code(),
-                fatal: inner.is_fatal(),
-                retriable: inner.is_retriable(),
-                abort: inner.txn_requires_abort(),
-                text: inner.string(),
-            },
+            KafkaError::Transaction(inner) => {
+                Self { code: inner.code(), fatal: inner.is_fatal(), retriable: inner.is_retriable(), abort: inner.txn_requires_abort(), text: inner.string() }
+            }
             other => Self {
                 code: other.rdkafka_error_code().unwrap_or(Code::Unknown),
                 fatal: matches!(other, KafkaError::MessageConsumptionFatal(_)),
@@ -68,9 +64,13 @@ pub enum Next {
 pub fn next(trouble: &Trouble) -> Next {
     match trouble.code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping | Code::UnknownProducerId => Next::Rejoin,
-        Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId | Code::RebalanceInProgress | Code::AssignmentLost | Code::StaleMemberEpoch | Code::FencedMemberEpoch => {
-            Next::Lost
-        }
+        Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::FencedInstanceId
+        | Code::RebalanceInProgress
+        | Code::AssignmentLost
+        | Code::StaleMemberEpoch
+        | Code::FencedMemberEpoch => Next::Lost,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
@@ -141,6 +141,7 @@ pub fn fault(what: &str, error: impl Into<Trouble>) -> Fault {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
     use crate::kafka::ffi::every_code;
@@ -166,7 +167,8 @@ mod tests {
                 } else if names(name, &["AUTHORIZATION_FAILED", "AUTHENTICATION"]) {
                     // Delegation tokens have a name like it, and are nothing that we use.
                     assert!(found == Next::Stop || name.contains("DELEGATION"), "{what}");
-                } else if names(name, &["GENERATION", "MEMBER_ID", "FENCED_INSTANCE", "REBALANCE_IN_PROGRESS", "ASSIGNMENT_LOST"]) && !name.contains("REQUIRED") {
+                } else if names(name, &["GENERATION", "MEMBER_ID", "FENCED_INSTANCE", "REBALANCE_IN_PROGRESS", "ASSIGNMENT_LOST"]) && !name.contains("REQUIRED")
+                {
                     assert_eq!(found, Next::Lost, "{what}");
                 } else if matches!(found, Next::Again) {
                     assert!(retriable && !fatal && !abort, "{what}: repeated although it cannot help");
@@ -183,7 +185,10 @@ mod tests {
     #[test]
     fn what_would_lose_history_stops() {
         for code in [Code::OffsetOutOfRange, Code::AutoOffsetReset, Code::LogTruncation, Code::UnsupportedVersion] {
-            assert!(matches!(fault("reading", Trouble { code, fatal: false, retriable: true, abort: false, text: String::new() }), Fault::Fatal(_)), "{code:?}");
+            assert!(
+                matches!(fault("reading", Trouble { code, fatal: false, retriable: true, abort: false, text: String::new() }), Fault::Fatal(_)),
+                "{code:?}"
+            );
         }
     }
 }

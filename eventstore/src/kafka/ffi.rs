@@ -3,7 +3,6 @@
 
 use std::ffi::CStr;
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
@@ -34,10 +33,7 @@ pub fn standing<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(Strin
 /// Commits the open transaction. rdkafka's own call polls in slices of 100 ms first
 /// (<https://github.com/fede1024/rust-rdkafka/pull/777>); this one returns when the broker has answered, since the
 /// producer's thread serves the delivery reports that librdkafka waits for.
-pub fn commit<C: ProducerContext>(producer: &ThreadedProducer<C>) -> Result<(), Trouble>
-where
-    C: ClientContext + 'static,
-{
+pub fn commit<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) -> Result<(), Trouble> {
     // SAFETY: the client outlives the call; a returned error is ours, read and then freed.
     unsafe {
         let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), -1);

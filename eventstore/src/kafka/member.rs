@@ -9,7 +9,7 @@ use super::Cluster;
 use super::producer::{Consumed, Ended, Producers};
 use super::reader::{add, size};
 use super::seat::{News, Seat};
-use crate::log::{Batch, Commit, Claim, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
 /// See [`Member`].
 pub struct KafkaMember {
@@ -91,9 +91,11 @@ impl Member for KafkaMember {
         let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
         while let Some(first) = state.records.front().map(size) {
             let fits = records.len() < limits.records && (records.is_empty() || bytes + first <= limits.bytes);
-            let Some(record) = state.records.pop_front_if(|_| fits) else { break };
+            if !fits {
+                break;
+            }
             bytes += first;
-            records.push(record);
+            records.extend(state.records.pop_front());
         }
         state.bytes -= bytes;
         let claim = state.claim.clone();

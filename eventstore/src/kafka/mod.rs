@@ -30,6 +30,7 @@ mod ffi;
 mod member;
 mod producer;
 mod reader;
+mod rebalance;
 mod seat;
 mod topics;
 
@@ -94,8 +95,7 @@ impl Kafka {
         settings.check()?;
         let settings = Arc::new(settings);
         settings.sender()?; // its assertions, before anything is written
-        let probe = BaseConsumer::from_config_and_context(&settings.probe(), Logged)
-            .map_err(|why| Fault::Fatal(format!("Kafka settings: {why}")))?;
+        let probe = BaseConsumer::from_config_and_context(&settings.probe(), Logged).map_err(|why| Fault::Fatal(format!("Kafka settings: {why}")))?;
         let metadata = probe.fetch_metadata(None, ASK).map_err(|why| {
             Fault::Fatal(format!("no Kafka answers at {} ({why}): start one with infra/kafka/kafka start, or name another with --brokers", settings.brokers))
         })?;
@@ -113,7 +113,9 @@ impl Kafka {
             (found, asked) => found.or(asked).unwrap_or(PARTITIONS),
         };
         topics::provision(&settings, &metadata, &[TopicSpec { topic: claims_topic(), retention: None }], partitions)?;
-        let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes()).to_hex()[..16].into();
+        let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes())
+            .to_hex()[..16]
+            .into();
         let (tail, thread) = Tail::start(Arc::clone(&settings))?;
         let cluster = Cluster {
             probe,
@@ -153,7 +155,11 @@ impl Cluster {
             let metadata = self.metadata()?;
             self.known.lock().extend(metadata.topics().iter().filter_map(|topic| self.settings.topic(topic.name())));
             if !self.known.lock().contains(topic) {
-                return Err(Fault::Abort(format!("topic {} does not exist on {}: it is made at the start of the service that owns it", self.settings.named(topic), self.settings.brokers)));
+                return Err(Fault::Abort(format!(
+                    "topic {} does not exist on {}: it is made at the start of the service that owns it",
+                    self.settings.named(topic),
+                    self.settings.brokers
+                )));
             }
         }
         if partition.0 >= self.partitions {
@@ -313,14 +319,20 @@ impl Log for Kafka {
         let (cluster, failed) = (&self.cluster, |why: KafkaError| fault(&format!("positions of group {group}"), why));
         let asking: BaseConsumer<Logged> = cluster.settings.member(group).create_with_context(Logged).map_err(failed)?;
         let mut all = TopicPartitionList::new();
-        for topic in cluster.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__")) {
-            (0..cluster.partitions).for_each(|partition| drop(all.add_partition(topic, i32::from(partition))));
+        for topic in
+            cluster.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__"))
+        {
+            for partition in 0..cluster.partitions {
+                all.add_partition(topic, i32::from(partition));
+            }
         }
         let committed = asking.committed_offsets(all, ASK).map_err(failed);
         closing::later(asking);
         let committed = committed?;
         let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-            At::Offset(next) => Some((cluster.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?))),
+            At::Offset(next) => {
+                Some((cluster.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?)))
+            }
             _ => None,
         };
         Ok(committed.elements().into_iter().filter_map(position).collect())

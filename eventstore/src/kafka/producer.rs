@@ -83,9 +83,10 @@ pub fn hand_over(settings: &Settings, producer: &Reporting, reports: &Reports, m
     reports.expect(messages.len());
     for (place, message) in messages.iter().enumerate() {
         let topic = settings.named(&message.topic);
-        let headers = message.headers.iter().fold(OwnedHeaders::new_with_capacity(message.headers.len()), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        });
+        let headers = message
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new_with_capacity(message.headers.len()), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
         let mut record = BaseRecord::with_opaque_to(&topic, place).partition(i32::from(message.partition.0)).key(&message.key).headers(headers);
         if let Some(value) = &message.value {
             record = record.payload(value);

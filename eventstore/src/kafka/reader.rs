@@ -119,7 +119,8 @@ impl Tail {
         let deadline = Instant::now() + wait;
         let mut rings = self.rings.lock();
         loop {
-            let passed = |(topic, partition, next): &(Topic, Partition, Offset)| rings.known.get(&(topic.clone(), *partition)).is_some_and(|ring| ring.next > *next);
+            let passed =
+                |(topic, partition, next): &(Topic, Partition, Offset)| rings.known.get(&(topic.clone(), *partition)).is_some_and(|ring| ring.next > *next);
             if beyond.iter().any(passed) {
                 return Ok(true);
             }

@@ -1,7 +1,7 @@
 //! A member's seat in its group: the consumer and the thread that serves it, so that a rebalance is answered at once
 //! however long the member works. What it reads waits in a bounded inbox; what the group decides voids the claim.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,17 +9,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as At;
-use rdkafka::types::RDKafkaRespErr;
 use schemas::{Partition, Topic};
 
-use super::claims::{Claimed, Table, fence};
+use super::claims::Table;
 use super::fault::fault;
-use super::producer::{Consumed, Ended, Producers};
+use super::producer::Producers;
 use super::reader::{add, record, size};
 use super::{Cluster, closing, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
@@ -47,22 +44,22 @@ pub enum News {
 
 /// What the seat's thread and its member share.
 pub struct Inbox {
-    cluster: Arc<Cluster>,
-    group: Group,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) group: Group,
     pub(super) state: Mutex<State>,
     pub(super) told: Condvar,
     /// Held while a transaction runs: a revocation waits for its end.
     pub(super) turn: Mutex<Producers>,
     stop: AtomicBool,
     /// whether a revocation may write that it hands over
-    releases: AtomicBool,
+    pub(super) releases: AtomicBool,
 }
 
 pub(super) struct State {
     pub records: VecDeque<Record>,
     pub bytes: usize,
     pub claim: Claim,
-    member: String,
+    pub member: String,
     pub news: Option<News>,
     /// read again from what is committed
     pub rewind: bool,
@@ -71,12 +68,12 @@ pub(super) struct State {
     pub failed: Option<Fault>,
     /// when the member polled last, and when something was read
     pub polled: Instant,
-    read: Instant,
-    paused: bool,
+    pub read: Instant,
+    pub paused: bool,
 }
 
 /// Serves rebalances, on the seat's thread.
-pub struct Served(Arc<Inbox>);
+pub struct Served(pub(super) Arc<Inbox>);
 
 /// The seat.
 pub struct Seat {
@@ -173,7 +170,7 @@ impl Inbox {
         state.records.clear();
     }
 
-    fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {
+    pub(super) fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {
         let metadata = consumer.group_metadata()?; // first: what is lost later is refused by the broker
         let (member, generation) = ffi::standing(consumer)?;
         let same = generation == claim.epoch && member == self.state.lock().member;
@@ -211,7 +208,7 @@ impl Inbox {
         }
     }
 
-    fn fail(&self, fault: Fault) {
+    pub(super) fn fail(&self, fault: Fault) {
         let mut state = self.state.lock();
         state.claim.partitions.clear();
         state.failed = Some(fault);
@@ -257,7 +254,9 @@ impl Inbox {
             }
             let mut all = TopicPartitionList::new();
             for topic in &self.group.topics {
-                claim.partitions.iter().for_each(|partition| drop(all.add_partition(&self.cluster.settings.named(topic), i32::from(partition.0))));
+                for partition in &claim.partitions {
+                    all.add_partition(&self.cluster.settings.named(topic), i32::from(partition.0));
+                }
             }
             let positions = match self.positions(consumer, all, &Table::default()) {
                 Err(Fault::Retry(_)) => return Ok(()), // asked again in the next turn
@@ -274,7 +273,7 @@ impl Inbox {
     }
 
     /// Where each place goes on: at its committed position, or at its start. Waits for open transactions of the group.
-    fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList, claims: &Table) -> Result<TopicPartitionList, Fault> {
+    pub(super) fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList, claims: &Table) -> Result<TopicPartitionList, Fault> {
         let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
         // It waits for transactions that hold positions; the dead owners' have ended by now.
         let committed = consumer.committed_offsets(all, ASK).map_err(|why| match failed(why) {
@@ -327,133 +326,5 @@ impl Inbox {
             }
         }
         Ok(())
-    }
-
-    /// Before anything is read: ends what the last owners left open, and says who owns now.
-    fn take_over(&self, consumer: &BaseConsumer<Served>, all: &TopicPartitionList) -> Result<TopicPartitionList, Fault> {
-        let owned = self.owned(all)?;
-        let Some((member, generation)) = ffi::standing(consumer) else { return Err(Fault::Retry(format!("group {} lost this member", self.group.name))) };
-        let ids = {
-            let mut producers = self.turn.lock();
-            producers.mend()?;
-            producers.ids().to_vec()
-        };
-        let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
-        for partition in &owned {
-            table.refresh(&self.cluster, *partition)?;
-            let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
-            heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
-        }
-        if !heirless.is_empty() {
-            tracing::info!(group = self.group.name, ?heirless, "ending what the last owner left open");
-            fence(&self.cluster.settings, &heirless)?;
-        }
-        let positions = self.positions(consumer, all.clone(), &table)?;
-        let claim = Claim { epoch: generation, partitions: owned };
-        self.state.lock().member = member;
-        self.write_claims(consumer, &claim, &positions)?;
-        let mut state = self.state.lock();
-        state.claim = claim;
-        (state.news, state.rewind, state.paused, state.bytes, state.read) = (Some(News::Assigned), false, false, 0, Instant::now());
-        state.records.clear();
-        Ok(positions)
-    }
-
-    /// Claims and positions in one transaction: whoever finds a claim later must find positions too.
-    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList) -> Result<(), Fault> {
-        if claim.partitions.is_empty() {
-            return Ok(());
-        }
-        let mut producers = self.turn.lock();
-        let claims = self.claims(&claim.partitions, producers.ids(), false);
-        match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
-            Ended::Committed(_) => Ok(()),
-            Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
-        }
-    }
-
-    fn claims(&self, owned: &[Partition], ids: &[String], released: bool) -> Vec<crate::Message> {
-        let claim = |partition: &Partition| Claimed {
-            group: self.group.name.clone(),
-            partition: partition.0,
-            topics: self.group.topics.iter().map(ToString::to_string).collect(),
-            ids: ids.to_vec(),
-            url: self.cluster.settings.advertised.clone(),
-            released,
-        };
-        owned.iter().map(|partition| claim(partition).message()).collect()
-    }
-
-    /// The partitions assigned, which must be the same of every topic.
-    fn owned(&self, all: &TopicPartitionList) -> Result<Vec<Partition>, Fault> {
-        let mut of_topics: BTreeMap<String, BTreeSet<Partition>> = self.group.topics.iter().map(|topic| (self.cluster.settings.named(topic), BTreeSet::new())).collect();
-        for element in all.elements() {
-            of_topics.entry(element.topic().to_owned()).or_default().insert(Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX)));
-        }
-        let mut sets = of_topics.values();
-        let first = sets.next().cloned().unwrap_or_default();
-        if sets.any(|other| *other != first) {
-            return Err(Fault::Fatal(format!(
-                "group {} was assigned different partitions of its topics ({of_topics:?}): all its members must use the range assignor",
-                self.group.name
-            )));
-        }
-        Ok(first.into_iter().collect())
-    }
-
-    /// What is owned goes to others: after the running transaction, with a last one that says so.
-    fn give_back(&self, consumer: &BaseConsumer<Served>) {
-        let mut producers = self.turn.lock();
-        let lost = consumer.assignment_lost();
-        let claim = {
-            let mut state = self.state.lock();
-            let claim = state.claim.clone();
-            state.claim.partitions.clear();
-            (state.news, state.bytes, state.rewind) = (Some(News::Revoked), 0, false);
-            state.records.clear();
-            claim
-        };
-        let standing = self.standing();
-        self.told.notify_all();
-        let Some((topic, partition, next)) = standing.filter(|_| !lost && !claim.partitions.is_empty() && self.releases.load(Ordering::Acquire)) else { return };
-        let mut positions = TopicPartitionList::new();
-        if add(&mut positions, &self.cluster.settings, &topic, partition, next).is_err() {
-            return;
-        }
-        let releases = self.claims(&claim.partitions, producers.ids(), true);
-        let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) }));
-        if !matches!(ended, Ended::Committed(_)) {
-            tracing::warn!(group = self.group.name, ?ended, "partitions were not released: their heir fences this process");
-        }
-    }
-}
-
-impl ClientContext for Served {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        super::log(level, facility, text);
-    }
-    fn error(&self, _: KafkaError, _: &str) {} // they come by poll too
-}
-
-impl ConsumerContext for Served {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, all: &mut TopicPartitionList) {
-        let inbox = &self.0;
-        let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            match inbox.take_over(consumer, all) {
-                Ok(positions) => consumer.assign(&positions),
-                Err(fault) => {
-                    inbox.fail(fault);
-                    consumer.unassign()
-                }
-            }
-        } else {
-            inbox.give_back(consumer);
-            consumer.unassign()
-        };
-        if let Err(error) = done {
-            inbox.fail(fault(&format!("group {}", inbox.group.name), error));
-        }
-        inbox.told.notify_all();
     }
 }

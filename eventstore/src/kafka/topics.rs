@@ -42,7 +42,10 @@ pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], 
     let brokers = u16::try_from(metadata.brokers().len()).unwrap_or(1).max(1);
     let replication = settings.replication.unwrap_or_else(|| brokers.min(3));
     if replication > brokers {
-        return Err(Fault::Fatal(format!("{replication} copies of each topic are asked for, and {} has {brokers} brokers: ask for fewer, or add brokers", settings.brokers)));
+        return Err(Fault::Fatal(format!(
+            "{replication} copies of each topic are asked for, and {} has {brokers} brokers: ask for fewer, or add brokers",
+            settings.brokers
+        )));
     }
     let admin: AdminClient<Logged> =
         rdkafka::config::FromClientConfigAndContext::from_config_and_context(&settings.probe(), Logged).map_err(|why| fault("administration", why))?;

@@ -53,7 +53,8 @@ fn topics_that_could_lose_records_are_refused_by_name_with_the_fix() {
     make(&format!("{namespace}good"), "8", &GOOD);
     log.provision(&[TopicSpec { topic: Topic::named("good"), retention: None }]).unwrap();
 
-    let other = Kafka::open(Settings { namespace: namespace.clone(), partitions: Some(3), ..Settings::new(Broker::shared().address()) }).err().unwrap().to_string();
+    let other =
+        Kafka::open(Settings { namespace: namespace.clone(), partitions: Some(3), ..Settings::new(Broker::shared().address()) }).err().unwrap().to_string();
     assert!(other.contains("8 partitions") && other.contains("not 3"), "{other}");
     let copies = Kafka::open(Settings { namespace, replication: Some(3), ..Settings::new(Broker::shared().address()) }).err().unwrap().to_string();
     assert!(copies.contains("3 copies") && copies.contains("1 brokers"), "{copies}");

@@ -26,11 +26,8 @@ impl Held {
     fn start(namespace: &str, held: Duration) -> Self {
         let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/held");
         assert!(binary.exists(), "{} is not built: run cargo test without a target filter", binary.display());
-        let mut child = Command::new(binary)
-            .args([&Broker::shared().address(), namespace, &held.as_millis().to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new(binary).args([&Broker::shared().address(), namespace, &held.as_millis().to_string()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();

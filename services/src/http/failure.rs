@@ -19,7 +19,7 @@ pub struct Failure {
     pointer: Option<String>,
     retry_after: Option<u64>,
     /// who has the answer
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl Failure {
@@ -75,7 +75,7 @@ impl Failure {
 
     /// Another instance has the answer.
     pub fn elsewhere(elsewhere: Elsewhere) -> Self {
-        Self { elsewhere: Some(elsewhere), ..Self::unavailable("another instance answers this") }
+        Self { elsewhere: Some(Box::new(elsewhere)), ..Self::unavailable("another instance answers this") }
     }
 
     /// Our fault; the cause is logged.
@@ -123,7 +123,7 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(elsewhere) = self.elsewhere {
-            response.extensions_mut().insert(elsewhere);
+            response.extensions_mut().insert(*elsewhere);
         }
         response
     }

@@ -24,7 +24,9 @@ const LIMIT_MAX: usize = 1_000;
 /// The view, once it stands where the caller needs it.
 pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
-    let missing = || app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)));
+    let missing = || {
+        app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
+    };
     let view = app.views.get(name).ok_or_else(missing)?;
     let deadline = Instant::now() + Waiting::of(headers)?.unwrap_or(WAIT);
     loop {

@@ -68,7 +68,15 @@ async fn the_history_is_imported_to_the_penny_while_instances_and_broker_die() {
     // The importer talks to one instance; should that die, it waits for it, as an operator would.
     let start = |url: &str| {
         let report = dir.path().join("report.csv");
-        Command::new(binary()).arg("import").arg(history()).args(["--url", url, "--report"]).arg(report).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        Command::new(binary())
+            .arg("import")
+            .arg(history())
+            .args(["--url", url, "--report"])
+            .arg(report)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     };
     let mut importer = start(&fleet[0].url);
     while kills + broker_kills > 0 {
@@ -99,7 +107,11 @@ async fn the_history_is_imported_to_the_penny_while_instances_and_broker_die() {
         assert!(server.stop());
     }
     assert_eq!(open_transactions(&broker), Vec::<String>::new());
-    println!("import on Kafka: KILL_SEED={seed}: 465,619.25, {} views as on the embedded log, {imports} repeats, verify clean, no transaction open; {:?}", expected.len(), began.elapsed());
+    println!(
+        "import on Kafka: KILL_SEED={seed}: 465,619.25, {} views as on the embedded log, {imports} repeats, verify clean, no transaction open; {:?}",
+        expected.len(),
+        began.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,7 +153,8 @@ async fn any_instance_answers_for_every_service() {
         assert_eq!(ended["ended"], "paid", "{ended}");
         for at in [0, 1] {
             assert_eq!(read(at, &format!("/orders/{}", ended["id"].as_str().unwrap()), &position).await["status"], "paid");
-            let outcome = client.get(format!("{}/commands/{}", fleet[at].url, ended["command"].as_str().unwrap())).header("prefer", "wait=20").send().await.unwrap();
+            let outcome =
+                client.get(format!("{}/commands/{}", fleet[at].url, ended["command"].as_str().unwrap())).header("prefer", "wait=20").send().await.unwrap();
             let outcome: Value = serde_json::from_str(&outcome.text().await.unwrap()).unwrap();
             assert_eq!(outcome["id"], ended["id"], "at {at}: {outcome}");
         }

@@ -83,13 +83,15 @@ async fn kcat_and_python_command_and_read_by_the_page_alone() {
     assert!(server.stop());
 }
 
+/// Name, key, partition, headers besides the id, body, reason, and what the detail must name.
+type Wrong<'a> = (&'a str, &'a str, &'a str, Vec<&'a str>, &'a str, &'a str, &'a str);
+
 async fn wrong_records_become_dead_letters(broker: &Broker, caller: &Caller) {
     let body = r#"{"name":"x","sku":"","category":"","description":"","price":{"minor":1,"currency":"GBP"},"freight":{"minor":0,"currency":"GBP"},"status":"","version":"1"}"#;
     let headers = ["ce_specversion=1.0", "ce_source=/x", "ce_type=dev.daybook.product.register.v1", "ce_subject=44-1"];
     let own = schemas::partition_of(b"44", 8).to_string();
     let other = ((own.parse::<u16>().unwrap() + 1) % 8).to_string();
-    // name, key, partition, headers besides the id, body, reason, and what the detail must name
-    let cases: [(&str, &str, &str, Vec<&str>, &str, &str, &str); 6] = [
+    let cases: [Wrong<'_>; 6] = [
         ("wrong-partition", "44", &other, headers.to_vec(), body, "misrouted", "belongs to partition"),
         ("wrong-key", "45", &schemas::partition_of(b"45", 8).to_string(), headers.to_vec(), body, "misrouted", "44"),
         ("no-type", "44", &own, vec![headers[0], headers[1], headers[3]], body, "malformed", "ce_type"),

@@ -87,7 +87,8 @@ impl Server {
         let began = Instant::now();
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
-        let child = Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child =
+            Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         let ready = std::thread::spawn({
             let url = format!("{}/readyz", self.url);

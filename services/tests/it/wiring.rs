@@ -97,6 +97,8 @@ fn libraries_are_named_where_they_belong() {
         assert!(!text.contains("bincode::") || file == "schemas/src/codec.rs", "{file}: bincode is schemas/src/codec.rs's");
         let rocks = ["eventstore/src/rows.rs", "eventstore/src/embedded"];
         assert!(!text.contains("rocksdb::") || rocks.iter().any(|home| file.starts_with(home)), "{file}: RocksDB is named in {rocks:?} only");
+        assert!(!text.contains("rdkafka") || file.starts_with("eventstore/src/kafka"), "{file}: rdkafka is named in eventstore/src/kafka only");
+        assert!(!text.contains("unsafe") || file == "eventstore/src/kafka/ffi.rs", "{file}: unsafe code is eventstore/src/kafka/ffi.rs's");
         for banned in [".unwrap()", ".expect(", "println!", "eprintln!", "dbg!", "todo!", "unimplemented!", "#[ignore"] {
             assert!(!text.contains(banned), "{file}: {banned} has no place outside tests");
         }

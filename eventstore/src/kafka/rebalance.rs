@@ -1,0 +1,155 @@
+//! Rebalances: what a seat does when its group gives it partitions, and when it takes them away. Runs on the seat's
+//! thread, at once; decides nothing about records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use schemas::Partition;
+
+use super::claims::{Claimed, Table, fence};
+use super::fault::fault;
+use super::ffi;
+use super::producer::{Consumed, Ended};
+use super::reader::add;
+use super::seat::{Inbox, News, Served};
+use crate::log::{Claim, Fault};
+
+impl Inbox {
+    /// Before anything is read: ends what the last owners left open, and says who owns now.
+    fn take_over(&self, consumer: &BaseConsumer<Served>, all: &TopicPartitionList) -> Result<TopicPartitionList, Fault> {
+        let owned = self.owned(all)?;
+        let Some((member, generation)) = ffi::standing(consumer) else { return Err(Fault::Retry(format!("group {} lost this member", self.group.name))) };
+        let ids = {
+            let mut producers = self.turn.lock();
+            producers.mend()?;
+            producers.ids().to_vec()
+        };
+        let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
+        for partition in &owned {
+            table.refresh(&self.cluster, *partition)?;
+            let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
+            heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
+        }
+        if !heirless.is_empty() {
+            tracing::info!(group = self.group.name, ?heirless, "ending what the last owner left open");
+            fence(&self.cluster.settings, &heirless)?;
+        }
+        let positions = self.positions(consumer, all.clone(), &table)?;
+        let claim = Claim { epoch: generation, partitions: owned };
+        self.state.lock().member = member;
+        self.write_claims(consumer, &claim, &positions)?;
+        let mut state = self.state.lock();
+        state.claim = claim;
+        (state.news, state.rewind, state.paused, state.bytes, state.read) = (Some(News::Assigned), false, false, 0, Instant::now());
+        state.records.clear();
+        Ok(positions)
+    }
+
+    /// Claims and positions in one transaction: whoever finds a claim later must find positions too.
+    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList) -> Result<(), Fault> {
+        if claim.partitions.is_empty() {
+            return Ok(());
+        }
+        let mut producers = self.turn.lock();
+        let claims = self.claims(&claim.partitions, producers.ids(), false);
+        match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
+            Ended::Committed(_) => Ok(()),
+            Ended::Not(fault) => Err(fault),
+            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
+        }
+    }
+
+    fn claims(&self, owned: &[Partition], ids: &[String], released: bool) -> Vec<crate::Message> {
+        let claim = |partition: &Partition| Claimed {
+            group: self.group.name.clone(),
+            partition: partition.0,
+            topics: self.group.topics.iter().map(ToString::to_string).collect(),
+            ids: ids.to_vec(),
+            url: self.cluster.settings.advertised.clone(),
+            released,
+        };
+        owned.iter().map(|partition| claim(partition).message()).collect()
+    }
+
+    /// The partitions assigned, which must be the same of every topic.
+    fn owned(&self, all: &TopicPartitionList) -> Result<Vec<Partition>, Fault> {
+        let mut of_topics: BTreeMap<String, BTreeSet<Partition>> =
+            self.group.topics.iter().map(|topic| (self.cluster.settings.named(topic), BTreeSet::new())).collect();
+        for element in all.elements() {
+            of_topics.entry(element.topic().to_owned()).or_default().insert(Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX)));
+        }
+        let mut sets = of_topics.values();
+        let first = sets.next().cloned().unwrap_or_default();
+        if sets.any(|other| *other != first) {
+            return Err(Fault::Fatal(format!(
+                "group {} was assigned different partitions of its topics ({of_topics:?}): all its members must use the range assignor",
+                self.group.name
+            )));
+        }
+        Ok(first.into_iter().collect())
+    }
+
+    /// What is owned goes to others: after the running transaction, with a last one that says so.
+    fn give_back(&self, consumer: &BaseConsumer<Served>) {
+        let mut producers = self.turn.lock();
+        let lost = consumer.assignment_lost();
+        let claim = {
+            let mut state = self.state.lock();
+            let claim = state.claim.clone();
+            state.claim.partitions.clear();
+            (state.news, state.bytes, state.rewind) = (Some(News::Revoked), 0, false);
+            state.records.clear();
+            claim
+        };
+        let standing = self.standing();
+        self.told.notify_all();
+        let Some((topic, partition, next)) = standing.filter(|_| !lost && !claim.partitions.is_empty() && self.releases.load(Ordering::Acquire)) else {
+            return;
+        };
+        let mut positions = TopicPartitionList::new();
+        if add(&mut positions, &self.cluster.settings, &topic, partition, next).is_err() {
+            return;
+        }
+        let releases = self.claims(&claim.partitions, producers.ids(), true);
+        let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) }));
+        if !matches!(ended, Ended::Committed(_)) {
+            tracing::warn!(group = self.group.name, ?ended, "partitions were not released: their heir fences this process");
+        }
+    }
+}
+
+impl ClientContext for Served {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        super::log(level, facility, text);
+    }
+    fn error(&self, _: KafkaError, _: &str) {} // they come by poll too
+}
+
+impl ConsumerContext for Served {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, all: &mut TopicPartitionList) {
+        let inbox = &self.0;
+        let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            match inbox.take_over(consumer, all) {
+                Ok(positions) => consumer.assign(&positions),
+                Err(fault) => {
+                    inbox.fail(fault);
+                    consumer.unassign()
+                }
+            }
+        } else {
+            inbox.give_back(consumer);
+            consumer.unassign()
+        };
+        if let Err(error) = done {
+            inbox.fail(fault(&format!("group {}", inbox.group.name), error));
+        }
+        inbox.told.notify_all();
+    }
+}
