@@ -50,10 +50,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads what is new in a partition.
-    pub fn refresh(&mut self, log: &Cluster, partition: Partition) -> Result<(), Fault> {
+    /// Reads what is new in a partition, up to `end`.
+    pub fn refresh(&mut self, log: &Cluster, partition: Partition, end: Offset) -> Result<(), Fault> {
         let topic = claims();
-        let end = log.end(&topic, partition)?;
         let mut from = match self.read.get(&partition) {
             Some(read) => *read,
             None => log.start(&topic, partition)?,

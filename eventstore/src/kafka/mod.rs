@@ -345,7 +345,7 @@ impl Log for Kafka {
 
     fn owner(&self, group: &str, partition: Partition) -> Result<Option<String>, Fault> {
         let mut table = self.cluster.claims.lock();
-        table.refresh(&self.cluster, partition)?;
+        table.refresh(&self.cluster, partition, self.cluster.tail.next(&claims_topic(), partition))?; // as far as it has come here
         Ok(table.last(group, partition).filter(|last| !last.released).and_then(|last| last.url.clone()))
     }
 }

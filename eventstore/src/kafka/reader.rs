@@ -114,6 +114,11 @@ impl Tail {
         self.rings.lock().known.get(&(topic.clone(), partition)).is_some_and(|ring| ring.first <= from)
     }
 
+    /// Where it stands in a partition it follows.
+    pub fn next(&self, topic: &Topic, partition: Partition) -> Offset {
+        self.rings.lock().known.get(&(topic.clone(), partition)).map_or(Offset(0), |ring| ring.next)
+    }
+
     /// Waits until one of these places has been passed; says whether.
     pub fn wait(&self, beyond: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
         let deadline = Instant::now() + wait;

@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use schemas::Partition;
 
-use super::claims::{Claimed, Table, fence};
+use super::claims::{Claimed, Table, claims, fence};
 use super::fault::fault;
 use super::ffi;
 use super::producer::{Consumed, Ended};
@@ -33,7 +33,7 @@ impl Inbox {
         };
         let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
         for partition in &owned {
-            table.refresh(&self.cluster, *partition)?;
+            table.refresh(&self.cluster, *partition, self.cluster.end(&claims(), *partition)?)?;
             let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
             heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
         }

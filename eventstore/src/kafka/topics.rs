@@ -2,7 +2,7 @@
 //! is refused by name, with the command that mends it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -79,7 +79,25 @@ fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec]
             Err((name, why)) => return Err(Fault::Fatal(format!("topic {name} cannot be made: {why}"))),
         }
     }
-    Ok(())
+    appear(admin, &named)
+}
+
+/// Waits until the cluster shows topics that were just made: it answers before all of it has heard of them.
+fn appear(admin: &AdminClient<Logged>, named: &[(String, Wanted)]) -> Result<(), Fault> {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let metadata = admin.inner().fetch_metadata(None, WAIT).map_err(|why| fault("the cluster's topics", why))?;
+        let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        let shown =
+            |(name, wanted): &&(String, Wanted)| metadata.topics().iter().any(|topic| topic.name() == name && led(topic) == usize::from(wanted.partitions));
+        match named.iter().find(|made| !shown(made)) {
+            None => return Ok(()),
+            Some((name, _)) if Instant::now() > deadline => {
+                return Err(Fault::Fatal(format!("topic {name} was made, and {WAIT:?} later the cluster does not show it: look at its controller's log")));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 fn shape(name: &str, found: &MetadataTopic, partitions: u16, replication: u16) -> Result<(), Fault> {
