@@ -44,6 +44,12 @@ impl From<KafkaError> for Trouble {
     }
 }
 
+impl From<Code> for Trouble {
+    fn from(code: Code) -> Self {
+        Self { code, fatal: false, retriable: passes(code), abort: false, text: code.to_string() }
+    }
+}
+
 /// What to do after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

@@ -13,7 +13,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as At;
@@ -243,7 +243,7 @@ impl Cluster {
         let reports: &Reports = producer.context();
         let handed = hand_over(&self.settings, &producer, reports, messages);
         let told = reports.all(ASK + ASK);
-        let failed = |code| fault("writing", KafkaError::MessageProduction(code));
+        let failed = |code: RDKafkaErrorCode| fault("writing", code);
         // A producer that failed is not used again: it may have left a gap in its sequence.
         if handed.is_ok() && told.iter().all(Result::is_ok) {
             *sender = Some(producer);

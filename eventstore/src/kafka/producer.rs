@@ -63,7 +63,7 @@ impl ProducerContext for Reports {
 }
 
 impl Reports {
-    fn expect(&self, count: usize) {
+    fn begin(&self, count: usize) {
         *self.places.lock() = Places { offsets: vec![None; count], open: count };
     }
 
@@ -80,7 +80,7 @@ pub type Reporting = ThreadedProducer<Reports>;
 
 /// Hands records to a producer, for reports under their places. The caller's queue is bounded, so is librdkafka's.
 pub fn hand_over(settings: &Settings, producer: &Reporting, reports: &Reports, messages: &[Message]) -> Result<(), Trouble> {
-    reports.expect(messages.len());
+    reports.begin(messages.len());
     for (place, message) in messages.iter().enumerate() {
         let topic = settings.named(&message.topic);
         let headers = message

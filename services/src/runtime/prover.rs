@@ -32,7 +32,7 @@ impl Prover {
     pub fn open(data: &Path, at: Kept, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
         let (layout, memory) = (Layout::of(data), Memory::default());
         let there = if matches!(at, Kept::Here { .. }) { layout.log() } else { layout.views() };
-        anyhow::ensure!(there.is_dir(), "{} holds no such Daybook data: name the directory that `daybook up --data` was given", data.display());
+        anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
         let log = at.open(&layout, &memory)?;
         super::provision(log.as_ref(), &capabilities)?;
         let (mut views, mut heads) = (vec![], vec![]);
