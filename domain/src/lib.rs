@@ -4,6 +4,7 @@
 mod aggregate;
 pub mod cart;
 pub mod customer;
+pub mod delivery;
 mod ids;
 mod money;
 pub mod order;
@@ -11,6 +12,9 @@ pub mod payment;
 pub mod policies;
 pub mod product;
 pub mod replica;
+pub mod sale;
+pub mod seller;
+pub mod shipment;
 pub mod stock;
 mod text;
 mod time;

@@ -1,6 +1,8 @@
 //! An order: carries a checkout to its end, all or nothing, and alone owns its deadline.
 //! Reservations are given back only by its end; nothing is paid and unreserved.
 
+pub mod messages;
+pub mod refund;
 pub mod sample;
 
 use iso_currency::Currency;
@@ -8,9 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit};
 use crate::customer::Person;
-use crate::payment::{Decline, Means};
+use crate::payment::Means;
 use crate::stock::Shortage;
-use crate::{Aggregate, Context, Money, MoneyError, Origin, ProductRef, Timestamp};
+use crate::{Aggregate, Context, Money, MoneyError, Origin, Timestamp};
+
+pub use messages::{Command, Ending, Event, Refusal};
+pub use refund::{REFUNDS_MAX, Refund, Returned};
 
 /// How long, in log time, a checkout may take before its order asks to cancel it.
 pub const CHECKOUT_SECONDS_MAX: i64 = 120;
@@ -62,6 +67,10 @@ pub struct Line {
     pub sold: PricedLine,
     /// whether stock has it
     pub reply: Reply,
+    /// pieces that were returned, or are being
+    pub returned: u32,
+    /// its package is there
+    pub delivered: bool,
 }
 
 /// What an order adds up to.
@@ -100,122 +109,10 @@ pub struct Order {
     pub origin: Origin,
     /// once stock has answered
     pub invoice: Option<Invoice>,
-}
-
-/// What can be asked of an order. All of it comes from policies and from its own deadline.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Begin with a checkout.
-    Place(CheckedOut),
-    /// Stock has answered for a line.
-    RecordReply {
-        /// which, from 0
-        line: u32,
-        /// what it said; [`Reply::Awaited`] decides nothing
-        reply: Reply,
-    },
-    /// The money is here.
-    RecordCapture,
-    /// The payment was refused.
-    RecordDecline {
-        /// why
-        why: Decline,
-    },
-    /// Nothing was captured and nothing will be.
-    RecordCancellation,
-    /// The deadline has passed.
-    Expire,
-}
-
-/// What can have happened to an order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// It began.
-    Placed {
-        /// with this
-        checkout: CheckedOut,
-        /// when, in business time
-        placed_at: Timestamp,
-        /// when it gives up, in log time
-        deadline: Timestamp,
-    },
-    /// Stock promised a line's pieces.
-    LineReserved {
-        /// which, from 0
-        line: u32,
-    },
-    /// Stock did not.
-    LineShort {
-        /// which, from 0
-        line: u32,
-        /// why
-        why: Shortage,
-    },
-    /// It is priced, and payment is asked.
-    Invoiced {
-        /// what it adds up to
-        invoice: Invoice,
-        /// how it is paid
-        means: Means,
-    },
-    /// Its deadline passed, and payment is asked to cancel.
-    CancellationAsked,
-    /// It ended paid.
-    Paid(Ending),
-    /// It ended with its payment refused.
-    PaymentFailed {
-        /// why
-        why: Decline,
-        /// the end
-        ending: Ending,
-    },
-    /// It ended with nothing that could be reserved.
-    Refused(Ending),
-    /// It ended unpaid, at its deadline.
-    Expired(Ending),
-}
-
-/// What an order's end hands on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ending {
-    /// The lines that stock holds or may hold pieces for: place in the order, product.
-    pub lines: Vec<(u32, ProductRef)>,
-    /// whose command it answers
-    pub origin: Origin,
-}
-
-/// Why not.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// An order of that number stands, with other contents.
-    #[error("the order was placed with other contents")]
-    Placed,
-    /// Nothing was placed under this number.
-    #[error("no such order")]
-    Unknown,
-    /// The order has no such line.
-    #[error("the order has {lines} lines, none with number {line}")]
-    Line {
-        /// the one asked for
-        line: u32,
-        /// how many it has
-        lines: usize,
-    },
-    /// Amounts that no cart would send.
-    #[error("an order has 1 to {LINES_MAX} lines of one currency, in a cart's bounds")]
-    Amounts,
-    /// The deadline is in the future.
-    #[error("the deadline is {deadline}")]
-    NotDue {
-        /// when it is
-        deadline: Timestamp,
-    },
-    /// The order waits for something else.
-    #[error("the order is {status:?}")]
-    NotAwaited {
-        /// how far it is
-        status: Status,
-    },
+    /// its packages were sent
+    pub shipped: bool,
+    /// what was asked back, in order; the place counts from 1
+    pub refunds: Vec<Refund>,
 }
 
 impl Order {
@@ -293,7 +190,7 @@ impl Order {
 
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -309,6 +206,10 @@ impl Aggregate for Order {
             Command::Expire if self.status >= Status::Cancelling => Ok(vec![]),
             Command::Expire if context.now < self.deadline => Err(Refusal::NotDue { deadline: self.deadline }),
             Command::Expire => Ok(vec![Event::CancellationAsked]),
+            Command::Refund { reference, lines } => self.ask_refund(reference, &lines),
+            Command::RecordRefund { refund } => self.record_refund(refund),
+            Command::RecordShipment => self.record_shipment(),
+            Command::RecordDelivery { line } => self.record_delivery(line),
         }
     }
 
@@ -316,7 +217,7 @@ impl Aggregate for Order {
         match event {
             Event::Placed { checkout, placed_at, deadline } => {
                 self.status = Status::Reserving;
-                self.lines = checkout.lines.iter().map(|sold| Line { sold: sold.clone(), reply: Reply::Awaited }).collect();
+                self.lines = checkout.lines.iter().map(|sold| Line { sold: sold.clone(), reply: Reply::Awaited, returned: 0, delivered: false }).collect();
                 self.awaited = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
                 self.buyer = checkout.checkout.buyer.clone();
                 self.means = Some(checkout.checkout.means.clone());
@@ -334,6 +235,10 @@ impl Aggregate for Order {
             Event::PaymentFailed { .. } => self.status = Status::PaymentFailed,
             Event::Refused(_) => self.status = Status::Refused,
             Event::Expired(_) => self.status = Status::Expired,
+            Event::RefundAsked { reference, lines, amount, .. } => self.refund_asked(reference, lines, *amount),
+            Event::Refunded { refund, .. } => self.refunded(*refund),
+            Event::Shipped { .. } => self.shipped = true,
+            Event::LineDelivered { line, .. } => self.delivered(*line),
         }
     }
 
@@ -345,6 +250,10 @@ impl Aggregate for Order {
             Refusal::Amounts => "amounts-out-of-range",
             Refusal::NotDue { .. } => "not-due",
             Refusal::NotAwaited { .. } => "not-awaited",
+            Refusal::NotPaid { .. } => "not-paid",
+            Refusal::OverReturned { .. } => "over-returned",
+            Refusal::ReferenceUsed { .. } => "reference-used",
+            Refusal::Refund => "refund-out-of-range",
         }
     }
 

@@ -1,6 +1,9 @@
-//! The payment of an order: captured, refused or cancelled, once. Its id is its order's.
+//! The payment of an order: captured, refused or cancelled, once; what was captured may be given back, part by part,
+//! never more than it was. Its id is its order's.
 
 pub mod sample;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +78,15 @@ pub struct Payment {
     pub status: Status,
     /// what was captured
     pub captured: Option<Money>,
+    /// what was given back, by the order's refund, from 1
+    pub refunds: BTreeMap<u32, Money>,
+}
+
+impl Payment {
+    /// Minor units given back so far.
+    pub fn refunded(&self) -> i64 {
+        self.refunds.values().map(|amount| amount.minor).sum()
+    }
 }
 
 /// What can be asked of a payment.
@@ -84,6 +96,13 @@ pub enum Command {
     Capture(Demand),
     /// Never capture it, unless it was.
     Cancel,
+    /// Give some of it back.
+    Refund {
+        /// which of the order's refunds, from 1
+        refund: u32,
+        /// how much
+        amount: Money,
+    },
 }
 
 /// Why the provider said no.
@@ -111,14 +130,29 @@ pub enum Event {
     },
     /// Nothing was captured and nothing will be.
     Cancelled,
+    /// Some of it was given back.
+    Refunded {
+        /// which of the order's refunds, from 1
+        refund: u32,
+        /// how much
+        amount: Money,
+    },
 }
 
-/// A payment refuses no command: the provider's no is an event, since the order waits for it.
+/// A payment refuses no order's command: the provider's no is an event, since the order waits for it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// An amount below zero.
     #[error("a payment's amount is at least 0")]
     Amount,
+    /// More than there is, or of a payment that was not captured.
+    #[error("{left} of what was captured can be given back, not {asked}")]
+    Over {
+        /// minor units
+        left: i64,
+        /// minor units
+        asked: i64,
+    },
 }
 
 fn decline(demand: &Demand) -> Option<Decline> {
@@ -133,13 +167,19 @@ fn decline(demand: &Demand) -> Option<Decline> {
 
 impl Aggregate for Payment {
     const NAME: &'static str = "payment";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
 
     fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match command {
+            Command::Refund { refund, .. } if self.refunds.contains_key(&refund) => Ok(vec![]),
+            Command::Refund { refund, amount } => {
+                let left = self.captured.filter(|captured| captured.currency == amount.currency).map_or(0, |captured| captured.minor - self.refunded());
+                let fits = self.status == Status::Captured && (0..=left).contains(&amount.minor);
+                if fits { Ok(vec![Event::Refunded { refund, amount }]) } else { Err(Refusal::Over { left, asked: amount.minor }) }
+            }
             _ if self.status != Status::New => Ok(vec![]),
             Command::Cancel => Ok(vec![Event::Cancelled]),
             Command::Capture(demand) if demand.amount.minor < 0 => Err(Refusal::Amount),
@@ -155,10 +195,14 @@ impl Aggregate for Payment {
             Event::Captured(demand) => (self.status, self.captured) = (Status::Captured, Some(demand.amount)),
             Event::Refused { .. } => self.status = Status::Refused,
             Event::Cancelled => self.status = Status::Cancelled,
+            Event::Refunded { refund, amount } => drop(self.refunds.insert(*refund, *amount)),
         }
     }
 
-    fn refusal_code(_: &Refusal) -> &'static str {
-        "amount-out-of-range"
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Amount => "amount-out-of-range",
+            Refusal::Over { .. } => "over-refunded",
+        }
     }
 }

@@ -1,12 +1,17 @@
 //! What one aggregate's events ask of another. Each runs in the service that receives its commands.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::cart::{self, Cart};
+use crate::delivery::{self, Delivery};
 use crate::order::{self, Order, Reply};
 use crate::payment::{self, Demand, Payment};
 use crate::product::{self, Product};
 use crate::replica::{self, Offer, Replica};
+use crate::sale::{self, Sale};
+use crate::shipment::{self, Shipment};
 use crate::stock::{self, OrderLine, StockItem};
-use crate::{OrderId, Policy};
+use crate::{OrderId, Policy, SellerId};
 
 /// Carts learn prices: every product change goes to every partition's replica.
 pub struct CopyProduct;
@@ -59,7 +64,7 @@ impl Policy for PlaceOrder {
     }
 }
 
-/// An order's beginning reserves, its end takes or gives back.
+/// An order's beginning reserves, its end takes or gives back, its refunds bring back.
 pub struct ReserveStock;
 impl Policy for ReserveStock {
     const NAME: &'static str = "reserve-stock";
@@ -85,6 +90,13 @@ impl Policy for ReserveStock {
             order::Event::PaymentFailed { ending, .. } | order::Event::Refused(ending) | order::Event::Expired(ending) => {
                 each(ending, |of| stock::Command::Release { of })
             }
+            order::Event::Refunded { refund, lines, .. } => lines
+                .iter()
+                .map(|back| {
+                    let of = OrderLine { order, line: back.line };
+                    (back.product.to_string(), stock::Command::Return { of, refund: *refund, quantity: back.quantity })
+                })
+                .collect(),
             _ => vec![],
         }
     }
@@ -107,7 +119,7 @@ impl Policy for RecordReply {
     }
 }
 
-/// An invoice asks for money; an order that gives up asks to cancel.
+/// An invoice asks for money; an order that gives up asks to cancel; a refund asks for some of it back.
 pub struct RequestPayment;
 impl Policy for RequestPayment {
     const NAME: &'static str = "request-payment";
@@ -120,6 +132,7 @@ impl Policy for RequestPayment {
                 payment::Command::Capture(Demand { amount: invoice.total, means: means.clone(), vouchers: invoice.discounts.clone() })
             }
             order::Event::CancellationAsked => payment::Command::Cancel,
+            order::Event::RefundAsked { refund, amount, .. } => payment::Command::Refund { refund: *refund, amount: *amount },
             _ => return vec![],
         };
         vec![(subject.to_owned(), command)]
@@ -138,6 +151,7 @@ impl Policy for RecordPayment {
             payment::Event::Captured(_) => order::Command::RecordCapture,
             payment::Event::Refused { why, .. } => order::Command::RecordDecline { why: *why },
             payment::Event::Cancelled => order::Command::RecordCancellation,
+            payment::Event::Refunded { refund, .. } => order::Command::RecordRefund { refund: *refund },
         };
         vec![(subject.to_owned(), command)]
     }
@@ -154,6 +168,97 @@ impl Policy for ReopenCart {
         use order::Event::{Expired, Paid, PaymentFailed, Refused};
         match (event, subject.parse::<OrderId>()) {
             (Paid(_) | PaymentFailed { .. } | Refused(_) | Expired(_), Ok(order)) => vec![(order.customer.to_string(), cart::Command::Reopen { order })],
+            _ => vec![],
+        }
+    }
+}
+
+/// A paid order is sent; what was returned whole is called back, if it is still on its way.
+pub struct SendPackages;
+impl Policy for SendPackages {
+    const NAME: &'static str = "send-packages";
+    type Source = Order;
+    type Target = Shipment;
+
+    fn react(subject: &str, event: &order::Event) -> Vec<(String, shipment::Command)> {
+        let command = match event {
+            order::Event::Paid(ending) => shipment::Command::Create { lines: ending.lines.clone() },
+            order::Event::Refunded { lines, .. } => {
+                let whole: Vec<u32> = lines.iter().filter(|back| back.kept == 0).map(|back| back.line).collect();
+                if whole.is_empty() {
+                    return vec![];
+                }
+                shipment::Command::Cancel { lines: whole }
+            }
+            _ => return vec![],
+        };
+        vec![(subject.to_owned(), command)]
+    }
+}
+
+/// Orders hear how their shipment goes.
+pub struct RecordShipment;
+impl Policy for RecordShipment {
+    const NAME: &'static str = "record-shipment";
+    type Source = Shipment;
+    type Target = Order;
+
+    fn react(subject: &str, event: &shipment::Event) -> Vec<(String, order::Command)> {
+        let command = match event {
+            shipment::Event::Created { .. } => order::Command::RecordShipment,
+            shipment::Event::Delivered { line, .. } => order::Command::RecordDelivery { line: *line },
+            shipment::Event::Cancelled { .. } => return vec![],
+        };
+        vec![(subject.to_owned(), command)]
+    }
+}
+
+/// What a run of "update delivery" chose is delivered.
+pub struct DeliverChosen;
+impl Policy for DeliverChosen {
+    const NAME: &'static str = "deliver-chosen";
+    type Source = Delivery;
+    type Target = Shipment;
+
+    fn react(_: &str, delivery::Event::Chosen { packages }: &delivery::Event) -> Vec<(String, shipment::Command)> {
+        packages.iter().map(|chosen| (chosen.order.to_string(), shipment::Command::Deliver { lines: chosen.lines.clone() })).collect()
+    }
+}
+
+/// Sellers hear of their lines: an order's events by seller, in their order.
+pub struct ShareSales;
+impl Policy for ShareSales {
+    const NAME: &'static str = "share-sales";
+    type Source = Order;
+    type Target = Sale;
+
+    fn react(subject: &str, event: &order::Event) -> Vec<(String, sale::Command)> {
+        let id = |seller: SellerId| format!("{seller}-{subject}");
+        let by_seller = |ending: &order::Ending| {
+            let mut lines = BTreeMap::<SellerId, Vec<u32>>::new();
+            ending.lines.iter().for_each(|(line, product)| lines.entry(product.seller).or_default().push(*line));
+            lines
+        };
+        match event {
+            order::Event::Placed { checkout, .. } => {
+                let mut lines = BTreeMap::<SellerId, Vec<sale::Line>>::new();
+                for (line, sold) in (0..).zip(&checkout.lines) {
+                    lines.entry(sold.product.seller).or_default().push(sale::Line::of(line, sold));
+                }
+                lines.into_iter().map(|(seller, lines)| (id(seller), sale::Command::Open { lines })).collect()
+            }
+            order::Event::Paid(ending) => by_seller(ending).into_iter().map(|(seller, lines)| (id(seller), sale::Command::Pay { lines })).collect(),
+            order::Event::PaymentFailed { ending, .. } | order::Event::Expired(ending) => {
+                by_seller(ending).into_keys().map(|seller| (id(seller), sale::Command::Close)).collect()
+            }
+            order::Event::Shipped { lines } => {
+                let sellers: BTreeSet<SellerId> = lines.iter().map(|(_, product)| product.seller).collect();
+                sellers.into_iter().map(|seller| (id(seller), sale::Command::Ship)).collect()
+            }
+            order::Event::LineDelivered { line, product } => vec![(id(product.seller), sale::Command::Deliver { line: *line })],
+            order::Event::Refunded { lines, .. } => {
+                lines.iter().map(|back| (id(back.product.seller), sale::Command::Return { line: back.line, kept: back.kept })).collect()
+            }
             _ => vec![],
         }
     }

@@ -40,6 +40,10 @@ pub struct StockItem {
     pub reservations: BTreeMap<OrderLine, u32>,
     /// Receipts by their reference, so that one is not booked twice.
     pub receipts: BTreeMap<String, u64>,
+    /// pieces that orders took and gave back; they are not counted as sold
+    pub returned: u64,
+    /// What was given back, by line and the order's refund, so that none is booked twice.
+    pub returns: BTreeSet<(OrderLine, u32)>,
 }
 
 /// What can be asked of a stock item.
@@ -77,6 +81,15 @@ pub enum Command {
     Release {
         /// for what they were promised
         of: OrderLine,
+    },
+    /// Pieces that the order took come back.
+    Return {
+        /// for what they were promised
+        of: OrderLine,
+        /// which of the order's refunds, from 1
+        refund: u32,
+        /// how many
+        quantity: u32,
     },
 }
 
@@ -140,6 +153,15 @@ pub enum Event {
         /// how many
         quantity: u32,
     },
+    /// Pieces that an order took are available again.
+    Returned {
+        /// for what they were promised
+        of: OrderLine,
+        /// which of the order's refunds, from 1
+        refund: u32,
+        /// how many
+        quantity: u32,
+    },
 }
 
 /// Why not.
@@ -152,6 +174,14 @@ pub enum Refusal {
         reference: String,
         /// how many were booked
         booked: u64,
+    },
+    /// More than orders took: an order returns no more than it took, so this is never met.
+    #[error("{sold} pieces are sold, {quantity} cannot come back")]
+    NotSold {
+        /// by all orders
+        sold: u64,
+        /// how many would come back
+        quantity: u32,
     },
     /// Too many, or a reference too long or empty.
     #[error("an item receives at most {RECEIVED_MAX} pieces, each delivery under a reference of 1 to {TEXT_BYTES_MAX} bytes")]
@@ -194,7 +224,7 @@ impl StockItem {
 
 impl Aggregate for StockItem {
     const NAME: &'static str = "stock-item";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -213,6 +243,9 @@ impl Aggregate for StockItem {
                 None => vec![Event::Reserved { of, quantity }],
             },
             Command::Confirm { of } => self.reservations.get(&of).map(|&quantity| Event::Confirmed { of, quantity }).into_iter().collect(),
+            Command::Return { of, refund, .. } if self.returns.contains(&(of, refund)) => vec![],
+            Command::Return { quantity, .. } if u64::from(quantity) > self.sold => return Err(Refusal::NotSold { sold: self.sold, quantity }),
+            Command::Return { of, refund, quantity } => vec![Event::Returned { of, refund, quantity }],
             Command::Release { of } => self.reservations.get(&of).map(|&quantity| Event::Released { of, quantity }).into_iter().collect(),
         })
     }
@@ -243,12 +276,18 @@ impl Aggregate for StockItem {
                 self.reserved -= u64::from(*quantity);
                 self.reservations.remove(of);
             }
+            Event::Returned { of, refund, quantity } => {
+                self.sold -= u64::from(*quantity);
+                self.returned += u64::from(*quantity);
+                self.returns.insert((*of, *refund));
+            }
         }
     }
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Booked { .. } => "delivery-booked",
+            Refusal::NotSold { .. } => "not-sold",
             Refusal::Delivery => "delivery-out-of-range",
         }
     }

@@ -1,6 +1,6 @@
 //! Samples of orders.
 
-use super::{Command, Ending, Event, Invoice, Reply};
+use super::{Command, Ending, Event, Invoice, Reply, Returned};
 use crate::payment::Decline;
 use crate::stock::Shortage;
 use crate::{Currency, Money, Timestamp};
@@ -27,6 +27,11 @@ pub fn ending() -> Ending {
     Ending { lines: vec![(0, cart::sample::product())], origin: cart::sample::origin() }
 }
 
+/// One of the line's three pieces comes back.
+pub fn returned() -> Returned {
+    Returned { line: 0, product: cart::sample::product(), quantity: 1, kept: 2 }
+}
+
 /// One event of each kind.
 pub fn events() -> Vec<Event> {
     vec![
@@ -39,6 +44,10 @@ pub fn events() -> Vec<Event> {
         Event::PaymentFailed { why: Decline::Card, ending: ending() },
         Event::Refused(Ending { lines: vec![], ..ending() }),
         Event::Expired(ending()),
+        Event::RefundAsked { refund: 1, reference: "C536379".into(), lines: vec![returned()], amount: Money::new(255, Currency::GBP) },
+        Event::Refunded { refund: 1, lines: vec![returned()], amount: Money::new(255, Currency::GBP) },
+        Event::Shipped { lines: vec![(0, cart::sample::product())] },
+        Event::LineDelivered { line: 0, product: cart::sample::product() },
     ]
 }
 
@@ -51,5 +60,9 @@ pub fn commands() -> Vec<Command> {
         Command::RecordDecline { why: Decline::Card },
         Command::RecordCancellation,
         Command::Expire,
+        Command::Refund { reference: "C536379".into(), lines: vec![(0, 1)] },
+        Command::RecordRefund { refund: 1 },
+        Command::RecordShipment,
+        Command::RecordDelivery { line: 0 },
     ]
 }

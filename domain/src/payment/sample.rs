@@ -16,10 +16,15 @@ pub fn demand() -> Demand {
 
 /// One event of each kind.
 pub fn events() -> Vec<Event> {
-    vec![Event::Captured(demand()), Event::Refused { why: Decline::Card, amount: Money::new(765, Currency::GBP) }, Event::Cancelled]
+    vec![
+        Event::Captured(demand()),
+        Event::Refused { why: Decline::Card, amount: Money::new(765, Currency::GBP) },
+        Event::Cancelled,
+        Event::Refunded { refund: 1, amount: Money::new(255, Currency::GBP) },
+    ]
 }
 
 /// One command of each kind.
 pub fn commands() -> Vec<Command> {
-    vec![Command::Capture(demand()), Command::Cancel]
+    vec![Command::Capture(demand()), Command::Cancel, Command::Refund { refund: 1, amount: Money::new(255, Currency::GBP) }]
 }

@@ -22,6 +22,7 @@ pub fn events() -> Vec<Event> {
         Event::Short { of, quantity: 30, why: Shortage::OutOfStock },
         Event::Confirmed { of, quantity: 3 },
         Event::Released { of, quantity: 3 },
+        Event::Returned { of, refund: 1, quantity: 2 },
         Event::Withdrawn,
     ]);
     events
@@ -36,6 +37,7 @@ pub fn commands() -> Vec<Command> {
         Command::Reserve { of, quantity: 3, version: Some("1".into()) },
         Command::Confirm { of },
         Command::Release { of },
+        Command::Return { of, refund: 1, quantity: 2 },
         Command::Withdraw,
     ]
 }

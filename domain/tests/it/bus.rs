@@ -9,8 +9,10 @@ use domain::cart::{self, Cart};
 use domain::customer::{Card, Person};
 use domain::order::{self, Order, Status};
 use domain::payment::{self, Means, Method, Payment, REFUSED_TOKEN};
-use domain::policies::{PlaceOrder, RecordPayment, RecordReply, ReopenCart, RequestPayment, ReserveStock};
+use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment, ReopenCart, RequestPayment, ReserveStock, SendPackages, ShareSales};
 use domain::replica::Replica;
+use domain::sale::{self, Sale};
+use domain::shipment::{self, Shipment};
 use domain::stock::{self, StockItem};
 use domain::{Aggregate, Context, Currency, Heads, Money, NoHeads, Origin, Policy, ProductId, ProductRef, SellerId, Timestamp};
 use proptest::prelude::*;
@@ -20,7 +22,11 @@ enum Mail {
     Order(String, order::Command),
     Payment(String, payment::Command),
     Stock(String, stock::Command),
+    Shipment(String, shipment::Command),
+    Sale(String, sale::Command),
 }
+
+const WAYS: usize = 11;
 
 #[derive(Default)]
 struct Market {
@@ -28,8 +34,10 @@ struct Market {
     orders: BTreeMap<String, Order>,
     payments: BTreeMap<String, Payment>,
     items: BTreeMap<String, StockItem>,
+    shipments: BTreeMap<String, Shipment>,
+    sales: BTreeMap<String, Sale>,
     /// one queue for each way between two services
-    mail: [VecDeque<Mail>; 8],
+    mail: [VecDeque<Mail>; WAYS],
     now: Timestamp,
 }
 
@@ -76,6 +84,8 @@ impl Market {
         self.send::<ReserveStock>(0, id, &events, Mail::Stock);
         self.send::<RequestPayment>(1, id, &events, Mail::Payment);
         self.send::<ReopenCart>(2, id, &events, Mail::Cart);
+        self.send::<SendPackages>(7, id, &events, Mail::Shipment);
+        self.send::<ShareSales>(8, id, &events, Mail::Sale);
     }
 
     fn step(&mut self, way: usize) {
@@ -90,6 +100,15 @@ impl Market {
             Mail::Payment(id, command) => {
                 let events = deliver(&mut self.payments, &id, command, self.now, &Origin::default());
                 self.send::<RecordPayment>(4, &id, &events, Mail::Order);
+            }
+            Mail::Shipment(id, command) => {
+                let events = deliver(&mut self.shipments, &id, command, self.now, &Origin::default());
+                self.send::<RecordShipment>(9, &id, &events, Mail::Order);
+            }
+            Mail::Sale(id, command) => {
+                let events = deliver(&mut self.sales, &id, command, self.now, &Origin::default());
+                let sale = &self.sales[&id];
+                assert!(sale.status != sale::Status::Shipped || events.is_empty() || self.orders[id.split_once('-').unwrap().1].status == Status::Paid);
             }
             Mail::Stock(id, command) => {
                 let events = deliver(&mut self.items, &id, command, self.now, &Origin::default());
@@ -141,7 +160,8 @@ proptest! {
     fn every_checkout_ends_and_adds_up(
         stock in prop::collection::vec(0_u64..20, 3),
         carts in prop::collection::vec((1_u64..4, prop::collection::vec((0_u64..3, 1_u32..6, 0_i64..500, 0_i64..900), 1..4), any::<bool>()), 1..12),
-        schedule in prop::collection::vec((0_usize..8, any::<bool>()), 0..400),
+        schedule in prop::collection::vec((0_usize..WAYS, any::<bool>()), 0..400),
+        returns in prop::collection::vec((1_u64..4, 1_u64..4, 0_u32..3, 1_u32..4, any::<bool>()), 0..8),
         expiries in prop::collection::vec(0_usize..400, 0..3),
     ) {
         let mut market = Market::default();
@@ -161,25 +181,44 @@ proptest! {
                 market.expire();
             }
         }
+        // Wherever the sagas stand by now: packages arrive and pieces come back.
+        for (number, (customer, order, line, quantity, arrives)) in returns.iter().enumerate() {
+            let id = format!("{customer}-{order}");
+            if *arrives {
+                market.mail[10].push_back(Mail::Shipment(id.clone(), shipment::Command::Deliver { lines: vec![*line] }));
+            }
+            market.mail[10].push_back(Mail::Order(id, order::Command::Refund { reference: number.to_string(), lines: vec![(*line, *quantity)] }));
+            (0..WAYS).for_each(|way| market.step(way));
+        }
         for _ in 0..20_000 {
             if market.quiet() { break }
-            (0..8).for_each(|way| market.step(way));
+            (0..WAYS).for_each(|way| market.step(way));
         }
         prop_assert!(market.quiet(), "the marketplace does not come to rest");
         let (mut captured, mut invoiced) = (0, 0);
+        market.orders.retain(|_, order| order.status != Status::New); // refunds of orders that never were are refused
+        market.shipments.retain(|_, shipment| !shipment.packages.is_empty());
         let mut sold: BTreeMap<String, u64> = BTreeMap::new();
         for (id, order) in &market.orders {
             prop_assert!(order.status.ended(), "order {id} is {:?}", order.status);
-            captured += market.payments.get(id).and_then(|payment| payment.captured).map_or(0, |money| money.minor);
+            captured += market.payments.get(id).map_or(0, |payment| payment.captured.map_or(0, |money| money.minor) - payment.refunded());
+            let back: i64 = order.refunds.iter().map(|refund| refund.amount.minor).sum();
+            prop_assert!(order.refunds.iter().all(|refund| refund.done), "order {id}: a refund was not recorded");
+            prop_assert_eq!(order.status == Status::Paid, market.shipments.contains_key(id), "order {}: paid and shipped are one", id);
+            for (number, line) in (0_u32..).zip(&order.lines).filter(|_| order.status == Status::Paid) {
+                let sale = &market.sales[&format!("1-{id}")];
+                let open = line.kept() > 0 && !line.delivered;
+                prop_assert_eq!(sale.open.get(&number).map(|line| line.quantity), open.then(|| line.kept()), "the seller of order {}", id);
+            }
             if let Some(invoice) = &order.invoice {
                 let discounts: i64 = invoice.discounts.iter().map(|discount| discount.minor).sum();
                 prop_assert_eq!(invoice.total.minor, invoice.items.minor + invoice.freight.minor - discounts);
                 prop_assert!(invoice.total.minor >= 0);
             }
             if order.status == Status::Paid {
-                invoiced += order.invoice.as_ref().unwrap().total.minor;
+                invoiced += order.invoice.as_ref().unwrap().total.minor - back;
                 for line in order.lines.iter().filter(|line| line.reply == order::Reply::Reserved) {
-                    *sold.entry(line.sold.product.to_string()).or_default() += u64::from(line.sold.quantity);
+                    *sold.entry(line.sold.product.to_string()).or_default() += u64::from(line.kept());
                 }
             }
         }

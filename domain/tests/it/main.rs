@@ -7,6 +7,9 @@ mod money;
 mod orders;
 mod products;
 mod properties;
+mod refunds;
+mod sales;
+mod shipments;
 mod stock;
 
 use domain::{Aggregate, Context, NoHeads, Origin, Timestamp};

@@ -117,7 +117,7 @@ fn a_payment_is_decided_once_and_by_rule() {
     let pay = |given: &[payment::Event], demand: Demand, then| check::<Payment>("17-1", given, payment::Command::Capture(demand), then);
     let demand = payment::sample::demand;
     pay(&[], demand(), Ok(vec![payment::Event::Captured(demand())]));
-    for decided in payment::sample::events() {
+    for decided in payment::sample::events().into_iter().filter(|event| !matches!(event, payment::Event::Refunded { .. })) {
         pay(std::slice::from_ref(&decided), demand(), Ok(vec![]));
         check::<Payment>("17-1", &[decided], payment::Command::Cancel, Ok(vec![]));
     }

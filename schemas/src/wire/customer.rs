@@ -25,18 +25,18 @@ shape! {
 /// Personal data as this version writes it: clear. It tells sealed data when it meets some, but holds no keys.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Personal {
+pub enum Personal<P = PersonV1> {
     /// readable by all
-    Clear(PersonV1),
+    Clear(P),
 }
 
 /// Personal data: clear, or sealed under a person's key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Personal")]
-enum Form {
+enum Form<P> {
     /// readable by all
-    Clear(PersonV1),
+    Clear(P),
     /// readable by who holds the key; nobody does once the person is erased
     Sealed {
         /// the key's name
@@ -46,9 +46,9 @@ enum Form {
     },
 }
 
-impl<'de> Deserialize<'de> for Personal {
+impl<'de, P: Deserialize<'de>> Deserialize<'de> for Personal<P> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
+        match Form::<P>::deserialize(deserializer)? {
             Form::Clear(person) => Ok(Self::Clear(person)),
             Form::Sealed { key, data } => {
                 let bytes = data.len();
@@ -59,12 +59,12 @@ impl<'de> Deserialize<'de> for Personal {
 }
 
 /// Documents show both forms: shapes of version 1 will hold either.
-impl JsonSchema for Personal {
+impl<P: JsonSchema> JsonSchema for Personal<P> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        Form::schema_name()
+        Form::<P>::schema_name()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Form::json_schema(generator)
+        Form::<P>::json_schema(generator)
     }
 }
 

@@ -10,7 +10,10 @@ mod order;
 mod payment;
 mod product;
 mod replica;
+mod sale;
+mod seller;
 mod shared;
+mod shipment;
 mod stock;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker};
@@ -30,8 +33,21 @@ pub struct Shape {
 
 /// Every shape there is, for documents and their tests.
 pub fn shapes() -> Vec<Shape> {
-    [product::shapes(), replica::shapes(), customer::shapes(), cart::shapes(), stock::shapes(), order::shapes(), payment::shapes(), markers::shapes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        product::shapes(),
+        seller::shapes(),
+        replica::shapes(),
+        customer::shapes(),
+        cart::shapes(),
+        stock::shapes(),
+        order::shapes(),
+        payment::shapes(),
+        shipment::shapes(),
+        shipment::delivery::shapes(),
+        sale::shapes(),
+        markers::shapes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,6 +1,6 @@
 //! Orders on the wire.
 
-use domain::order::{Command, Ending, Event, Invoice, Order, Reply};
+use domain::order::{Command, Ending, Event, Invoice, Order, Reply, Returned};
 use domain::stock::Shortage;
 use domain::{ProductRef, Timestamp};
 use schemars::JsonSchema;
@@ -79,6 +79,39 @@ impl From<HeldLineV1> for (u32, ProductRef) {
 }
 
 shape! {
+    /// Pieces of a line that come back.
+    ReturnedLineV1 of Returned {
+        line: u32,
+        #[serde(with = "text")]
+        #[schemars(with = "PairId")]
+        product: ProductRef,
+        quantity: u32,
+        kept: u32,
+    }
+}
+
+/// Pieces of a line that are to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LineQuantityV1 {
+    /// the line's place in the order, from 0
+    pub line: u32,
+    /// how many
+    pub quantity: u32,
+}
+
+impl From<(u32, u32)> for LineQuantityV1 {
+    fn from((line, quantity): (u32, u32)) -> Self {
+        Self { line, quantity }
+    }
+}
+
+impl From<LineQuantityV1> for (u32, u32) {
+    fn from(LineQuantityV1 { line, quantity }: LineQuantityV1) -> Self {
+        (line, quantity)
+    }
+}
+
+shape! {
     /// What an order's end hands on.
     EndingV1 of Ending {
         lines: List<HeldLineV1>,
@@ -101,6 +134,10 @@ codec! { Order;
         PaymentFailed { why: DeclineV1, ending: EndingV1 } as PaymentFailedV1 = "payment-failed" 1;
         Refused(ending: EndingV1) = "refused" 1;
         Expired(ending: EndingV1) = "expired" 1;
+        RefundAsked { refund: u32, reference: String, lines: List<ReturnedLineV1>, amount: MoneyV1 } as RefundAskedV1 = "refund-asked" 1;
+        Refunded { refund: u32, lines: List<ReturnedLineV1>, amount: MoneyV1 } as OrderRefundedV1 = "refunded" 1;
+        Shipped { lines: List<HeldLineV1> } as ShippedV1 = "shipped" 1;
+        LineDelivered { line: u32, #[serde(with = "text")] #[schemars(with = "PairId")] product: ProductRef } as LineDeliveredV1 = "line-delivered" 1;
     }
     commands {
         Place(checkout: CheckedOutV1) = "place" 1;
@@ -109,5 +146,9 @@ codec! { Order;
         RecordDecline { why: DeclineV1 } as RecordDeclineV1 = "record-decline" 1;
         RecordCancellation = "record-cancellation" 1;
         Expire = "expire" 1;
+        Refund { reference: String, lines: List<LineQuantityV1> } as AskRefundV1 = "refund" 1;
+        RecordRefund { refund: u32 } as RecordRefundV1 = "record-refund" 1;
+        RecordShipment = "record-shipment" 1;
+        RecordDelivery { line: u32 } as RecordDeliveryV1 = "record-delivery" 1;
     }
 }

@@ -54,9 +54,11 @@ codec! { Payment;
         Captured(demand: DemandV1) = "captured" 1;
         Refused { why: DeclineV1, amount: MoneyV1 } as PaymentRefusedV1 = "refused" 1;
         Cancelled = "cancelled" 1;
+        Refunded { refund: u32, amount: MoneyV1 } as RefundedV1 = "refunded" 1;
     }
     commands {
         Capture(demand: DemandV1) = "capture" 1;
         Cancel = "cancel" 1;
+        Refund { refund: u32, amount: MoneyV1 } as RefundV1 = "refund" 1;
     }
 }

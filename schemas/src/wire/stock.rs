@@ -30,6 +30,7 @@ codec! { StockItem;
         Short { of: OrderLineV1, quantity: u32, why: ShortageV1 } as ShortV1 = "short" 1;
         Confirmed { of: OrderLineV1, quantity: u32 } as ConfirmedV1 = "confirmed" 1;
         Released { of: OrderLineV1, quantity: u32 } as ReleasedV1 = "released" 1;
+        Returned { of: OrderLineV1, refund: u32, quantity: u32 } as ReturnedV1 = "returned" 1;
     }
     commands {
         Bind { version: String } as BindV1 = "bind" 1;
@@ -38,5 +39,6 @@ codec! { StockItem;
         Reserve { of: OrderLineV1, quantity: u32, #[serde(default)] version: Option<String> } as ReserveV1 = "reserve" 1;
         Confirm { of: OrderLineV1 } as ConfirmV1 = "confirm" 1;
         Release { of: OrderLineV1 } as ReleaseV1 = "release" 1;
+        Return { of: OrderLineV1, refund: u32, quantity: u32 } as ReturnV1 = "return" 1;
     }
 }

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use domain::cart::{self, Cart};
 use domain::customer::{self, Customer};
+use domain::delivery::{self, Delivery};
 use domain::order::{self, Order};
 use domain::payment::{self, Payment};
 use domain::product::{self, Product};
 use domain::replica::{self, Replica};
+use domain::sale::{self, Sale};
+use domain::seller::{self, Seller};
+use domain::shipment::{self, Shipment};
 use domain::stock::{self, StockItem};
 use schemas::codec::to_json;
 use schemas::envelope::Kind;
@@ -34,6 +38,10 @@ fn every_kind_has_its_golden_record() {
         check::<StockItem>(&dir, &of("stock-item"), &stock::sample::events(), &stock::sample::commands()),
         check::<Order>(&dir, &of("order"), &order::sample::events(), &order::sample::commands()),
         check::<Payment>(&dir, &of("payment"), &payment::sample::events(), &payment::sample::commands()),
+        check::<Seller>(&dir, &of("seller"), &seller::sample::events(), &seller::sample::commands()),
+        check::<Shipment>(&dir, &of("shipment"), &shipment::sample::events(), &shipment::sample::commands()),
+        check::<Delivery>(&dir, &of("delivery"), &delivery::sample::events(), &delivery::sample::commands()),
+        check::<Sale>(&dir, &of("sale"), &sale::sample::events(), &sale::sample::commands()),
     ] {
         held.unwrap();
     }

@@ -1,16 +1,17 @@
-//! The catalog: products, their prices, versions and end.
+//! The catalog: products, their prices, versions and end; and who sells them.
 
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use domain::product::{Command, Details, Event, Product};
+use domain::seller::Seller;
 use domain::{Currency, Money, ProductRef};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of, listing_key};
+use super::{Capability, event_of, listing_key, sellers};
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::read::{Listing, list, row};
@@ -24,7 +25,11 @@ pub fn capability() -> Capability {
         .route("/products/{id}/price", post(change_price))
         .route("/products/{id}/replacement", post(replace))
         .route("/product", post(register_benchmark).patch(change_price_benchmark).put(replace_benchmark));
-    Capability::of(Service::new("catalog").owns::<Product>()).view("products", 1, fold).routes(routes)
+    Capability::of(Service::new("catalog").owns::<Product>().owns::<Seller>())
+        .view("products", 1, fold)
+        .view("sellers", 1, sellers::fold)
+        .routes(routes)
+        .routes(sellers::routes())
 }
 
 /// What readers see of a product.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use domain::Aggregate;
+use domain::{Aggregate, Money};
 use eventstore::service::Service;
-use projections::{FoldEvent, Seen, View};
+use projections::{FoldEvent, Overlay, Seen, View};
 use schemas::Codec;
 use schemas::envelope::Malformed;
+use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 
@@ -18,6 +19,10 @@ pub mod customer;
 pub mod ordering;
 pub mod outcomes;
 pub mod payment;
+pub mod seller;
+pub mod sellers;
+pub mod shipment;
+pub mod statistics;
 pub mod stock;
 
 /// A service with all that is needed to run it.
@@ -56,7 +61,16 @@ impl Capability {
 
 /// Every service of the marketplace.
 pub fn all() -> Vec<Capability> {
-    vec![catalog::capability(), customer::capability(), cart::capability(), stock::capability(), ordering::capability(), payment::capability()]
+    vec![
+        catalog::capability(),
+        customer::capability(),
+        cart::capability(),
+        stock::capability(),
+        ordering::capability(),
+        payment::capability(),
+        shipment::capability(),
+        seller::capability(),
+    ]
 }
 
 /// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
@@ -71,4 +85,43 @@ pub fn event_of<A: Codec>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed
 /// Ids of two numbers as keys that sort like the numbers.
 pub fn listing_key(id: &str) -> String {
     id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
+}
+
+/// Adds to an amount that is written out.
+pub fn add(sum: &mut String, amount: Money) {
+    if let Ok(after) = Money::parse(sum, amount.currency).and_then(|before| before.plus(amount)) {
+        *sum = after.to_string();
+    }
+}
+
+/// One step of an aggregate's history.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepRow {
+    /// the aggregate's version after it
+    pub version: u64,
+    /// what happened
+    pub event: String,
+    /// to which line, if to one
+    pub line: Option<u32>,
+    /// when, in log time
+    pub at: String,
+}
+
+impl StepRow {
+    /// The step that an event is.
+    pub fn of(seen: &Seen<'_>, line: Option<u32>) -> Self {
+        let envelope = &seen.envelope;
+        let at = envelope.time.unwrap_or(seen.record.recorded_at).to_string();
+        Self { version: envelope.version.unwrap_or_default(), event: envelope.kind.name.to_string(), line, at }
+    }
+
+    /// Before the keys of the steps of an aggregate's history.
+    pub fn prefix(key: &str) -> String {
+        format!("h/{key}/")
+    }
+
+    /// Adds it to the history of an aggregate.
+    pub fn put(self, rows: &mut Overlay<'_>, key: &str) {
+        rows.put(format!("{}{:0>20}", Self::prefix(key), self.version), self);
+    }
 }

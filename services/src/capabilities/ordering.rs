@@ -3,25 +3,35 @@
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
-use domain::order::{Ending, Event, Order};
-use domain::policies::{PlaceOrder, RecordPayment, RecordReply};
+use axum::routing::{get, post};
+use domain::order::{Command, Ending, Event, Order};
+use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment};
 use domain::{Money, OrderId};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of, listing_key};
-use crate::http::command::Failure;
+use super::{Capability, StepRow, add, event_of, listing_key, statistics};
+use crate::http::body::{Body, CURRENCY};
+use crate::http::command::{Ask, Failure};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new().route("/orders", get(browse)).route("/orders/{id}", get(show)).route("/orders/{id}/history", get(history));
-    let service =
-        Service::new("ordering").owns::<Order>().follows::<PlaceOrder>("cart").follows::<RecordPayment>("payment").follows_across::<RecordReply>("stock");
-    Capability::of(service).view("orders", 1, fold).routes(routes)
+    let routes = axum::Router::new()
+        .route("/orders", get(browse))
+        .route("/orders/{id}", get(show))
+        .route("/orders/{id}/history", get(history))
+        .route("/orders/{id}/refunds", post(refund))
+        .route("/customers/{id}/statistics", get(statistics::show));
+    let service = Service::new("ordering")
+        .owns::<Order>()
+        .follows::<PlaceOrder>("cart")
+        .follows::<RecordPayment>("payment")
+        .follows::<RecordShipment>("shipment")
+        .follows_across::<RecordReply>("stock");
+    Capability::of(service).view("orders", 2, fold).view("statistics", 1, statistics::fold).routes(routes)
 }
 
 /// What readers see of an order's line.
@@ -43,6 +53,10 @@ pub struct LineRow {
     pub voucher: String,
     /// `awaited`, `reserved`, or why stock could not promise it
     pub status: String,
+    /// pieces that were returned for their money
+    pub returned: u32,
+    /// its package is there
+    pub delivered: bool,
 }
 
 /// What readers see of an order.
@@ -68,6 +82,12 @@ pub struct OrderRow {
     pub discount_total: String,
     /// items + freight - discounts
     pub total: String,
+    /// what of it was given back
+    pub refunded: String,
+    /// what is on its way back
+    pub refunding: String,
+    /// its packages: `approved`, `in-progress` or `concluded`, once they were sent
+    pub shipment: Option<String>,
     /// what was ordered
     pub lines: Vec<LineRow>,
     /// what the cart left behind: product and reason
@@ -76,29 +96,15 @@ pub struct OrderRow {
     pub revision: u64,
 }
 
-/// One step of an order's history.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct StepRow {
-    /// the aggregate's version after it
-    pub version: u64,
-    /// what happened
-    pub event: String,
-    /// to which line, if to one
-    pub line: Option<u32>,
-    /// when, in log time
-    pub at: String,
-}
-
 fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
     let envelope = &seen.envelope;
     let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
     let line = match &event {
-        Event::LineReserved { line } | Event::LineShort { line, .. } => Some(*line),
+        Event::LineReserved { line } | Event::LineShort { line, .. } | Event::LineDelivered { line, .. } => Some(*line),
         _ => None,
     };
-    let step = StepRow { version, event: envelope.kind.name.to_string(), line, at: envelope.time.unwrap_or(seen.record.recorded_at).to_string() };
-    rows.put(format!("h/{key}/{version:0>20}"), step);
+    StepRow::of(seen, line).put(rows, &key);
     if let Event::Placed { checkout, .. } = &event
         && let Some(reference) = &checkout.checkout.reference
     {
@@ -129,7 +135,11 @@ impl OrderRow {
                     freight_value: line.freight.to_string(),
                     voucher: line.voucher.to_string(),
                     status: "awaited".to_owned(),
+                    returned: 0,
+                    delivered: false,
                 };
+                self.refunded = Money::zero(checkout.lines.first().map_or(CURRENCY, |line| line.unit_price.currency)).to_string();
+                self.refunding.clone_from(&self.refunded);
                 self.lines = checkout.lines.into_iter().map(line).collect();
                 self.status = "reserving".to_owned();
             }
@@ -149,12 +159,49 @@ impl OrderRow {
             Event::PaymentFailed { .. } => self.status = "payment-failed".to_owned(),
             Event::Refused(Ending { .. }) => self.status = "refused".to_owned(),
             Event::Expired(_) => self.status = "expired".to_owned(),
+            Event::RefundAsked { amount, .. } => add(&mut self.refunding, amount),
+            Event::Refunded { lines, amount, .. } => {
+                add(&mut self.refunding, Money::new(-amount.minor, amount.currency));
+                add(&mut self.refunded, amount);
+                for back in lines {
+                    self.change(back.line, |line| line.returned += back.quantity);
+                }
+                self.arrived();
+            }
+            Event::Shipped { .. } => {
+                self.shipment = Some("approved".to_owned());
+                self.arrived();
+            }
+            Event::LineDelivered { line, .. } => {
+                self.change(line, |line| line.delivered = true);
+                self.arrived();
+            }
         }
     }
 
+    /// How far its shipment is: a package that is not there was called back if its line was returned whole.
+    fn arrived(&mut self) {
+        let Some(shipment) = &mut self.shipment else { return };
+        let (mut open, mut delivered) = (false, false);
+        for line in self.lines.iter().filter(|line| line.status == "reserved") {
+            open |= !line.delivered && line.returned < line.quantity;
+            delivered |= line.delivered;
+        }
+        match (open, delivered) {
+            (false, _) => "concluded",
+            (true, true) => "in-progress",
+            (true, false) => "approved",
+        }
+        .clone_into(shipment);
+    }
+
     fn line(&mut self, line: u32, status: &str) {
+        self.change(line, |line| status.clone_into(&mut line.status));
+    }
+
+    fn change(&mut self, line: u32, change: impl FnOnce(&mut LineRow)) {
         if let Some(line) = usize::try_from(line).ok().and_then(|at| self.lines.get_mut(at)) {
-            status.clone_into(&mut line.status);
+            change(line);
         }
     }
 }
@@ -181,7 +228,29 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    list::<StepRow>(&app, "orders", &format!("h/{}/", listing_key(&id)), listing, &headers).await
+    list::<StepRow>(&app, "orders", &StepRow::prefix(&listing_key(&id)), listing, &headers).await
+}
+
+/// What is to come back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundGiven {
+    /// the caller's own name for it: the same again changes nothing
+    reference: String,
+    lines: Vec<RefundLine>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundLine {
+    line: u32,
+    quantity: u32,
+}
+
+async fn refund(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<RefundGiven>) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    let lines = given.lines.iter().map(|line| (line.line, line.quantity)).collect();
+    Ask::<Order>::own("ordering", id, &headers)?.send(&app, &Command::Refund { reference: given.reference, lines }).await
 }
 
 #[derive(Deserialize)]

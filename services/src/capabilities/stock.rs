@@ -25,7 +25,7 @@ pub fn capability() -> Capability {
     let routes =
         axum::Router::new().route("/stock", get(browse).post(register_benchmark)).route("/stock/{id}", get(show)).route("/stock/{id}/receipts", post(receive));
     let service = Service::new("stock").owns::<StockItem>().follows::<BindStock>("catalog").follows_across::<ReserveStock>("ordering");
-    Capability::of(service).view("stock-items", 1, fold).routes(routes)
+    Capability::of(service).view("stock-items", 2, fold).routes(routes)
 }
 
 /// What readers see of a stock item.
@@ -43,8 +43,10 @@ pub struct StockRow {
     pub available: u64,
     /// pieces promised
     pub reserved: u64,
-    /// pieces taken
+    /// pieces taken and kept
     pub sold: u64,
+    /// pieces taken and given back
+    pub returned: u64,
     /// orders' lines that took pieces
     pub order_count: u64,
     /// requests that could not be met
@@ -66,6 +68,10 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
             Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
             Event::Short { .. } => row.short_count += 1,
             Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
+            Event::Returned { quantity, .. } => {
+                row.sold -= u64::from(quantity);
+                row.returned += u64::from(quantity);
+            }
             Event::Confirmed { quantity, .. } => {
                 row.reserved -= u64::from(quantity);
                 row.sold += u64::from(quantity);

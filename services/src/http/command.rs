@@ -123,6 +123,13 @@ impl<A: Codec> Ask<A> {
         self
     }
 
+    /// Under an id of its own at each call, for commands whose aggregate knows repeats by itself.
+    #[must_use]
+    pub fn anew(mut self) -> Self {
+        (self.id, self.instance) = (uuid::Uuid::now_v7().to_string(), false);
+        self
+    }
+
     /// Writes the command, and waits for its answer if the caller does.
     pub async fn send(self, app: &App, command: &A::Command) -> Result<Response, Failure> {
         let (later, began) = (A::answered_later(command), Instant::now());

@@ -84,7 +84,8 @@ pub async fn list<T: Serialize + DeserializeOwned>(
     Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
 }
 
-fn stamped(mut response: Response, positions: &str, etag: Option<&str>) -> Response {
+/// The answer with the position it was read at, and its version.
+pub fn stamped(mut response: Response, positions: &str, etag: Option<&str>) -> Response {
     let mut set = |name: header::HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);

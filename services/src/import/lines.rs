@@ -8,6 +8,8 @@ use anyhow::{Context, ensure};
 use domain::{Currency, Money, Timestamp};
 use serde::Deserialize;
 
+use super::refunds::UNMATCHED;
+
 /// Guests have no number of their own: theirs is this and their invoice's.
 const GUESTS_FROM: u64 = 1_000_000_000_000;
 /// Letters of a stock code that fit its product's number.
@@ -59,6 +61,21 @@ pub struct Sale {
     pub country: String,
 }
 
+/// A cancellation of goods: pieces that a customer gave back.
+#[derive(Clone, Debug)]
+pub struct Returned {
+    /// the product's number
+    pub product: u64,
+    /// how many
+    pub quantity: u32,
+    /// the price of one, as the line has it
+    pub price: Money,
+    /// the customer's number
+    pub customer: u64,
+    /// when
+    pub at: Timestamp,
+}
+
 /// A line of the file and what is known of it.
 #[derive(Debug)]
 pub struct Line {
@@ -70,6 +87,8 @@ pub struct Line {
     pub code: String,
     /// The sale, or why it is none: a stable name.
     pub sale: Result<Sale, &'static str>,
+    /// what came back, of a cancellation
+    pub returned: Option<Returned>,
     /// quantity × price, where both can be read
     pub amount: Option<Money>,
 }
@@ -98,7 +117,7 @@ pub fn read(file: &Path, currency: Currency) -> anyhow::Result<Vec<Line>> {
         let text = csv::StringRecord::from_byte_record_lossy(record);
         lines.push(match text.deserialize::<Row>(Some(&headers)) {
             Ok(row) if text.len() == headers.len() => line(number, row, currency),
-            _ => Line { number, invoice: String::new(), code: String::new(), sale: Err("malformed_line"), amount: None },
+            _ => Line { number, invoice: String::new(), code: String::new(), sale: Err("malformed_line"), returned: None, amount: None },
         });
     }
     one_customer_an_invoice(&mut lines);
@@ -108,13 +127,29 @@ pub fn read(file: &Path, currency: Currency) -> anyhow::Result<Vec<Line>> {
 fn line(number: u64, row: Row, currency: Currency) -> Line {
     let amount = row.quantity.parse::<u32>().ok().zip(Money::parse(&row.price, currency).ok()).and_then(|(quantity, price)| price.times(quantity).ok());
     let (invoice, code) = (row.invoice.clone(), row.code.clone());
-    Line { number, invoice, code, sale: sale(row, currency), amount }
+    let (sale, returned) = match returned(&row, currency) {
+        Some(Ok(returned)) => (Err(UNMATCHED), Some(returned)), // until a sale is found that it belongs to
+        Some(Err(reason)) => (Err(reason), None),
+        None => (sale(row, currency), None),
+    };
+    Line { number, invoice, code, sale, returned, amount }
+}
+
+/// What a cancellation gives back, or why it cannot be matched to anything; none of a line that is no cancellation.
+fn returned(row: &Row, currency: Currency) -> Option<Result<Returned, &'static str>> {
+    row.invoice.strip_prefix(['C', 'c'])?;
+    let read = || {
+        let (_, product) = product(&row.code).ok_or("not_goods")?;
+        let quantity = row.quantity.strip_prefix('-').and_then(|pieces| pieces.parse().ok()).filter(|pieces| *pieces > 0).ok_or("malformed_quantity")?;
+        let price = Money::parse(&row.price, currency).map_err(|_| "malformed_price")?;
+        let customer = row.customer.trim().parse().map_err(|_| UNMATCHED)?;
+        let at = row.date.parse().map_err(|_| "malformed_date")?;
+        Ok(Returned { product, quantity, price, customer, at })
+    };
+    Some(read())
 }
 
 fn sale(row: Row, currency: Currency) -> Result<Sale, &'static str> {
-    if row.invoice.starts_with(['C', 'c']) {
-        return Err("cancellation");
-    }
     let (code, product) = product(&row.code).ok_or("not_goods")?;
     let quantity: i64 = row.quantity.parse().map_err(|_| "malformed_quantity")?;
     if quantity <= 0 {

@@ -23,6 +23,7 @@ use crate::cli::{Output, Target};
 
 mod client;
 mod lines;
+mod refunds;
 mod report;
 
 use client::{Ended, Marketplace};
@@ -62,9 +63,18 @@ pub struct Placed {
     pub id: String,
     /// its total
     pub total: String,
-    /// (product, price) -> what became of the line
-    pub lines: BTreeMap<(String, String), String>,
+    /// (product, price) -> the line
+    pub lines: BTreeMap<(String, String), PlacedLine>,
     /// how it ended
+    pub status: String,
+}
+
+/// A line of such an order.
+#[derive(Clone, Debug)]
+pub struct PlacedLine {
+    /// its place in the order, from 0
+    pub number: usize,
+    /// what became of it
     pub status: String,
 }
 
@@ -80,8 +90,10 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     work.deliveries(&sales, &lines).await?;
     work.until_bound(&sales).await?;
     let placed = work.orders(&sales).await?;
+    let refunds = refunds::plan(&lines, &placed, order.seller)?;
+    work.refunds(&refunds, &lines).await?;
     work.bar.finish_and_clear();
-    let report = Report::of(&lines, &placed, order.seller, order.currency)?;
+    let report = Report::of(&lines, &placed, &refunds, order.seller, order.currency)?;
     report.write(&order.report)?;
     report.print(order.output, &order.report, began.elapsed());
     Ok(ExitCode::SUCCESS)
@@ -287,7 +299,9 @@ impl Work {
             let status = text(&order, "status");
             if !["reserving", "invoiced", "cancelling"].contains(&status.as_str()) {
                 let lines = order.get("lines").and_then(Value::as_array).into_iter().flatten();
-                let lines = lines.map(|line| ((text(line, "product"), text(line, "unit_price")), text(line, "status"))).collect();
+                let line =
+                    |(number, line): (usize, &Value)| ((text(line, "product"), text(line, "unit_price")), PlacedLine { number, status: text(line, "status") });
+                let lines = lines.enumerate().map(line).collect();
                 return Ok(Placed { id: id.to_owned(), total: text(&order, "total"), lines, status });
             }
             ensure!(Instant::now() < deadline, "order {id} is still {status} after {} s", BOUND_WAIT.as_secs());

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Placed;
 use super::lines::Line;
+use super::refunds::Refund;
 use crate::cli::Output;
 use crate::out;
 
@@ -34,17 +35,28 @@ pub struct Report<'a> {
     goods_total: Money,
     orders_total: Money,
     orders: usize,
+    refunds: u64,
+    refunds_total: Money,
 }
 
 impl<'a> Report<'a> {
     /// Of these lines and the orders they became.
-    pub fn of(lines: &'a [Line], placed: &'a BTreeMap<String, Placed>, seller: u64, currency: Currency) -> anyhow::Result<Self> {
-        let zero = Money::zero(currency);
-        let mut report = Self { fates: vec![], refused_by_reason: BTreeMap::new(), goods_total: zero, orders_total: zero, orders: placed.len() };
+    pub fn of(lines: &'a [Line], placed: &'a BTreeMap<String, Placed>, refunds: &[Refund<'a>], seller: u64, currency: Currency) -> anyhow::Result<Self> {
+        let (zero, orders) = (Money::zero(currency), placed.len());
+        let refunds: BTreeMap<u64, &Refund<'a>> = refunds.iter().map(|refund| (refund.number, refund)).collect();
+        let mut report =
+            Self { fates: vec![], refused_by_reason: BTreeMap::new(), goods_total: zero, orders_total: zero, orders, refunds: 0, refunds_total: zero };
         for line in lines {
             let amount = line.amount.map(|amount| amount.to_string()).unwrap_or_default();
             let mut fate =
                 Fate { line: line.number, invoice: &line.invoice, stock_code: &line.code, status: "refused", reason: String::new(), amount, order: "" };
+            if let Some(refund) = refunds.get(&line.number) {
+                report.refunds_total = report.refunds_total.plus(refund.amount)?;
+                report.refunds += 1;
+                (fate.status, fate.order, fate.amount) = ("refunded", refund.order, refund.amount.to_string());
+                report.fates.push(fate);
+                continue;
+            }
             match report.sold(line, placed, seller, &mut fate) {
                 Ok(amount) => {
                     report.goods_total = report.goods_total.plus(amount)?;
@@ -69,7 +81,7 @@ impl<'a> Report<'a> {
         let order = placed.get(&sale.invoice).ok_or("no_order")?;
         fate.order = &order.id;
         let key = (format!("{seller}-{}", sale.product), sale.price.to_string());
-        match (order.lines.get(&key).map(String::as_str), order.status.as_str()) {
+        match (order.lines.get(&key).map(|line| line.status.as_str()), order.status.as_str()) {
             (Some("reserved"), "paid") => sale.price.times(sale.quantity).map_err(|why| why.to_string()),
             (Some("reserved"), status) => Err(format!("order_{}", status.replace('-', "_"))),
             (Some(short), _) => Err(short.replace('-', "_")),
@@ -91,16 +103,18 @@ impl<'a> Report<'a> {
         let refused: u64 = self.refused_by_reason.values().sum();
         // Charges that are no goods are refused with their reason, so nothing else is accepted.
         let other_total = Money::zero(self.goods_total.currency);
-        let accepted = self.fates.len() as u64 - refused;
+        let accepted = self.fates.len() as u64 - refused - self.refunds;
         let rows = [
             ("lines", self.fates.len().to_string()),
             ("accepted", accepted.to_string()),
+            ("refunded", self.refunds.to_string()),
             ("refused", refused.to_string()),
             ("orders", self.orders.to_string()),
             ("goods total", self.goods_total.to_string()),
             ("other total", other_total.to_string()),
             ("accepted total", self.goods_total.to_string()),
             ("orders total", self.orders_total.to_string()),
+            ("refunds total", self.refunds_total.to_string()),
             ("seconds", format!("{:.1}", took.as_secs_f64())),
             ("report", file.display().to_string()),
         ];
@@ -108,9 +122,10 @@ impl<'a> Report<'a> {
             Output::Json => out::line(format_args!(
                 "{:#}",
                 json!({
-                    "lines": self.fates.len(), "accepted": accepted, "refused": refused, "refused_by_reason": self.refused_by_reason, "orders": self.orders,
+                    "lines": self.fates.len(), "accepted": accepted, "refunded": self.refunds, "refused": refused, "refused_by_reason": self.refused_by_reason, "orders": self.orders,
                     "currency": self.goods_total.currency.code(), "goods_total": self.goods_total.to_string(), "other_total": other_total.to_string(),
                     "accepted_total": self.goods_total.to_string(), "orders_total": self.orders_total.to_string(),
+                    "refunds_total": self.refunds_total.to_string(),
                     "seconds": took.as_secs_f64(), "report": file.display().to_string(),
                 })
             )),

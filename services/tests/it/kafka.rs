@@ -117,7 +117,8 @@ async fn the_history_is_imported_to_the_penny_while_instances_and_broker_die() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_instance_answers_for_every_service() {
     let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
-    let mut fleet = fleet(dir.path(), Broker::shared(), &namespace, &[&["cart", "ordering"], &["catalog", "customer", "stock", "payment"]]);
+    let mut fleet =
+        fleet(dir.path(), Broker::shared(), &namespace, &[&["cart", "ordering"], &["catalog", "customer", "stock", "payment", "shipment", "seller"]]);
     let client = Client::new();
     // Every request goes to one instance and the next to the other; what one wrote the other's read must show.
     let command = async |at: usize, method: Method, path: &str, body: Value| {

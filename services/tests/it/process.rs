@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const CARD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Every service of the marketplace.
-pub const ALL: [&str; 6] = ["catalog", "customer", "cart", "stock", "ordering", "payment"];
+pub const ALL: [&str; 8] = ["catalog", "customer", "cart", "stock", "ordering", "payment", "shipment", "seller"];
 
 /// The product's binary.
 pub fn binary() -> PathBuf {

@@ -1,0 +1,186 @@
+//! A seller's part of an order, `<seller>-<order>`: the order's lines, keyed by seller so that a dashboard reads one
+//! topic in one order. Follows the order's events exactly once; decides nothing of its own.
+
+pub mod sample;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cart::PricedLine;
+use crate::{Aggregate, Context, Money, ProductRef};
+
+/// A line as the seller sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// its place in the order, from 0
+    pub line: u32,
+    /// of what
+    pub product: ProductRef,
+    /// its name
+    pub name: String,
+    /// how many
+    pub quantity: u32,
+    /// of one
+    pub unit_price: Money,
+    /// for shipping the line
+    pub freight: Money,
+    /// a discount on the line, at most its total
+    pub voucher: Money,
+}
+
+impl Line {
+    /// A line of an order.
+    pub fn of(line: u32, sold: &PricedLine) -> Self {
+        let PricedLine { product, name, quantity, unit_price, freight, voucher, .. } = sold.clone();
+        Self { line, product, name, quantity, unit_price, freight, voucher }
+    }
+}
+
+/// How far a sale is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Status {
+    /// nothing ordered yet
+    #[default]
+    New,
+    /// ordered
+    Placed,
+    /// paid
+    Paid,
+    /// its packages are on their way
+    Shipped,
+    /// not paid, and never will be
+    Closed,
+}
+
+/// A sale's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sale {
+    /// how far
+    pub status: Status,
+    /// what was ordered and not returned or delivered, by its place in the order
+    pub open: BTreeMap<u32, Line>,
+}
+
+/// What an order's events ask of the sale.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// The order was placed.
+    Open {
+        /// with these lines of the seller
+        lines: Vec<Line>,
+    },
+    /// It was paid.
+    Pay {
+        /// These of its lines could be reserved.
+        lines: Vec<u32>,
+    },
+    /// Its packages are on their way.
+    Ship,
+    /// A package of it is there.
+    Deliver {
+        /// of which line
+        line: u32,
+    },
+    /// Pieces came back.
+    Return {
+        /// from which line
+        line: u32,
+        /// how many the buyer keeps
+        kept: u32,
+    },
+    /// It ended unpaid.
+    Close,
+}
+
+/// What can have happened to a sale.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The order was placed.
+    Opened {
+        /// with these lines of the seller
+        lines: Vec<Line>,
+    },
+    /// It was paid, and is in progress now.
+    Paid {
+        /// with these
+        lines: Vec<Line>,
+    },
+    /// Its packages are on their way.
+    Shipped,
+    /// A package is there: its line is in progress no longer.
+    Delivered {
+        /// which line
+        line: u32,
+    },
+    /// Pieces of a line in progress came back.
+    Returned {
+        /// of which line
+        line: u32,
+        /// how many the buyer keeps; of none, the line is in progress no longer
+        kept: u32,
+    },
+    /// It ended unpaid.
+    Closed,
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Its order has not been placed: the order's events come in order, so this is never met.
+    #[error("no such sale")]
+    Unknown,
+}
+
+impl Aggregate for Sale {
+    const NAME: &'static str = "sale";
+    const STATE_VERSION: u8 = 1;
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        let is_open = |line: u32| self.open.contains_key(&line) && self.status >= Status::Paid;
+        Ok(match command {
+            Command::Open { lines } if self.status == Status::New => vec![Event::Opened { lines }],
+            Command::Open { .. } => vec![],
+            _ if self.status == Status::New => return Err(Refusal::Unknown),
+            Command::Pay { lines } if self.status == Status::Placed => {
+                vec![Event::Paid { lines: lines.iter().filter_map(|line| self.open.get(line)).cloned().collect() }]
+            }
+            Command::Ship if self.status == Status::Paid => vec![Event::Shipped],
+            Command::Close if self.status == Status::Placed => vec![Event::Closed],
+            Command::Deliver { line } if is_open(line) => vec![Event::Delivered { line }],
+            Command::Return { line, kept } if is_open(line) => vec![Event::Returned { line, kept }],
+            _ => vec![],
+        })
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Opened { lines } => {
+                self.status = Status::Placed;
+                self.open = lines.iter().map(|line| (line.line, line.clone())).collect();
+            }
+            Event::Paid { lines } => {
+                self.status = Status::Paid;
+                self.open = lines.iter().map(|line| (line.line, line.clone())).collect();
+            }
+            Event::Shipped => self.status = Status::Shipped,
+            Event::Delivered { line } | Event::Returned { line, kept: 0 } => drop(self.open.remove(line)),
+            Event::Returned { line, kept } => {
+                if let Some(line) = self.open.get_mut(line) {
+                    line.quantity = *kept;
+                }
+            }
+            Event::Closed => {
+                self.status = Status::Closed;
+                self.open.clear();
+            }
+        }
+    }
+
+    fn refusal_code(_: &Refusal) -> &'static str {
+        "unknown-sale"
+    }
+}

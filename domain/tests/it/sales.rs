@@ -1,0 +1,48 @@
+//! Sellers' parts of orders, and sellers.
+
+use domain::sale::{Command, Event, Refusal, Sale, sample};
+use domain::seller::{self, Contact, Seller};
+
+use crate::check;
+
+fn sale(given: &[Event], command: Command, then: Result<Vec<Event>, Refusal>) {
+    check::<Sale>("1-17-1", given, command, then);
+}
+
+#[test]
+fn a_sale_follows_its_order() {
+    let (opened, paid) = (Event::Opened { lines: vec![sample::line()] }, Event::Paid { lines: vec![sample::line()] });
+    sale(&[], Command::Open { lines: vec![sample::line()] }, Ok(vec![opened.clone()]));
+    sale(&[], Command::Close, Err(Refusal::Unknown));
+    let placed = [opened];
+    sale(&placed, Command::Pay { lines: vec![0, 4] }, Ok(vec![paid.clone()]));
+    sale(&placed, Command::Close, Ok(vec![Event::Closed]));
+    for early in [Command::Ship, Command::Deliver { line: 0 }, Command::Return { line: 0, kept: 1 }] {
+        sale(&placed, early, Ok(vec![])); // nothing is shown, so nothing changes
+    }
+    let running = [placed.to_vec(), vec![paid]].concat();
+    sale(&running, Command::Ship, Ok(vec![Event::Shipped]));
+    sale(&running, Command::Close, Ok(vec![]));
+    sale(&running, Command::Deliver { line: 0 }, Ok(vec![Event::Delivered { line: 0 }]));
+    let kept = [running.clone(), vec![Event::Returned { line: 0, kept: 1 }]].concat();
+    assert_eq!(crate::given::<Sale>(&kept).open[&0].quantity, 1);
+    for gone in [Event::Delivered { line: 0 }, Event::Returned { line: 0, kept: 0 }] {
+        let after = [running.clone(), vec![gone]].concat();
+        sale(&after, Command::Deliver { line: 0 }, Ok(vec![]));
+        sale(&after, Command::Return { line: 0, kept: 0 }, Ok(vec![]));
+    }
+}
+
+#[test]
+fn a_seller_registers_once() {
+    let details = seller::sample::details;
+    let register = |given: &[seller::Event], details: seller::Details, then| check::<Seller>("1", given, seller::Command::Register(details), then);
+    let registered = seller::Event::Registered(details());
+    register(&[], details(), Ok(vec![registered.clone()]));
+    register(std::slice::from_ref(&registered), details(), Ok(vec![]));
+    register(&[registered], seller::Details { company_name: "other".into(), ..details() }, Err(seller::Refusal::Registered));
+    let named = |name: &str| seller::Details { contact: Contact { name: name.into(), ..Contact::default() }, company_name: String::new() };
+    for wrong in [named(""), named(&"x".repeat(9_000)), seller::Details { company_name: "x".repeat(3_000), ..details() }] {
+        register(&[], wrong, Err(seller::Refusal::Text));
+    }
+}

@@ -1,0 +1,102 @@
+//! Sellers: registration, and what is known of one. Part of the catalog's service.
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use domain::seller::{Command, Contact, Details, Event, Seller};
+use projections::{Overlay, Seen, Unfolded};
+use serde::{Deserialize, Serialize};
+
+use super::event_of;
+use crate::http::App;
+use crate::http::body::{AnyCase, Body, Text};
+use crate::http::command::{Ask, Failure};
+use crate::http::read::{Listing, list, row};
+
+/// How they are reached.
+pub fn routes() -> Router<App> {
+    Router::new().route("/sellers", get(browse)).route("/sellers/{id}", put(register).get(show)).route("/seller", post(register_benchmark))
+}
+
+/// What readers see of a seller.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SellerRow {
+    /// its number
+    pub id: u64,
+    /// how to reach it
+    #[serde(flatten)]
+    pub contact: Contact,
+    /// the company's name
+    pub company_name: String,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+/// The view of them.
+pub fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(Event::Registered(Details { contact, company_name })) = event_of::<Seller>(seen)? else { return Ok(()) };
+    let id = seen.envelope.subject.parse().unwrap_or_default();
+    rows.put(format!("{id:0>20}"), SellerRow { id, contact, company_name, revision: seen.envelope.version.unwrap_or_default() });
+    Ok(())
+}
+
+/// What a registration may say; the benchmark's field names are the same.
+#[derive(Deserialize)]
+struct Given {
+    name: String,
+    #[serde(default, alias = "companyname")]
+    company_name: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    phone: String,
+    #[serde(default, alias = "mobilephone")]
+    mobile_phone: String,
+    #[serde(default)]
+    cpf: String,
+    #[serde(default)]
+    cnpj: String,
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    complement: String,
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    state: String,
+    zip_code: Option<Text>,
+}
+
+#[derive(Deserialize)]
+struct GivenWithId {
+    id: u64,
+    #[serde(flatten)]
+    given: Given,
+}
+
+impl Given {
+    fn command(self) -> Command {
+        let Self { name, company_name, email, phone, mobile_phone, cpf, cnpj, address, complement, city, state, zip_code } = self;
+        let zip_code = zip_code.map(|Text(code)| code).unwrap_or_default();
+        let contact = Contact { name, email, phone, mobile_phone, cpf, cnpj, address, complement, city, state, zip_code };
+        Command::Register(Details { contact, company_name })
+    }
+}
+
+async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
+    Ask::<Seller>::own("catalog", id.to_string(), &headers)?.send(&app, &given.command()).await
+}
+
+async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(GivenWithId { id, given }): AnyCase<GivenWithId>) -> Result<Response, Failure> {
+    Ask::<Seller>::benchmark("catalog", id.to_string(), &headers, None)?.created().send(&app, &given.command()).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
+    row::<SellerRow>(&app, "sellers", &format!("{id:0>20}"), &headers, |row| row.revision).await
+}
+
+async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    list::<SellerRow>(&app, "sellers", "", listing, &headers).await
+}

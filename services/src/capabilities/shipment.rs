@@ -1,0 +1,214 @@
+//! Shipments: packages of paid orders, and the runs that deliver them.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, patch};
+use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
+use domain::policies::{DeliverChosen, SendPackages};
+use domain::shipment::{Event, Shipment};
+use domain::{OrderId, ProductRef, SellerId};
+use eventstore::service::Service;
+use projections::{Overlay, Projection, Seen, Unfolded};
+use serde::{Deserialize, Serialize};
+
+use super::{Capability, StepRow, event_of, listing_key};
+use crate::http::command::{Ask, Failure};
+use crate::http::read::{Listing, list, row, view};
+use crate::http::{App, id_of};
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new()
+        .route("/shipments", get(browse))
+        .route("/shipments/{id}", get(show))
+        .route("/shipments/{id}/history", get(history))
+        .route("/deliveries/{tid}", get(show_delivery).post(deliver))
+        .route("/shipment/{tid}", patch(deliver_benchmark));
+    let service =
+        Service::new("shipment").owns::<Shipment>().owns::<Delivery>().follows::<SendPackages>("ordering").follows_across::<DeliverChosen>("shipment");
+    Capability::of(service).view("shipments", 1, fold).view("deliveries", 1, fold_delivery).routes(routes)
+}
+
+/// What readers see of a package.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PackageRow {
+    /// the order's line, from 0
+    pub line: u32,
+    /// `<seller>-<product>`
+    pub product: String,
+    /// `shipped`, `delivered` or `cancelled`
+    pub status: String,
+}
+
+/// What readers see of a shipment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ShipmentRow {
+    /// its order's
+    pub id: String,
+    /// `approved`, `in-progress` or `concluded`
+    pub status: String,
+    /// when its packages were sent, in log time
+    pub created_at: String,
+    /// one for each line
+    pub packages: Vec<PackageRow>,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+/// A seller's packages of one shipment that are on their way. Their keys sort by seller, then by the shipment's age.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct OpenRow {
+    seller: u64,
+    order: OrderId,
+    lines: Vec<u32>,
+}
+
+fn seller_prefix(seller: u64) -> String {
+    format!("u/{seller:0>20}/")
+}
+
+fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<Shipment>(seen)? else { return Ok(()) };
+    let (subject, at) = (&seen.envelope.subject, seen.record.recorded_at);
+    let key = listing_key(subject);
+    let line = match &event {
+        Event::Created { .. } => None,
+        Event::Delivered { line, .. } | Event::Cancelled { line, .. } => Some(*line),
+    };
+    StepRow::of(seen, line).put(rows, &key);
+    let mut created_at = String::new();
+    rows.update::<ShipmentRow>(&format!("s/{key}"), |row| {
+        row.id.clone_from(subject);
+        row.revision = seen.envelope.version.unwrap_or_default();
+        match &event {
+            Event::Created { lines } => {
+                row.created_at = at.to_string();
+                let package = |(line, product): &(u32, ProductRef)| PackageRow { line: *line, product: product.to_string(), status: "shipped".to_owned() };
+                row.packages = lines.iter().map(package).collect();
+            }
+            Event::Delivered { line, .. } => row.end(*line, "delivered"),
+            Event::Cancelled { line, .. } => row.end(*line, "cancelled"),
+        }
+        row.status = row.stands().to_owned();
+        created_at.clone_from(&row.created_at);
+    })?;
+    let open = |seller: u64| format!("{}{created_at}/{key}", seller_prefix(seller));
+    let order = subject.parse::<OrderId>().unwrap_or_default();
+    match event {
+        Event::Created { lines } => {
+            let mut sellers = BTreeMap::<u64, Vec<u32>>::new();
+            lines.iter().for_each(|(line, product)| sellers.entry(product.seller.0).or_default().push(*line));
+            sellers.into_iter().for_each(|(seller, lines)| rows.put(open(seller), OpenRow { seller, order, lines }));
+        }
+        Event::Delivered { line, product } | Event::Cancelled { line, product } => {
+            let (place, mut left) = (open(product.seller.0), 0);
+            rows.update::<OpenRow>(&place, |row| {
+                row.lines.retain(|open| *open != line);
+                left = row.lines.len();
+            })?;
+            if left == 0 {
+                rows.delete(place);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl ShipmentRow {
+    fn end(&mut self, line: u32, how: &str) {
+        self.packages.iter_mut().filter(|package| package.line == line).for_each(|package| how.clone_into(&mut package.status));
+    }
+
+    fn stands(&self) -> &'static str {
+        let any = |status: &str| self.packages.iter().any(|package| package.status == status);
+        match (any("shipped"), any("delivered")) {
+            (false, _) => "concluded",
+            (true, true) => "in-progress",
+            (true, false) => "approved",
+        }
+    }
+}
+
+/// What readers see of a seller's packages in a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChosenRow {
+    /// the shipment's, and its order's
+    pub order: String,
+    /// whose
+    pub seller: u64,
+    /// of which lines
+    pub lines: Vec<u32>,
+}
+
+/// What readers see of a run of "update delivery".
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    /// its caller's transaction id
+    pub id: String,
+    /// what it chose
+    pub packages: Vec<ChosenRow>,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    let Some(delivery::Event::Chosen { packages }) = event_of::<Delivery>(seen)? else { return Ok(()) };
+    let packages = packages.into_iter().map(|Chosen { seller, order, lines }| ChosenRow { order: order.to_string(), seller: seller.0, lines }).collect();
+    let row = DeliveryRow { id: seen.envelope.subject.clone(), packages, revision: seen.envelope.version.unwrap_or_default() };
+    rows.put(row.id.clone(), row);
+    Ok(())
+}
+
+/// For each of the first ten sellers with packages on their way: those of the oldest shipment.
+fn choose(shipments: &Projection) -> Result<Vec<Chosen>, Failure> {
+    let (mut chosen, mut from) = (vec![], "u/".to_owned());
+    while chosen.len() < SELLERS_MAX {
+        let Some((_, OpenRow { seller, order, lines })) = shipments.scan::<OpenRow>("u/", Some(&from), 1)?.pop() else { break };
+        chosen.push(Chosen { seller: SellerId(seller), order, lines });
+        from = seller_prefix(seller + 1);
+    }
+    Ok(chosen)
+}
+
+fn transaction(tid: String) -> Result<String, Failure> {
+    let plain = tid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if tid.is_empty() || tid.len() > 100 || !plain {
+        return Err(Failure::bad("/tid", "a transaction id is 1 to 100 of letters, digits and '_'"));
+    }
+    Ok(tid)
+}
+
+async fn send(app: &App, ask: Ask<Delivery>, headers: &HeaderMap) -> Result<Response, Failure> {
+    let packages = choose(view(app, "shipments", headers).await?)?;
+    // What to choose is another thing at each call, so it is not the command that is the same but the run: it knows itself.
+    ask.anew().send(app, &delivery::Command::Choose { packages }).await
+}
+
+async fn deliver(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    send(&app, Ask::own("shipment", transaction(tid)?, &headers)?, &headers).await
+}
+
+async fn deliver_benchmark(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    send(&app, Ask::benchmark("shipment", transaction(tid)?, &headers, None)?, &headers).await
+}
+
+async fn show_delivery(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    row::<DeliveryRow>(&app, "deliveries", &transaction(tid)?, &headers, |row| row.revision).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    row::<ShipmentRow>(&app, "shipments", &format!("s/{}", listing_key(&id)), &headers, |row| row.revision).await
+}
+
+async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    list::<StepRow>(&app, "shipments", &StepRow::prefix(&listing_key(&id)), listing, &headers).await
+}
+
+async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    list::<ShipmentRow>(&app, "shipments", "s/", listing, &headers).await
+}
