@@ -172,9 +172,9 @@ impl Heads {
 
     /// The aggregates of a partition whose deadline has come, at most `most`.
     pub fn due(&self, partition: Partition, now: Timestamp, most: usize) -> Result<Vec<(String, String, Timestamp)>, Fault> {
-        let rows = self.rows.scan(&timer_prefix(partition), None, most)?;
-        let timers = rows.iter().filter_map(|(key, _)| read_timer(key));
-        Ok(timers.take_while(|(_, _, due)| *due <= now).collect())
+        let left = Cell::new(most);
+        let due = |key: &[u8]| read_timer(key).is_some_and(|(_, _, due)| due <= now) && left.replace(left.get().saturating_sub(1)) > 0;
+        Ok(self.rows.keys_while(&timer_prefix(partition), due)?.iter().filter_map(|key| read_timer(key)).collect())
     }
 
     /// A fault met while a decision looked at other heads.
@@ -253,25 +253,14 @@ impl Heads {
 
     /// Forgets marks past their time. By the time of the newest event, so that a rebuild forgets the same.
     fn expire(&self, changes: &mut Changes, partition: Partition, now: Timestamp) -> Result<(), Fault> {
-        const AT_ONCE: usize = 1_000;
-        let (prefix, before) = (expiry_prefix(partition), now.plus_seconds(-MARK_SECONDS));
-        let mut from: Option<Box<[u8]>> = None;
-        loop {
-            let rows = self.rows.scan(&prefix, from.as_deref(), AT_ONCE)?;
-            for (key, _) in &rows {
-                match read_expiry(key) {
-                    Some((at, id)) if at < before => {
-                        changes.delete(key);
-                        changes.delete(&mark_key(partition, id));
-                    }
-                    _ => return Ok(()),
-                }
+        let before = now.plus_seconds(-MARK_SECONDS);
+        for key in self.rows.keys_while(&expiry_prefix(partition), |key| read_expiry(key).is_some_and(|(at, _)| at < before))? {
+            if let Some((_, id)) = read_expiry(&key) {
+                changes.delete(&mark_key(partition, id));
             }
-            match rows.last() {
-                Some((last, _)) if rows.len() == AT_ONCE => from = Some([last, &[0][..]].concat().into()),
-                _ => return Ok(()),
-            }
+            changes.delete(&key);
         }
+        Ok(())
     }
 }
 

@@ -131,6 +131,22 @@ impl Rows {
         all.filter(|row| row.as_ref().map_or(true, |(key, _)| !own(key))).take(most).collect()
     }
 
+    /// The keys that begin with `prefix`, in order, as long as they are wanted: the first that is not ends the read, so
+    /// looking for nothing costs nothing.
+    pub fn keys_while(&self, prefix: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Box<[u8]>>, Fault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange(prefix));
+        let mut keys = vec![];
+        for row in self.db.iterator_opt(IteratorMode::From(prefix, Direction::Forward), options) {
+            let (key, _) = row.map_err(|why| broken(self.db.path(), &why))?;
+            if !wanted(&key) {
+                break;
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     /// All rows and positions as they stand together now.
     pub fn freeze(&self) -> Frozen<'_> {
         Frozen { rows: self, snapshot: self.db.snapshot() }

@@ -79,11 +79,13 @@ pub struct Shape {
     pub backoff_ms: u32,
     /// rdkafka's own commit, which flushes in slices of 100 ms
     pub stock: bool,
+    /// opaque payloads: an event's and a reply's
+    pub bytes: [usize; 2],
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { producers: 2, offsets: true, partitions: 8, backoff_ms: 100, stock: false }
+        Self { producers: 2, offsets: true, partitions: 8, backoff_ms: 100, stock: false, bytes: [150, 60] }
     }
 }
 
@@ -157,10 +159,10 @@ impl Bare {
         self.turn = (self.turn + 1) % self.producers.len();
         let producer = &self.producers[self.turn];
         producer.begin_transaction().unwrap();
-        let (event, reply) = ([b'e'; 150], [b'r'; 60]);
+        let [event, reply] = self.shape.bytes.map(|bytes| vec![b'x'; bytes]);
         for n in 0..count {
             let partition = i32::try_from(n % u64::from(self.shape.partitions)).unwrap();
-            for (topic, payload) in [("stock.events", &event[..]), ("daybook.replies", &reply[..])] {
+            for (topic, partition, payload) in [("stock.events", partition, &event[..]), ("daybook.replies", 0, &reply[..])] {
                 let topic = format!("{}{topic}", self.namespace);
                 let mut record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).key(b"key").payload(payload);
                 while let Err((error, back)) = producer.send(record) {

@@ -67,9 +67,18 @@ impl Place {
         let subject = format!("{}-{}", n % 64, n % 1_999);
         let (kind, body) = StockItem::encode_command(&Command::Receive { quantity: 1, reference: format!("delivery {n}") });
         let mut envelope = Envelope::new(n.to_string(), "/bench", kind, &subject);
-        envelope.reply_to = Some(format!("bench@{}", n % u64::from(PARTITIONS)));
+        envelope.reply_to = Some("bench@0".to_owned()); // an instance listens on one partition
         let key = subject.split('-').next().unwrap_or_default().as_bytes().to_vec();
         Message { topic: self.service.commands(), partition: partition_of(&key, PARTITIONS), key, headers: envelope.headers(), value: Some(body) }
+    }
+
+    /// What an event and a reply weigh, headers included, as the worker has written them.
+    fn bytes(&self) -> [usize; 2] {
+        [self.service.events(), topic(Stream::Replies)].map(|topic| {
+            let mut records = (0..PARTITIONS).flat_map(|partition| self.log.read(&topic, Partition(partition), Offset(0), Limits::test_min()).unwrap().records);
+            let record = records.next().unwrap();
+            record.key.len() + record.headers.bytes() + record.value.map_or(0, |value| value.len())
+        })
     }
 
     fn send(&self, from: u64, count: u64) {
@@ -95,9 +104,13 @@ fn full_speed(count: u64) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| place.worker(&stop));
-        let mut sent = 0;
-        let mut answered = 0;
         let replies = place.reader(&topic(Stream::Replies));
+        // Warmed, and weighed: the bare loop writes as many bytes.
+        place.send(1_000_000_000, 1_000);
+        (0..1_000).for_each(|_| drop(replies.poll(Duration::from_secs(60)).expect("a reply").unwrap()));
+        let bytes = place.bytes();
+        println!("an event has {} bytes and a reply {}, headers included", bytes[0], bytes[1]);
+        let (mut sent, mut answered) = (0, 0);
         // The worker starts on what waits for it, as after a pause; the bare loop does the same with the same records.
         let ours = || {
             place.send(sent, count);
@@ -111,7 +124,7 @@ fn full_speed(count: u64) {
             count
         };
         let bare_place = Place::new();
-        let mut bare = Bare::new(&bare_place.settings.brokers, &bare_place.settings.namespace, Shape::default());
+        let mut bare = Bare::new(&bare_place.settings.brokers, &bare_place.settings.namespace, Shape { bytes, ..Shape::default() });
         let bare_replies = bare_place.reader(&topic(Stream::Replies));
         let (mut bare_sent, mut bare_answered) = (0, 0);
         let limit = || {

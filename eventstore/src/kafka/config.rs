@@ -155,6 +155,7 @@ impl Settings {
                 ("heartbeat.interval.ms", "250"),
                 ("session.timeout.ms", &session),
                 ("max.poll.interval.ms", "60000"),
+                ("fetch.wait.max.ms", "100"),
                 ("queued.min.messages", "2000"),
                 ("queued.max.messages.kbytes", "8192"),
                 ("fetch.queue.backoff.ms", "5"),

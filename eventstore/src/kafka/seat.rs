@@ -21,9 +21,10 @@ use super::reader::{add, record, size};
 use super::{Cluster, closing, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
 
-/// Above this the inbox takes no more, below half of it again.
-const INBOX_RECORDS: usize = 4_000;
-const INBOX_BYTES: usize = 8 * 1024 * 1024;
+/// Above this the inbox takes no more, below half of it again. Large, since a pause costs up to a fetch's wait: what is
+/// under way to the broker when it ends must come back first, and what was fetched meanwhile is thrown away.
+const INBOX_RECORDS: usize = 50_000;
+const INBOX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a poll of the consumer lasts.
 const SLICE: Duration = Duration::from_millis(25);
 /// How long the broker may take for positions.
