@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
-use crate::{asyncapi, dead_letters, import, out, up, verify};
+use crate::{asyncapi, audit, dead_letters, import, load, out, up, verify};
+
+/// Longest span of time a flag takes: a day.
+const SPAN_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Event-sourced services on a message log: an online marketplace, durable, in one process.
 #[derive(Parser)]
@@ -39,6 +43,13 @@ enum Verb {
     Import(import::Order),
     /// Folds every projection again from offset 0 beside the live one and compares
     Verify(verify::Order),
+    /// Plays a marketplace's customers and sellers, measures every transaction, and audits what is left
+    #[command(
+        after_help = "Closed loop: so many clients, each waits for its answer. Open loop (--rate): so many transactions a second are begun whatever\nthe answers take, and a latency counts from the moment its transaction was meant to begin.\n\nExamples:\n  daybook load --duration 60s --clients 16\n  daybook load --duration 10m --rate 200 --skew zipf --acknowledged acknowledged.json -o json"
+    )]
+    Load(load::Order),
+    /// Checks what must hold between stock, orders, payments, shipments and views, when all processes have ended
+    Audit(audit::Order),
     /// Prints the AsyncAPI document of every topic
     Asyncapi,
     /// Lists, shows and retries what could not be processed
@@ -63,6 +74,28 @@ pub struct Target {
     pub url: String,
 }
 
+/// Where the instances of a running marketplace are.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Targets {
+    /// The marketplace's address; of several instances all of them, repeated or separated by commas
+    #[arg(long = "url", env = "DAYBOOK_URL", value_delimiter = ',', default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub urls: Vec<String>,
+}
+
+/// A span of time as flags take it: `500ms`, `60s`, `10m`, `2h`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("a whole number with its unit: 500ms, 60s, 10m, 2h".to_owned()),
+    };
+    let span = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds)).filter(|span| *span <= SPAN_MS_MAX);
+    span.map(Duration::from_millis).ok_or_else(|| format!("a whole number with its unit, at most {} h", SPAN_MS_MAX / 3_600_000))
+}
+
 /// Runs what was asked, with these capabilities.
 pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode {
     let done = match daybook.verb {
@@ -71,6 +104,8 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
         Verb::Config(flags) => Config::from(flags).map(|config| out::line(format!("{config:#?}"))).map(|()| ExitCode::SUCCESS),
         Verb::Import(order) => asynchronous(import::run(order)),
         Verb::Verify(order) => verify::run(order, capabilities),
+        Verb::Load(order) => asynchronous(load::run(order)),
+        Verb::Audit(order) => asynchronous(audit::run(order)),
         Verb::Asyncapi => {
             out::line(format!("{:#}", asyncapi::document(&capabilities())));
             Ok(ExitCode::SUCCESS)

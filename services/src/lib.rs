@@ -1,12 +1,14 @@
 //! Who runs it: the marketplace's capabilities, the HTTP shell over them, and the commands of the binary `daybook`.
 
 pub mod asyncapi;
+pub mod audit;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod dead_letters;
 pub mod http;
 pub mod import;
+pub mod load;
 mod out;
 pub mod runtime;
 pub mod telemetry;

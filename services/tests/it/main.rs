@@ -20,6 +20,7 @@ mod http;
 mod import;
 mod kafka;
 mod kill;
+mod load;
 mod outside;
 mod process;
 mod verify;

@@ -1,0 +1,104 @@
+//! Dashboards: totals are the sums of lines, and lines are what is in progress of the sellers' paid orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Findings;
+use crate::audit::amount::Amount;
+use crate::audit::rows::{Dashboard, DashboardLine, Order, OrderLine, Snapshot, Totals};
+
+/// What the totals of these lines must be, by currency.
+pub fn totals_of(lines: &[DashboardLine]) -> BTreeMap<String, Totals> {
+    let mut sums: BTreeMap<String, (Totals, BTreeSet<&str>)> = BTreeMap::new();
+    for line in lines {
+        let (sum, orders) = sums.entry(line.currency.clone()).or_default();
+        orders.insert(&line.order);
+        sum.lines += 1;
+        sum.items += line.quantity;
+        sum.amount += line.unit_price * line.quantity;
+        sum.freight += line.freight_value;
+        sum.discounts += line.discount;
+        sum.invoice += line.invoice;
+    }
+    let done = |(currency, (sum, orders)): (String, (Totals, BTreeSet<&str>))| {
+        let orders = i64::try_from(orders.len()).unwrap_or(i64::MAX);
+        (currency.clone(), Totals { currency, orders, ..sum })
+    };
+    sums.into_iter().map(done).collect()
+}
+
+pub fn check(snapshot: &Snapshot, found: &mut Findings) {
+    let orders = snapshot.orders_by_id();
+    let mut due: BTreeMap<u64, BTreeMap<(&str, usize), (&Order, &OrderLine)>> = BTreeMap::new();
+    for order in orders.values().filter(|order| order.paid()) {
+        for (at, line) in order.reserved().filter(|(_, line)| !line.delivered && line.kept() > 0) {
+            if let Some(seller) = line.product.split_once('-').and_then(|(seller, _)| seller.parse().ok()) {
+                due.entry(seller).or_default().insert((&order.id, at), (order, line));
+            }
+        }
+    }
+    let nothing = Dashboard::default();
+    for seller in snapshot.dashboards.keys().chain(due.keys()).copied().collect::<BTreeSet<u64>>() {
+        let (entity, dashboard) = (format!("dashboard {seller}"), snapshot.dashboards.get(&seller).unwrap_or(&nothing));
+        totals(dashboard, &entity, found);
+        let mut due = due.remove(&seller).unwrap_or_default();
+        for line in &dashboard.lines {
+            match due.remove(&(line.order.as_str(), line.line)) {
+                Some((order, should)) => same(line, order, should, &entity, found),
+                None => {
+                    let order = orders.get(line.order.as_str()).map_or("not there", |order| order.status.as_str());
+                    let detail = format!("order {} line {} is not in progress, or shown twice; the order is {order}", line.order, line.line);
+                    found.add("dashboard-line", &entity, detail);
+                }
+            }
+            let payment = snapshot.payments.get(&line.order).map_or("not there", |payment| payment.status.as_str());
+            if line.status == "shipped" && payment != "captured" {
+                found.add("dashboard-shipment-before-payment", &entity, format_args!("order {} is shown as shipped, and its payment is {payment}", line.order));
+            }
+        }
+        let left_off = usize::try_from(dashboard.left_off).unwrap_or(usize::MAX);
+        if due.len() != left_off {
+            let missing: Vec<String> = due.keys().take(5).map(|(order, at)| format!("order {order} line {at}")).collect();
+            let detail = format!("{} lines in progress are missing and {left_off} are left off: {}", due.len(), missing.join(", "));
+            found.add("dashboard-line-missing", &entity, detail);
+        }
+    }
+}
+
+fn totals(dashboard: &Dashboard, entity: &str, found: &mut Findings) {
+    let shown: BTreeMap<String, Totals> = dashboard.totals.iter().map(|totals| (totals.currency.clone(), totals.clone())).collect();
+    if dashboard.left_off > 0 {
+        let lines: i64 = shown.values().map(|totals| totals.lines).sum();
+        let all = i64::try_from(dashboard.lines.len()).unwrap_or(i64::MAX).saturating_add_unsigned(dashboard.left_off);
+        return found.same("dashboard-totals", entity, "the count of lines", lines, all);
+    }
+    let summed = totals_of(&dashboard.lines);
+    for currency in shown.keys().chain(summed.keys()).collect::<BTreeSet<&String>>() {
+        let (shown, summed) = (shown.get(currency).cloned().unwrap_or_default(), summed.get(currency).cloned().unwrap_or_default());
+        let counts = |totals: &Totals| [("orders", totals.orders), ("lines", totals.lines), ("items", totals.items)];
+        for ((what, is), (_, should)) in counts(&shown).into_iter().zip(counts(&summed)) {
+            found.same("dashboard-totals", entity, &format!("the total of {what} in {currency}"), is, should);
+        }
+        let sums = |totals: &Totals| [("amount", totals.amount), ("freight", totals.freight), ("discounts", totals.discounts), ("invoice", totals.invoice)];
+        for ((what, is), (_, should)) in sums(&shown).into_iter().zip(sums(&summed)) {
+            found.same("dashboard-totals", entity, &format!("the total {what} in {currency}"), is, should);
+        }
+    }
+}
+
+fn same(line: &DashboardLine, order: &Order, should: &OrderLine, entity: &str, found: &mut Findings) {
+    let what = |field: &str| format!("order {} line {}: its {field}", line.order, line.line);
+    found.same("dashboard-line", entity, &what("product"), &line.product, &should.product);
+    found.same("dashboard-line", entity, &what("currency"), &line.currency, &order.currency);
+    found.same("dashboard-line", entity, &what("quantity"), line.quantity, should.kept());
+    let amounts: [(&str, Amount, Amount); 4] = [
+        ("price", line.unit_price, should.unit_price),
+        ("freight", line.freight_value, should.freight_value),
+        ("discount", line.discount, should.discount(should.kept())),
+        ("invoice", line.invoice, should.invoice(should.kept())),
+    ];
+    for (field, is, should) in amounts {
+        found.same("dashboard-line", entity, &what(field), is, should);
+    }
+    let status = if order.shipment.is_some() { "shipped" } else { "paid" };
+    found.same("dashboard-line", entity, &what("status"), line.status.as_str(), status);
+}

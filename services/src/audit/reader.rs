@@ -1,0 +1,174 @@
+//! Reads the marketplace's rows through its public routes, page by page. Judges nothing, and writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::acknowledged::Acknowledged;
+use super::rows::{DeadLetter, Order, Payment, Product, Shipment, Snapshot, Step, StockItem};
+
+/// Longest that one request may take.
+const REQUEST: Duration = Duration::from_secs(30);
+/// How long a marketplace that is away is waited for.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Pause before a request is repeated.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Rows of a page.
+const PAGE: usize = 1_000;
+/// Requests under way at once.
+const AT_ONCE: usize = 16;
+/// Lines of a dashboard; what is left off is counted.
+const DASHBOARD_LINES: usize = 100_000;
+/// The histories that are read, by their routes.
+pub const HISTORIES: [&str; 3] = ["orders", "payments", "shipments"];
+
+/// A marketplace to read, at one instance or several.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    urls: Arc<[String]>,
+    turn: Arc<AtomicUsize>,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SellerId {
+    id: u64,
+}
+
+impl Reader {
+    /// Of these instances; one answers all, until it does not.
+    pub fn of(urls: &[String]) -> anyhow::Result<Self> {
+        let client = Client::builder().timeout(REQUEST).build()?;
+        let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
+        Ok(Self { client, urls, turn: Arc::default() })
+    }
+
+    /// A row; none where there is none.
+    pub async fn row<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        let deadline = Instant::now() + GIVE_UP;
+        loop {
+            let turn = self.turn.load(Ordering::Relaxed);
+            let url = &self.urls[turn % self.urls.len()];
+            let why = match self.once(&format!("{url}{path}")).await {
+                Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => anyhow::anyhow!("{url}{path} is unavailable: {answer}"),
+                Ok((StatusCode::NOT_FOUND, _)) => return Ok(None),
+                Ok((status, answer)) if status.is_success() => {
+                    return serde_json::from_str(&answer).map(Some).with_context(|| format!("GET {path}: not the row that this version reads"));
+                }
+                Ok((status, answer)) => bail!("GET {path}: {status} {answer}"),
+                Err(why) => why,
+            };
+            if Instant::now() > deadline {
+                return Err(why.context(format!("no marketplace at {} for {} s: start one with `daybook up`", self.urls.join(", "), GIVE_UP.as_secs())));
+            }
+            self.turn.store(turn + 1, Ordering::Relaxed);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn once(&self, url: &str) -> anyhow::Result<(StatusCode, String)> {
+        let answer = self.client.get(url).send().await?;
+        Ok((answer.status(), answer.text().await?))
+    }
+
+    /// Every row of a listing.
+    pub async fn all<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Vec<T>> {
+        let (mut rows, mut cursor) = (vec![], String::new());
+        loop {
+            let path = format!("{path}?limit={PAGE}{cursor}");
+            let page: Page<T> = self.row(&path).await?.with_context(|| format!("GET {path}: there is no such listing"))?;
+            rows.extend(page.items);
+            let Some(next) = page.next else { return Ok(rows) };
+            cursor = format!("&cursor={}", encoded(&next));
+        }
+    }
+
+    /// The results of the same question about each of these, some at once; what is not there is left out.
+    async fn each<K, T, F>(&self, keys: impl IntoIterator<Item = K>, ask: impl Fn(Self, K) -> F) -> anyhow::Result<BTreeMap<K, T>>
+    where
+        K: Clone + Ord + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = anyhow::Result<Option<T>>> + Send + 'static,
+    {
+        let (mut found, mut running) = (BTreeMap::new(), JoinSet::new());
+        let mut keys = keys.into_iter();
+        loop {
+            while running.len() < AT_ONCE {
+                let Some(key) = keys.next() else { break };
+                let asked = ask(self.clone(), key.clone());
+                running.spawn(async move { asked.await.map(|row| (key, row)) });
+            }
+            let Some(done) = running.join_next().await else { return Ok(found) };
+            if let (key, Some(row)) = done?? {
+                found.insert(key, row);
+            }
+        }
+    }
+
+    async fn rows<K, T>(&self, keys: impl IntoIterator<Item = K>, path: fn(&K) -> String) -> anyhow::Result<BTreeMap<K, T>>
+    where
+        K: Clone + Ord + Send + Sync + 'static,
+        T: DeserializeOwned + Send + 'static,
+    {
+        self.each(keys, |reader, key| async move { reader.row(&path(&key)).await }).await
+    }
+
+    /// Every row the audit goes by, but for histories.
+    pub async fn snapshot(&self, acknowledged: &Acknowledged) -> anyhow::Result<Snapshot> {
+        let letters: Page<DeadLetter> = self.row(&format!("/dead-letters?limit={PAGE}")).await?.context("GET /dead-letters: there is no such listing")?;
+        let products: Vec<Product> = self.all("/products").await?;
+        let mut sellers: BTreeSet<u64> = self.all::<SellerId>("/sellers").await?.into_iter().map(|seller| seller.id).collect();
+        sellers.extend(products.iter().filter_map(|product| product.id.split_once('-')?.0.parse::<u64>().ok()));
+        let orders: Vec<Order> = self.all("/orders").await?;
+        let customers: BTreeSet<u64> = orders.iter().filter_map(Order::numbers).map(|(customer, _)| customer).collect();
+        let (customers, orders) = (customers.into_iter().chain(acknowledged.customers()).collect::<BTreeSet<u64>>(), orders);
+        Ok(Snapshot {
+            stock: self.all("/stock").await?.into_iter().map(|item: StockItem| (item.id.clone(), item)).collect(),
+            payments: self.all("/payments").await?.into_iter().map(|payment: Payment| (payment.id.clone(), payment)).collect(),
+            shipments: self.all("/shipments").await?.into_iter().map(|shipment: Shipment| (shipment.id.clone(), shipment)).collect(),
+            dashboards: self.rows(sellers, |seller| format!("/sellers/{seller}/dashboard?limit={DASHBOARD_LINES}")).await?,
+            statistics: self.rows(customers.clone(), |customer| format!("/customers/{customer}/statistics")).await?,
+            carts: self.rows(customers, |customer| format!("/carts/{customer}")).await?,
+            deliveries: self.rows(acknowledged.deliveries.iter().cloned(), |id| format!("/deliveries/{id}")).await?,
+            products: products.into_iter().map(|product| (product.id.clone(), product)).collect(),
+            orders,
+            dead_letters: letters.items,
+            histories: BTreeMap::new(),
+        })
+    }
+
+    /// The whole histories of a snapshot's orders, payments and shipments.
+    pub async fn histories(&self, snapshot: &mut Snapshot) -> anyhow::Result<()> {
+        let orders: BTreeSet<String> = snapshot.orders.iter().map(|order| order.id.clone()).collect();
+        for route in HISTORIES {
+            let ids: BTreeSet<String> = match route {
+                "orders" => orders.clone(),
+                "payments" => snapshot.payments.keys().cloned().collect(),
+                _ => snapshot.shipments.keys().cloned().collect(),
+            };
+            let ask = |reader: Self, id: String| async move { reader.all::<Step>(&format!("/{route}/{id}/history")).await.map(Some) };
+            snapshot.histories.insert(route, self.each(ids, ask).await?);
+        }
+        Ok(())
+    }
+}
+
+/// A query's value, percent-encoded.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

@@ -1,0 +1,139 @@
+//! `daybook load`: customers and sellers at work, through the public routes only, every transaction of the benchmark
+//! *Online Marketplace*. Measures from the outside, repeats under its ids until answered, and audits what it left.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use rand::RngExt;
+use tokio::time::Instant;
+
+use crate::audit;
+use crate::cli::{Output, Targets, span};
+use crate::out;
+
+mod caller;
+mod chores;
+mod drive;
+mod game;
+mod opening;
+mod plan;
+mod report;
+mod session;
+mod tally;
+mod watch;
+
+use caller::Caller;
+use drive::Mode;
+use game::{Customer, Game};
+use plan::{IDS, Plan, Skew};
+use report::{Played, Report};
+
+/// Of all amounts.
+const CURRENCY: &str = "USD";
+/// For shipping a line.
+const FREIGHT: &str = "1.50";
+/// Prices, in cents: never nothing.
+const PRICES: RangeInclusive<i64> = 100..=10_000;
+/// Clients, unless told otherwise.
+const CLIENTS: usize = 8;
+/// Highest rate.
+const RATE_MAX: f64 = 100_000.0;
+
+/// What to play.
+#[derive(clap::Args)]
+pub struct Order {
+    #[command(flatten)]
+    targets: Targets,
+    /// How long transactions are begun
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
+    duration: Duration,
+    /// Closed loop: so many clients at once [default: 8]
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    clients: Option<usize>,
+    /// Open loop: so many transactions a second
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Open loop: most transactions under way at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    in_flight: usize,
+    /// Draws ids and everything else; each is used once on one marketplace [default: a new one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which sellers and products are chosen
+    #[arg(long, value_enum, default_value = "uniform")]
+    skew: Skew,
+    /// Sellers of this load, of 10 products each
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..IDS))]
+    sellers: u64,
+    /// Customers of this load; each plays one session at a time
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..IDS))]
+    customers: u64,
+    /// How long answers are waited for when the duration is over, and then processes for their end
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
+    drain: Duration,
+    /// Where everything that the marketplace acknowledged is written, for `daybook audit --acknowledged`
+    #[arg(long, value_name = "FILE")]
+    acknowledged: Option<PathBuf>,
+    /// Does not audit at the end
+    #[arg(long)]
+    no_audit: bool,
+    /// How the result is printed
+    #[arg(short, long, default_value = "table")]
+    output: Output,
+}
+
+impl Order {
+    fn mode(&self) -> anyhow::Result<Mode> {
+        if let Some(each_second) = self.rate {
+            ensure!(each_second > 0.0 && each_second <= RATE_MAX, "--rate {each_second}: more than 0 and at most {RATE_MAX} transactions a second");
+            ensure!((1..=10_000).contains(&self.in_flight), "--in-flight {}: 1 to 10000", self.in_flight);
+            return Ok(Mode::Rate { each_second, in_flight: self.in_flight });
+        }
+        let clients = self.clients.unwrap_or(CLIENTS);
+        ensure!((1..=10_000).contains(&clients), "--clients {clients}: 1 to 10000");
+        Ok(Mode::Clients(clients))
+    }
+}
+
+/// Exit code 3 if anything did not hold, under load or at rest.
+pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
+    let mode = order.mode()?;
+    let seed = order.seed.unwrap_or_else(|| rand::rng().random_range(0..=u64::from(u32::MAX)));
+    let plan = Arc::new(Plan::new(seed, order.sellers, order.customers, order.skew));
+    let caller = Arc::new(Caller::at(&order.targets.urls)?);
+    let (products, revisions) = opening::prepare(&plan, &caller).await?;
+    let began = Instant::now();
+    let stop = began + order.duration;
+    let game = Arc::new(Game::new(plan, caller, products, stop + order.drain));
+    for (product, revision) in game.products.iter().zip(revisions) {
+        game.tally.acknowledged(|told| told.products.entry(product.id.clone()).or_default().revisions.push(revision));
+    }
+    for at in (0..usize::try_from(order.customers)?).rev() {
+        game.welcome(Customer::new(game.plan.customer(at)));
+    }
+    drive::run(&game, mode, began, stop).await?;
+    let seconds = began.elapsed().max(order.duration).as_secs_f64();
+    let (mut sums, breaches) = game.tally.finish();
+    sums.acknowledged.run.clone_from(&game.plan.run);
+    if let Some(file) = &order.acknowledged {
+        sums.acknowledged.write(file)?;
+    }
+    let verdict = match order.no_audit {
+        true => None,
+        false => Some(audit::examine(&order.targets.urls, &sums.acknowledged, order.drain).await?),
+    };
+    let mode = match mode {
+        Mode::Clients(clients) => format!("closed loop, {clients} clients"),
+        Mode::Rate { each_second, in_flight } => format!("open loop, {each_second} a second, at most {in_flight} under way"),
+    };
+    let report = Report::of(Played { seed, run: game.plan.run.clone(), mode, seconds }, sums, breaches, verdict);
+    match order.output {
+        Output::Json => out::line(serde_json::to_string_pretty(&report)?),
+        Output::Table => report.show(),
+    }
+    Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
