@@ -94,7 +94,8 @@ impl Order {
             return Ok(Mode::Rate { each_second, in_flight: self.in_flight });
         }
         let clients = self.clients.unwrap_or(CLIENTS);
-        ensure!((1..=10_000).contains(&clients), "--clients {clients}: 1 to 10000");
+        let most = usize::try_from(self.customers)?.min(10_000);
+        ensure!((1..=most).contains(&clients), "--clients {clients}: 1 to {most}, a customer plays one session at a time; see --customers");
         Ok(Mode::Clients(clients))
     }
 }

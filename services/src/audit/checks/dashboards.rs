@@ -6,6 +6,9 @@ use super::Findings;
 use crate::audit::amount::Amount;
 use crate::audit::rows::{Dashboard, DashboardLine, Order, OrderLine, Snapshot, Totals};
 
+/// The lines that a dashboard must show: order and place -> what the order has there.
+type Due<'s> = BTreeMap<(&'s str, usize), (&'s Order, &'s OrderLine)>;
+
 /// What the totals of these lines must be, by currency.
 pub fn totals_of(lines: &[DashboardLine]) -> BTreeMap<String, Totals> {
     let mut sums: BTreeMap<String, (Totals, BTreeSet<&str>)> = BTreeMap::new();
@@ -28,7 +31,7 @@ pub fn totals_of(lines: &[DashboardLine]) -> BTreeMap<String, Totals> {
 
 pub fn check(snapshot: &Snapshot, found: &mut Findings) {
     let orders = snapshot.orders_by_id();
-    let mut due: BTreeMap<u64, BTreeMap<(&str, usize), (&Order, &OrderLine)>> = BTreeMap::new();
+    let mut due: BTreeMap<u64, Due<'_>> = BTreeMap::new();
     for order in orders.values().filter(|order| order.paid()) {
         for (at, line) in order.reserved().filter(|(_, line)| !line.delivered && line.kept() > 0) {
             if let Some(seller) = line.product.split_once('-').and_then(|(seller, _)| seller.parse().ok()) {
