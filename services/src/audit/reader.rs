@@ -87,12 +87,16 @@ impl Reader {
 
     /// Every row of a listing.
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Vec<T>> {
+        self.pages(path).await?.with_context(|| format!("GET {path}: there is no such listing"))
+    }
+
+    /// Every row of a listing, if there is one.
+    async fn pages<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<Vec<T>>> {
         let (mut rows, mut cursor) = (vec![], String::new());
         loop {
-            let path = format!("{path}?limit={PAGE}{cursor}");
-            let page: Page<T> = self.row(&path).await?.with_context(|| format!("GET {path}: there is no such listing"))?;
+            let Some(page) = self.row::<Page<T>>(&format!("{path}?limit={PAGE}{cursor}")).await? else { return Ok(None) };
             rows.extend(page.items);
-            let Some(next) = page.next else { return Ok(rows) };
+            let Some(next) = page.next else { return Ok(Some(rows)) };
             cursor = format!("&cursor={}", encoded(&next));
         }
     }
@@ -160,7 +164,7 @@ impl Reader {
                 "payments" => snapshot.payments.keys().cloned().collect(),
                 _ => snapshot.shipments.keys().cloned().collect(),
             };
-            let ask = |reader: Self, id: String| async move { reader.all::<Step>(&format!("/{route}/{id}/history")).await.map(Some) };
+            let ask = |reader: Self, id: String| async move { reader.pages::<Step>(&format!("/{route}/{id}/history")).await };
             snapshot.histories.insert(route, self.each(ids, ask).await?);
         }
         Ok(())

@@ -138,7 +138,7 @@ impl Report {
     }
 }
 
-/// Of microseconds, exact to the microsecond.
+/// Of microseconds; a latency has at most 32 bits of them, which a double has exactly.
 fn milliseconds(microseconds: u64) -> f64 {
-    std::time::Duration::from_micros(microseconds).as_secs_f64() * 1_000.0
+    f64::from(u32::try_from(microseconds).unwrap_or(u32::MAX)) / 1_000.0
 }

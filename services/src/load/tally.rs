@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use crate::audit::acknowledged::Acknowledged;
 use crate::audit::breach::{Breach, Findings};
 
-/// Longest latency that is told apart from longer ones, in microseconds.
+/// Longest latency that is told apart from longer ones, in microseconds: an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
+const _: () = assert!(LATENCY_US_MAX <= u32::MAX as u64);
 /// Digits of a latency that are kept.
 const DIGITS: u8 = 3;
 /// Most breaches that are kept.
