@@ -73,6 +73,7 @@ pub struct Order {
     pub discount_total: Amount,
     pub total: Amount,
     pub refunded: Amount,
+    pub refunding: Amount,
     pub shipment: Option<String>,
     pub lines: Vec<OrderLine>,
     pub dropped: Vec<serde_json::Value>,
@@ -110,7 +111,7 @@ pub struct PaymentLine {
 pub struct Payment {
     pub id: String,
     pub status: String,
-    pub currency: String,
+    pub currency: Option<String>,
     pub captured: Amount,
     pub refunded: Amount,
     pub lines: Vec<PaymentLine>,
@@ -163,7 +164,7 @@ pub struct Dashboard {
     pub seller: u64,
     pub totals: Vec<Totals>,
     pub lines: Vec<DashboardLine>,
-    pub left_off: u64,
+    pub left_off: i64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

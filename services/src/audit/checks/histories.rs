@@ -16,8 +16,8 @@ const STAGES: [(&str, usize); 11] = [
     ("payment-failed", 4),
     ("refused", 4),
     ("expired", 4),
-    ("ship", 5),
-    ("deliver", 6),
+    ("shipped", 5),
+    ("line-delivered", 6),
 ];
 
 pub fn check(snapshot: &Snapshot, found: &mut Findings) {

@@ -10,6 +10,7 @@ mod shipments;
 mod stock;
 
 use super::acknowledged::Acknowledged;
+use super::amount::Amount;
 use super::breach::{Breach, Findings};
 use super::rows::Snapshot;
 
@@ -35,9 +36,10 @@ pub fn all(snapshot: &Snapshot, told: &Acknowledged) -> Vec<Breach> {
 /// What has not ended yet, for people; empty when all processes have.
 pub fn pending(snapshot: &Snapshot) -> Vec<String> {
     let open = snapshot.orders.iter().filter(|order| !order.ended()).map(|order| format!("order {} is {}", order.id, order.status));
+    let back = snapshot.orders.iter().filter(|order| order.refunding != Amount::default()).map(|order| format!("a refund of order {} is on its way", order.id));
     let sent = snapshot.carts.iter().filter(|(_, cart)| cart.sent.is_some()).map(|(customer, _)| format!("cart {customer} is not open again"));
     let held = snapshot.stock.values().filter(|item| item.reserved != 0).map(|item| format!("stock {} holds {} pieces", item.id, item.reserved));
-    open.chain(sent).chain(held).collect()
+    open.chain(back).chain(sent).chain(held).collect()
 }
 
-pub use dashboards::totals_of;
+pub use dashboards::{cut_short, totals_of};

@@ -37,7 +37,7 @@ fn paid(order: &Order, payment: &Payment, found: &mut Findings) {
     found.same("payment-captured", &entity, "captured", payment.captured, captured);
     found.same("payment-refunded", &entity, "refunded", payment.refunded, refunded);
     if order.paid() {
-        found.same("payment-currency", &entity, "its currency", &payment.currency, &order.currency);
+        found.same("payment-currency", &entity, "its currency", payment.currency.as_deref().unwrap_or("none"), &order.currency);
         let vouchers = payment.lines.iter().filter(|line| line.method == "voucher").map(|line| line.amount).sum();
         found.same("payment-lines", &entity, "the sum of voucher lines", vouchers, order.discount_total);
     }
@@ -53,7 +53,7 @@ fn lines(payment: &Payment, entity: &str, found: &mut Findings) {
 fn totals(snapshot: &Snapshot, found: &mut Findings) {
     let mut sums: BTreeMap<&str, (Amount, Amount)> = BTreeMap::new();
     for payment in snapshot.payments.values().filter(|payment| payment.status == "captured") {
-        sums.entry(&payment.currency).or_default().0 += payment.captured - payment.refunded;
+        sums.entry(payment.currency.as_deref().unwrap_or("none")).or_default().0 += payment.captured - payment.refunded;
     }
     for order in snapshot.orders.iter().filter(|order| order.paid()) {
         sums.entry(&order.currency).or_default().1 += order.total - order.refunded;

@@ -48,6 +48,7 @@ fn returns(order: &Order, entity: &str, found: &mut Findings) {
         }
     }
     let due = order.reserved().map(|(_, line)| line.invoice(line.quantity) - line.invoice(line.kept())).sum();
+    found.same("order-refunding", entity, "on its way back, with every process ended,", order.refunding, Amount::default());
     found.same("order-refunded", entity, "refunded", order.refunded, if order.paid() { due } else { Amount::default() });
 }
 
