@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reqwest::Method;
@@ -83,6 +84,61 @@ async fn a_load_goes_on_through_kills() {
     assert!(server.stop());
 }
 
+/// Passes requests on, and answers so that each rule of the moment is broken: totals, payments, versions.
+struct Liar {
+    client: reqwest::Client,
+    url: String,
+    version: AtomicU64,
+}
+
+impl Liar {
+    async fn pass_on(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().unwrap().as_str();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let mut asked = self.client.request(parts.method.clone(), format!("{}{path}", self.url)).body(body);
+        for name in ["content-type", "idempotency-key", "prefer", "daybook-position"] {
+            asked = parts.headers.get(name).into_iter().fold(asked, |asked, value| asked.header(name, value));
+        }
+        let answer = asked.send().await.unwrap();
+        let status = answer.status();
+        let mut row: Value = answer.json().await.unwrap();
+        match path.split('/').collect::<Vec<_>>()[..] {
+            [_, "sellers", _, "dashboard"] if row["totals"][0].is_object() => add(&mut row["totals"][0]["items"], 1),
+            [_, "payments", _] => row["status"] = json!("refused"),
+            [_, "orders", _] => {
+                for line in row["lines"].as_array_mut().unwrap() {
+                    line["version"] = json!(self.version.fetch_sub(1, Ordering::Relaxed).to_string());
+                }
+            }
+            _ => {}
+        }
+        (status, row.to_string()).into_response()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_under_load_is_seen_under_load() {
+    let dir = TempDir::new().unwrap();
+    let mut server = Server::started(binary(), &dir.path().join("data"));
+    let liar = Arc::new(Liar { client: reqwest::Client::new(), url: server.url.clone(), version: AtomicU64::new(1_000_000) });
+    let router = axum::Router::new().fallback(move |request: Request| async move { liar.pass_on(request).await });
+    let (url, served) = serve(router).await;
+    let (code, report) = told(words(&format!("load --url {url} --clients 4 --sellers 1 --customers 4 --duration 4s --seed 5 --no-audit -o json"))).await;
+    assert_eq!((code, &report["holds"]), (3, &json!(false)), "{report:#}");
+    for check in ["dashboard-totals", "dashboard-shipment-before-payment", "price-version-back"] {
+        assert!(report["breaches"].as_array().unwrap().iter().any(|breach| breach["check"] == check), "{check} was not seen: {report:#}");
+    }
+    served.abort();
+    assert!(server.stop());
+}
+
+async fn serve(router: axum::Router) -> (String, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (url, tokio::spawn(async move { axum::serve(listener, router).await }))
+}
+
 /// A marketplace's answers: rows by their path, listings by theirs.
 #[derive(Clone, Default)]
 struct Market {
@@ -133,9 +189,7 @@ impl Market {
     async fn audited(self, acknowledged: &Path, wait: &str) -> (i32, Value) {
         let answer = |State(market): State<Arc<Self>>, OriginalUri(uri): OriginalUri| async move { market.answer(uri.path(), uri.query().unwrap_or_default()) };
         let router = axum::Router::new().fallback(answer).with_state(Arc::new(self));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let served = tokio::spawn(async move { axum::serve(listener, router).await });
+        let (url, served) = serve(router).await;
         let said = told(words(&format!("audit --url {url} --wait {wait} -o json --acknowledged {}", acknowledged.display()))).await;
         served.abort();
         said
