@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::caller::Ended;
 use super::game::{Game, Product, amount};
-use super::tally::Measure;
+use super::tally::{Measure, UNANSWERED};
 use super::{CURRENCY, FREIGHT, PRICES, watch};
 use crate::audit::rows::Dashboard;
 
@@ -26,7 +26,7 @@ pub async fn dashboard(game: &Game, random: &mut StdRng, intended: Instant) {
             Err(_) => game.tally.error(Measure::Dashboard, "unreadable"),
         },
         Ended::Refused(kind) | Ended::Broken(kind) => game.tally.error(Measure::Dashboard, &kind),
-        Ended::Unanswered => game.tally.error(Measure::Dashboard, "unanswered"),
+        Ended::Unanswered => game.tally.error(Measure::Dashboard, UNANSWERED),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, sleep_until, timeout_at};
 
 use super::game::Game;
-use super::tally::Measure;
+use super::tally::{Measure, NOT_BEGUN};
 use super::{chores, session};
 
 /// How the load is driven.
@@ -61,7 +61,8 @@ async fn open(game: &Arc<Game>, running: &mut JoinSet<()>, each_second: f64, in_
             return;
         }
         sleep_until(intended).await;
-        let Ok(Ok(place)) = timeout_at(game.deadline, Arc::clone(&places).acquire_owned()).await else {
+        let place = timeout_at(game.deadline, Arc::clone(&places).acquire_owned()).await;
+        let Some(place) = place.ok().and_then(Result::ok).filter(|_| Instant::now() < game.deadline) else {
             not_begun(game, u64::from(number), intended);
             continue;
         };
@@ -78,7 +79,7 @@ async fn open(game: &Arc<Game>, running: &mut JoinSet<()>, each_second: f64, in_
 fn not_begun(game: &Game, number: u64, intended: Instant) {
     let kind = game.plan.kind(&mut game.plan.random(number));
     game.tally.took(kind, intended.elapsed());
-    game.tally.error(kind, "not-begun");
+    game.tally.error(kind, NOT_BEGUN);
 }
 
 /// One transaction, of the kind that its number gives.

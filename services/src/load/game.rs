@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::caller::{Call, Caller, Ended};
 use super::plan::Plan;
-use super::tally::{Measure, Tally};
+use super::tally::{Measure, Tally, UNANSWERED};
 
 /// A product as its seller knows it.
 pub struct Product {
@@ -77,7 +77,11 @@ impl Game {
 
     /// A customer who plays no session, once there is one; none if the load is over before.
     pub async fn customer(&self, random: &mut StdRng) -> Option<Customer> {
-        tokio::time::timeout_at(self.deadline, self.free.acquire()).await.ok()?.ok()?.forget();
+        let free = tokio::time::timeout_at(self.deadline, self.free.acquire()).await.ok()?.ok()?;
+        if Instant::now() >= self.deadline {
+            return None;
+        }
+        free.forget();
         let mut customers = self.customers.lock();
         let at = random.random_range(0..customers.len().max(1));
         (at < customers.len()).then(|| customers.swap_remove(at))
@@ -90,7 +94,7 @@ impl Game {
             Ended::Accepted(..) => {}
             Ended::Refused(code) => self.tally.refused(what, code),
             Ended::Broken(kind) => self.tally.error(what, kind),
-            Ended::Unanswered => self.tally.error(what, "unanswered"),
+            Ended::Unanswered => self.tally.error(what, UNANSWERED),
         }
         ended
     }

@@ -40,6 +40,8 @@ const FREIGHT: &str = "1.50";
 const PRICES: RangeInclusive<i64> = 100..=10_000;
 /// Clients, unless told otherwise.
 const CLIENTS: usize = 8;
+/// How long processes may take to end before the audit.
+const AUDIT_WAIT: Duration = Duration::from_secs(60);
 /// Highest rate.
 const RATE_MAX: f64 = 100_000.0;
 
@@ -72,7 +74,7 @@ pub struct Order {
     /// Customers of this load; each plays one session at a time
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..IDS))]
     customers: u64,
-    /// How long answers are waited for when the duration is over, and then processes for their end
+    /// How long answers are waited for when the duration is over
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
     drain: Duration,
     /// Where everything that the marketplace acknowledged is written, for `daybook audit --acknowledged`
@@ -125,7 +127,7 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     }
     let verdict = match order.no_audit {
         true => None,
-        false => Some(audit::examine(&order.targets.urls, &sums.acknowledged, order.drain).await?),
+        false => Some(audit::examine(&order.targets.urls, &sums.acknowledged, AUDIT_WAIT).await?),
     };
     let mode = match mode {
         Mode::Clients(clients) => format!("closed loop, {clients} clients"),

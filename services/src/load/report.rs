@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::tally::{Counts, Measure, Sums};
+use super::tally::{Counts, Measure, NOT_BEGUN, Sums, UNANSWERED};
 use crate::audit::Verdict;
 use crate::audit::breach::Breach;
 use crate::out;
@@ -37,7 +37,9 @@ pub struct Report {
     mode: String,
     seconds: f64,
     transactions: u64,
-    transactions_per_second: f64,
+    /// those of them that were answered
+    answered: u64,
+    answered_per_second: f64,
     latencies: Vec<Latencies>,
     /// transaction -> what -> how often
     errors: BTreeMap<&'static str, BTreeMap<String, u64>>,
@@ -90,6 +92,9 @@ impl Report {
             })
             .collect();
         let transactions: u64 = latencies.iter().filter(|kind| kind.transaction).map(|kind| kind.count).sum();
+        let open =
+            |((what, kind), count): (&(Measure, String), &u64)| if what.whole() && [UNANSWERED, NOT_BEGUN].contains(&kind.as_str()) { *count } else { 0 };
+        let answered = transactions.saturating_sub(sums.errors.iter().map(open).sum());
         let Played { seed, run, mode, seconds } = played;
         Self {
             holds: breaches.is_empty() && audit.as_ref().is_none_or(|verdict| verdict.holds),
@@ -98,7 +103,8 @@ impl Report {
             mode,
             seconds,
             transactions,
-            transactions_per_second: (f64::from(u32::try_from(transactions).unwrap_or(u32::MAX)) / seconds.max(0.001) * 10.0).round() / 10.0,
+            answered,
+            answered_per_second: (f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds.max(0.001) * 10.0).round() / 10.0,
             latencies,
             errors: grouped(sums.errors),
             refusals: grouped(sums.refusals),
@@ -112,8 +118,8 @@ impl Report {
     /// Prints it for people.
     pub fn show(&self) {
         out::line(format_args!(
-            "{} transactions in {:.1} s, {:.1}/s; {}; --seed {} (run {})",
-            self.transactions, self.seconds, self.transactions_per_second, self.mode, self.seed, self.run
+            "{} of {} transactions answered in {:.1} s, {:.1}/s; {}; --seed {} (run {})",
+            self.answered, self.transactions, self.seconds, self.answered_per_second, self.mode, self.seed, self.run
         ));
         let mut table = Table::new();
         table.set_header(["", "count", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]);

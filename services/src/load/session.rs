@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::caller::Ended;
 use super::game::{Customer, Game, amount};
-use super::tally::Measure;
+use super::tally::{Measure, UNANSWERED};
 use super::{CURRENCY, watch};
 use crate::audit::acknowledged::Checkout;
 
@@ -32,16 +32,20 @@ pub async fn play(game: &Game, random: &mut StdRng, intended: Instant) -> bool {
     let late = intended.elapsed();
     customer.sessions += 1;
     let items = random.random_range(1..=ITEMS_MAX);
+    let mut answered = true;
     for item in 0..items {
-        add(game, &mut customer, item, random, late).await;
+        answered = answered && add(game, &mut customer, item, random, late).await;
     }
-    check_out(game, &mut customer, random, late).await;
+    if !(answered && check_out(game, &mut customer, random, late).await) {
+        game.tally.error(Measure::Session, UNANSWERED);
+    }
     game.tally.took(Measure::Session, intended.elapsed());
     game.welcome(customer);
     true
 }
 
-async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) {
+/// Says whether it was answered: if not, the load is over.
+async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) -> bool {
     let product = &game.products[game.plan.pick_product(random)];
     let pieces = random.random_range(1..=PIECES_MAX);
     let voucher = if random.random_bool(VOUCHERS) { random.random_range(50..=500) } else { 0 };
@@ -61,11 +65,17 @@ async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut Std
             }
         }
         Ended::Refused(_) => {}
-        Ended::Broken(_) | Ended::Unanswered => customer.cart = None,
+        Ended::Broken(_) => customer.cart = None,
+        Ended::Unanswered => {
+            customer.cart = None;
+            return false;
+        }
     }
+    true
 }
 
-async fn check_out(game: &Game, customer: &mut Customer, random: &mut StdRng, late: Duration) {
+/// Says whether it was answered.
+async fn check_out(game: &Game, customer: &mut Customer, random: &mut StdRng, late: Duration) -> bool {
     let reference = format!("{}-{}-{}", game.plan.run, customer.id, customer.sessions);
     let method = ["CREDIT_CARD", "CREDIT_CARD", "DEBIT_CARD", "BOLETO"][random.random_range(0..4)];
     let card = if random.random_bool(REFUSED_CARDS) { CARD_REFUSED } else { CARD };
@@ -76,6 +86,7 @@ async fn check_out(game: &Game, customer: &mut Customer, random: &mut StdRng, la
     let (path, began) = (format!("/carts/{}/checkout", customer.id), Instant::now());
     let ended = game.command(Measure::Checkout, Method::POST, &path, &format!("{reference}-checkout"), &body).await;
     game.tally.took(Measure::Checkout, late + began.elapsed());
+    let answered = !matches!(ended, Ended::Unanswered);
     match ended {
         Ended::Accepted(answer, position) => {
             let pieces = customer.cart.replace(BTreeMap::new());
@@ -93,4 +104,5 @@ async fn check_out(game: &Game, customer: &mut Customer, random: &mut StdRng, la
             game.tally.acknowledged(|told| told.checkouts_in_doubt.push(reference));
         }
     }
+    answered
 }

@@ -17,6 +17,11 @@ const DIGITS: u8 = 3;
 /// Most breaches that are kept.
 const BREACHES_MAX: usize = 1_000;
 
+/// The error of what was begun and not answered before the load was over.
+pub const UNANSWERED: &str = "unanswered";
+/// The error of what could not even be begun.
+pub const NOT_BEGUN: &str = "not-begun";
+
 /// What is timed: the five transactions, and the two kinds of requests a customer's session is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {

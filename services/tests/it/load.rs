@@ -14,7 +14,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Caller, Server, binary, daybook};
+use crate::broker::Broker;
+use crate::process::{ALL, Caller, Server, binary, daybook};
 
 /// Rows of a page of a doctored marketplace: few, so that pages are turned.
 const PAGE: usize = 7;
@@ -44,6 +45,7 @@ fn holds((code, report): &(i32, Value)) {
     assert_eq!(*code, 0, "{report:#}");
     assert_eq!(report["holds"], true);
     assert_eq!(report["errors"], json!({}), "{report:#}");
+    assert_eq!(report["answered"], report["transactions"]);
     let kinds: Vec<&str> = report["latencies"].as_array().unwrap().iter().map(|kind| kind["name"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["customer-session", "cart-addition", "checkout", "seller-dashboard", "price-update", "product-replacement", "delivery-update"]);
     for kind in report["latencies"].as_array().unwrap() {
@@ -62,6 +64,11 @@ async fn a_load_holds_in_both_loops_and_a_seed_is_used_once() {
     let open = told(of("--rate 40 --in-flight 64 --seed 2 --skew zipf")).await;
     holds(&open);
     assert_eq!(open.1["transactions"], 240, "each of 6 s x 40/s is counted, whenever it could be begun");
+    // More than it can take: what is never begun counts from its moment, and what was acknowledged is there all the same.
+    let (code, report) = told(of("--rate 20000 --in-flight 16 --drain 1s --seed 6")).await;
+    let late = &report["latencies"][6];
+    assert!(code == 0 && report["errors"]["delivery-update"]["not-begun"].as_u64() > Some(0) && late["p50_ms"].as_f64() > Some(1_000.0), "{report:#}");
+    assert!(report["answered"].as_u64() < report["transactions"].as_u64());
     let (code, why) = told(of("--clients 4 --seed 1")).await;
     assert!(code == 1 && why.as_str().unwrap().contains("choose another seed"), "{code} {why}");
     assert!(server.stop());
@@ -82,6 +89,24 @@ async fn a_load_goes_on_through_kills() {
     holds(&report);
     assert!(!report.1["repeats"].as_object().unwrap().is_empty(), "the kills were not noticed: {:#}", report.1);
     assert!(server.stop());
+}
+
+/// Two instances that share a broker, one killed and started again: requests go to either, and are repeated at the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_on_kafka_goes_round_its_instances() {
+    let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
+    let instance = |number: usize| Server::on_kafka(binary(), &dir.path().join(format!("data{number}")), Broker::shared(), &namespace, &ALL);
+    let mut fleet: Vec<Server> = (0..2).map(instance).collect();
+    fleet.iter_mut().for_each(|server| drop(tokio::task::block_in_place(|| server.start())));
+    let urls = format!("{},{}", fleet[0].url, fleet[1].url);
+    let load = tokio::spawn(told(words(&format!("load --url {urls} --clients 4 --sellers 2 --customers 10 --duration 20s --seed 7 -o json"))));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    fleet[0].kill();
+    tokio::task::block_in_place(|| fleet[0].start());
+    let report = load.await.unwrap();
+    holds(&report);
+    assert!(!report.1["repeats"].as_object().unwrap().is_empty(), "the kill was not noticed: {:#}", report.1);
+    assert!(fleet.iter_mut().all(Server::stop));
 }
 
 /// Passes requests on, and answers so that each rule of the moment is broken: totals, payments, versions.
