@@ -97,7 +97,9 @@ async fn a_load_on_kafka_goes_round_its_instances() {
     let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
     let instance = |number: usize| Server::on_kafka(binary(), &dir.path().join(format!("data{number}")), Broker::shared(), &namespace, &ALL);
     let mut fleet: Vec<Server> = (0..2).map(instance).collect();
-    fleet.iter_mut().for_each(|server| drop(tokio::task::block_in_place(|| server.start())));
+    for server in &mut fleet {
+        tokio::task::block_in_place(|| server.start());
+    }
     let urls = format!("{},{}", fleet[0].url, fleet[1].url);
     let load = tokio::spawn(told(words(&format!("load --url {urls} --clients 4 --sellers 2 --customers 10 --duration 20s --seed 7 -o json"))));
     tokio::time::sleep(Duration::from_secs(6)).await;
