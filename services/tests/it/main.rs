@@ -23,5 +23,6 @@ mod kill;
 mod load;
 mod outside;
 mod process;
+mod seeded;
 mod verify;
 mod wiring;
