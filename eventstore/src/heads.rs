@@ -79,6 +79,11 @@ pub struct Heads {
     indexed: Vec<Indexed>,
     /// log time of the newest event of each partition in the overlay
     times: BTreeMap<Partition, Timestamp>,
+    /// Not before this is anything due in a partition; deadlines that were met leave deleted keys, and looking past
+    /// them at every turn would cost more than the turn.
+    due_from: RefCell<BTreeMap<Partition, Timestamp>>,
+    /// Not before this does any mark of a partition expire.
+    marks_from: RefCell<BTreeMap<Partition, Timestamp>>,
     /// A fault met where only an absence could be answered.
     fault: Cell<Option<Fault>>,
 }
@@ -86,7 +91,18 @@ pub struct Heads {
 impl Heads {
     /// Heads over saved rows.
     pub fn new(service: Arc<Service>, rows: Arc<Rows>) -> Self {
-        Self { service, rows, slots: RefCell::default(), dirty: vec![], marks: HashMap::new(), indexed: vec![], times: BTreeMap::new(), fault: Cell::new(None) }
+        Self {
+            service,
+            rows,
+            slots: RefCell::default(),
+            dirty: vec![],
+            marks: HashMap::new(),
+            indexed: vec![],
+            times: BTreeMap::new(),
+            due_from: RefCell::default(),
+            marks_from: RefCell::default(),
+            fault: Cell::new(None),
+        }
     }
 
     /// Whose heads they are.
@@ -172,9 +188,21 @@ impl Heads {
 
     /// The aggregates of a partition whose deadline has come, at most `most`.
     pub fn due(&self, partition: Partition, now: Timestamp, most: usize) -> Result<Vec<(String, String, Timestamp)>, Fault> {
-        let left = Cell::new(most);
-        let due = |key: &[u8]| read_timer(key).is_some_and(|(_, _, due)| due <= now) && left.replace(left.get().saturating_sub(1)) > 0;
-        Ok(self.rows.keys_while(&timer_prefix(partition), due)?.iter().filter_map(|key| read_timer(key)).collect())
+        if self.due_from.borrow().get(&partition).is_some_and(|first| now < *first) {
+            return Ok(vec![]);
+        }
+        let (left, first) = (Cell::new(most), Cell::new(Timestamp(i64::MAX)));
+        let due = |key: &[u8]| {
+            let at = read_timer(key).map_or(now, |(_, _, at)| at);
+            let wanted = at <= now && left.replace(left.get().saturating_sub(1)) > 0;
+            first.set(if wanted { Timestamp(i64::MAX) } else { at });
+            wanted
+        };
+        let due: Vec<_> = self.rows.keys_while(&timer_prefix(partition), due)?.iter().filter_map(|key| read_timer(key)).collect();
+        if due.is_empty() {
+            self.due_from.borrow_mut().insert(partition, first.get());
+        }
+        Ok(due)
     }
 
     /// A fault met while a decision looked at other heads.
@@ -199,6 +227,8 @@ impl Heads {
     pub fn forget(&mut self) {
         self.abort();
         self.slots.get_mut().clear();
+        self.due_from.get_mut().clear();
+        self.marks_from.get_mut().clear();
     }
 
     /// Saves what the batch did, now that it is committed: rows, marks, timers, index and positions in one write.
@@ -244,7 +274,10 @@ impl Heads {
             let due = handler.deadline(&slot.state).map(|(at, _)| at);
             if due != slot.due {
                 slot.due.iter().for_each(|old| changes.delete(&timer_key(partition, *old, aggregate, &id)));
-                due.iter().for_each(|new| changes.put(&timer_key(partition, *new, aggregate, &id), &[]));
+                if let Some(new) = due {
+                    changes.put(&timer_key(partition, new, aggregate, &id), &[]);
+                    self.due_from.get_mut().entry(partition).and_modify(|first| *first = new.min(*first));
+                }
                 slot.due = due;
             }
         }
@@ -254,7 +287,18 @@ impl Heads {
     /// Forgets marks past their time. By the time of the newest event, so that a rebuild forgets the same.
     fn expire(&self, changes: &mut Changes, partition: Partition, now: Timestamp) -> Result<(), Fault> {
         let before = now.plus_seconds(-MARK_SECONDS);
-        for key in self.rows.keys_while(&expiry_prefix(partition), |key| read_expiry(key).is_some_and(|(at, _)| at < before))? {
+        if self.marks_from.borrow().get(&partition).is_some_and(|first| before <= *first) {
+            return Ok(());
+        }
+        let first = Cell::new(before); // this batch's own may be as old
+        let expired = |key: &[u8]| {
+            let at = read_expiry(key).map_or(before, |(at, _)| at);
+            first.set(at.max(before));
+            at < before
+        };
+        let keys = self.rows.keys_while(&expiry_prefix(partition), expired)?;
+        self.marks_from.borrow_mut().insert(partition, first.get());
+        for key in keys {
             if let Some((_, id)) = read_expiry(&key) {
                 changes.delete(&mark_key(partition, id));
             }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, StepRow, event_of, listing_key};
 use crate::http::command::{Ask, Failure};
 use crate::http::read::{Listing, list, row, view};
+use crate::http::recently::Recently;
 use crate::http::{App, id_of};
 
 /// The service.
@@ -58,17 +59,28 @@ pub struct ShipmentRow {
     pub revision: u64,
 }
 
-/// A seller's packages of one shipment that are on their way. Their keys sort by seller, then by the shipment's age.
+/// A seller's packages of one shipment that are on their way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Open {
+    created_at: String,
+    order: OrderId,
+    lines: Vec<u32>,
+}
+
+/// A seller's shipments of one second that have packages on their way. Their keys sort by seller, then by age. A row for
+/// each shipment would leave a deleted key for each one delivered, all of them before the first that is wanted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct OpenRow {
     seller: u64,
-    order: OrderId,
-    lines: Vec<u32>,
+    shipments: Vec<Open>,
 }
 
 fn seller_prefix(seller: u64) -> String {
     format!("u/{seller:0>20}/")
 }
+
+/// `2010-12-01T08:26:00`, of a time as it is written.
+const SECOND: usize = 19;
 
 fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Shipment>(seen)? else { return Ok(()) };
@@ -95,19 +107,29 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
         row.status = row.stands().to_owned();
         created_at.clone_from(&row.created_at);
     })?;
-    let open = |seller: u64| format!("{}{created_at}/{key}", seller_prefix(seller));
+    let second = created_at.get(..SECOND).unwrap_or(&created_at);
+    let open = |seller: u64| format!("{}{second}", seller_prefix(seller));
     let order = subject.parse::<OrderId>().unwrap_or_default();
     match event {
         Event::Created { lines } => {
             let mut sellers = BTreeMap::<u64, Vec<u32>>::new();
             lines.iter().for_each(|(line, product)| sellers.entry(product.seller.0).or_default().push(*line));
-            sellers.into_iter().for_each(|(seller, lines)| rows.put(open(seller), OpenRow { seller, order, lines }));
+            for (seller, lines) in sellers {
+                rows.update::<OpenRow>(&open(seller), |row| {
+                    row.seller = seller;
+                    // In an order of its own, whichever partition was folded first.
+                    let new = Open { created_at: created_at.clone(), order, lines };
+                    let at = row.shipments.partition_point(|known| (&known.created_at, known.order) < (&new.created_at, order));
+                    row.shipments.insert(at, new);
+                })?;
+            }
         }
         Event::Delivered { line, product } | Event::Cancelled { line, product } => {
             let (place, mut left) = (open(product.seller.0), 0);
             rows.update::<OpenRow>(&place, |row| {
-                row.lines.retain(|open| *open != line);
-                left = row.lines.len();
+                row.shipments.iter_mut().filter(|open| open.order == order).for_each(|open| open.lines.retain(|open| *open != line));
+                row.shipments.retain(|open| !open.lines.is_empty());
+                left = row.shipments.len();
             })?;
             if left == 0 {
                 rows.delete(place);
@@ -162,12 +184,19 @@ fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded
     Ok(())
 }
 
-/// For each of the first ten sellers with packages on their way: those of the oldest shipment.
-fn choose(shipments: &Projection) -> Result<Vec<Chosen>, Failure> {
+/// How many of a seller's oldest seconds are looked at for a shipment that is not being delivered just now.
+const SECONDS_SEEN: usize = 16;
+
+/// For each of the first ten sellers with packages on their way: those of the oldest shipment that no other run of this
+/// moment took. Runs of other instances may take the same; a package is delivered once all the same.
+fn choose(shipments: &Projection, recently: &Recently) -> Result<Vec<Chosen>, Failure> {
     let (mut chosen, mut from) = (vec![], "u/".to_owned());
     while chosen.len() < SELLERS_MAX {
-        let Some((_, OpenRow { seller, order, lines })) = shipments.scan::<OpenRow>("u/", Some(&from), 1)?.pop() else { break };
-        chosen.push(Chosen { seller: SellerId(seller), order, lines });
+        let Some((_, OpenRow { seller, .. })) = shipments.scan::<OpenRow>("u/", Some(&from), 1)?.pop() else { break };
+        let seconds = shipments.scan::<OpenRow>(&seller_prefix(seller), None, SECONDS_SEEN)?;
+        let mut open = seconds.into_iter().flat_map(|(_, row)| row.shipments);
+        let free = open.find(|open| recently.give(format!("{seller}/{}", open.order)));
+        chosen.extend(free.map(|Open { order, lines, .. }| Chosen { seller: SellerId(seller), order, lines }));
         from = seller_prefix(seller + 1);
     }
     Ok(chosen)
@@ -182,7 +211,7 @@ fn transaction(tid: String) -> Result<String, Failure> {
 }
 
 async fn send(app: &App, ask: Ask<Delivery>, headers: &HeaderMap) -> Result<Response, Failure> {
-    let packages = choose(view(app, "shipments", headers).await?)?;
+    let packages = choose(view(app, "shipments", headers).await?, &app.recently)?;
     // What to choose is another thing at each call, so it is not the command that is the same but the run: it knows itself.
     ask.anew().send(app, &delivery::Command::Choose { packages }).await
 }

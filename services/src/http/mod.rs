@@ -25,6 +25,7 @@ pub mod failure;
 pub mod forward;
 pub mod health;
 pub mod read;
+pub mod recently;
 pub mod token;
 
 /// Largest request body. A cart's 2,000 lines fit.
@@ -51,6 +52,8 @@ pub struct Shell {
     pub folded: Arc<Notify>,
     /// makes tokens of card numbers
     pub cards: card::Cards,
+    /// what was handed out a moment ago
+    pub recently: recently::Recently,
     /// (service, event) -> the service that answers the command behind that event
     pub answered_by: BTreeMap<(&'static str, &'static str), &'static str>,
     /// all services, run here or not

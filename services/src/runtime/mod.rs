@@ -142,7 +142,21 @@ impl Platform {
         });
         let prover = Prover::new(Arc::clone(&log), layout.scratch(), views.values().cloned().collect(), heads);
         let forward = crate::http::forward::Forward::new(elsewhere);
-        let app = Arc::new(Shell { log, sender, replies, views, forward, folded, cards, answered_by, services, owners, metrics, prover });
+        let app = Arc::new(Shell {
+            log,
+            sender,
+            replies,
+            views,
+            forward,
+            folded,
+            cards,
+            recently: Default::default(),
+            answered_by,
+            services,
+            owners,
+            metrics,
+            prover,
+        });
         Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))
     }
 
