@@ -62,6 +62,18 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     fn deadline(&self) -> Option<(Timestamp, Self::Command)> {
         None
     }
+
+    /// What a process that has not ended waits for, in words for operators; none for one that has, and for what is
+    /// no process. Changing it or [`Aggregate::deadline`] so that other states wait is a change of the saved shape.
+    fn awaits(&self) -> Option<String> {
+        None
+    }
+
+    /// What an operator sends to a process that waits for too long, to end it the way its own deadline would; none
+    /// if it cannot be ended from outside.
+    fn abandon() -> Option<Self::Command> {
+        None
+    }
 }
 
 /// What one aggregate's events ask of another.

@@ -210,6 +210,9 @@ impl Aggregate for Order {
             Command::RecordRefund { refund } => self.record_refund(refund),
             Command::RecordShipment => self.record_shipment(),
             Command::RecordDelivery { line } => self.record_delivery(line),
+            Command::Abandon if self.status.ended() => Err(Refusal::NotAwaited { status: self.status }),
+            Command::Abandon if self.status == Status::Cancelling => Ok(vec![]),
+            Command::Abandon => Ok(vec![Event::CancellationAsked]),
         }
     }
 
@@ -266,6 +269,25 @@ impl Aggregate for Order {
 
     fn deadline(&self) -> Option<(Timestamp, Command)> {
         matches!(self.status, Status::Reserving | Status::Invoiced).then_some((self.deadline, Command::Expire))
+    }
+
+    fn awaits(&self) -> Option<String> {
+        const NAMED_MAX: usize = 20;
+        match self.status {
+            Status::Reserving => {
+                let awaited = self.lines.iter().enumerate().filter(|(_, line)| line.reply == Reply::Awaited).map(|(at, _)| at.to_string());
+                let named: Vec<String> = awaited.take(NAMED_MAX).collect();
+                let more = if self.awaited as usize > named.len() { " and others" } else { "" };
+                Some(format!("stock's answer for line {}{more}", named.join(", ")))
+            }
+            Status::Invoiced => Some("payment's answer".to_owned()),
+            Status::Cancelling => Some("payment's decision on cancelling".to_owned()),
+            _ => self.refunds.iter().find(|refund| !refund.done).map(|refund| format!("payment's giving back of refund {}", refund.reference)),
+        }
+    }
+
+    fn abandon() -> Option<Command> {
+        Some(Command::Abandon)
     }
 }
 

@@ -13,7 +13,7 @@ use schemas::{Partition, codec};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Fault, Offset};
-use crate::rows::{Changes, Rows};
+use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
 /// How long, in log time, a client's command id is remembered.
@@ -21,6 +21,8 @@ pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// States kept in memory by one worker, past those of its batch.
 const CACHED_MAX: usize = 20_000;
 const MARK_SHAPE: u8 = 1;
+/// The shape of the tables below. Raise it when they hold something else: saved heads are folded anew.
+pub const TABLES: u8 = 2;
 
 /// How a client's command was answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,10 @@ struct Slot {
     state: State,
     /// the deadline its saved row stands under
     due: Option<Timestamp>,
+    /// whether it is saved among those that wait
+    waits: bool,
+    /// log time of its newest event in this batch
+    since: Timestamp,
     dirty: bool,
 }
 
@@ -122,13 +128,9 @@ impl Heads {
         if let Some(slot) = of_type.get(id) {
             return Ok((slot.version, Rc::clone(&slot.state)));
         }
-        let key = head_key(partition, handler.name(), id);
-        let (version, state) = match self.rows.get(&key)? {
-            None => (0, handler.blank()),
-            Some(row) => handler.load(&row).map_err(|why| unreadable(handler, id, &why))?.ok_or_else(|| unreadable(handler, id, "another shape"))?,
-        };
-        let due = handler.deadline(&state).map(|(at, _)| at);
-        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), due, dirty: false });
+        let (version, state) = saved(&self.rows, partition, handler, id)?.unwrap_or_else(|| (0, handler.blank()));
+        let (due, waits) = (handler.deadline(&state).map(|(at, _)| at), handler.waits(&state));
+        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), due, waits, since: Timestamp::default(), dirty: false });
         Ok((version, state))
     }
 
@@ -159,7 +161,7 @@ impl Heads {
         let mut slots = self.slots.borrow_mut();
         if let Some(slot) = slots.get_mut(&(partition, handler.name())).and_then(|of_type| of_type.get_mut(id)) {
             handler.evolve(&mut slot.state, event);
-            slot.version = version;
+            (slot.version, slot.since) = (version, at);
             if !slot.dirty {
                 slot.dirty = true;
                 self.dirty.push((partition, handler.name(), id.to_owned()));
@@ -280,6 +282,13 @@ impl Heads {
                 }
                 slot.due = due;
             }
+            let waits = handler.waits(&slot.state);
+            if waits {
+                changes.put(&waiting_key(partition, aggregate, &id), &sortable(slot.since));
+            } else if slot.waits {
+                changes.delete(&waiting_key(partition, aggregate, &id));
+            }
+            slot.waits = waits;
         }
         Ok(())
     }
@@ -328,10 +337,29 @@ impl domain::Heads for PartitionHeads<'_> {
     }
 }
 
-/// The offset of an aggregate's event of some version, in its service's events topic.
-pub fn place(rows: &Rows, partition: Partition, aggregate: &str, id: &str, version: u64) -> Result<Option<Offset>, Fault> {
-    let row = rows.get(&stream_key(partition, aggregate, id, version))?;
-    Ok(row.and_then(|row| Some(Offset(u64::from_be_bytes(row.try_into().ok()?)))))
+/// An aggregate's saved version and state; none without an event.
+pub(crate) fn saved(rows: &Rows, partition: Partition, handler: &dyn Handler, id: &str) -> Result<Option<(u64, State)>, Fault> {
+    let Some(row) = rows.get(&head_key(partition, handler.name(), id))? else { return Ok(None) };
+    let head = handler.load(&row).map_err(|why| unreadable(handler, id, &why))?.ok_or_else(|| unreadable(handler, id, "another shape"))?;
+    Ok(Some(head))
+}
+
+/// An aggregate's versions from `from` on with their offsets, at most `most`.
+pub(crate) fn stream(rows: &Rows, partition: Partition, aggregate: &str, id: &str, from: u64, most: usize) -> Result<Vec<(u64, Offset)>, Fault> {
+    let prefix = key(b's', partition, &[aggregate.as_bytes(), &[0], id.as_bytes(), &[0]]);
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    let read = |(key, row): &KeyedRow| Some((number(key.get(prefix.len()..)?)?, Offset(number(row)?)));
+    Ok(rows.scan(&prefix, Some(&stream_key(partition, aggregate, id, from)), most)?.iter().filter_map(read).collect())
+}
+
+/// Those of a partition that wait, after `after`, with the log time of their last event, at most `most`.
+pub(crate) fn waiting(rows: &Rows, partition: Partition, after: Option<(&str, &str)>, most: usize) -> Result<Vec<(String, String, Timestamp)>, Fault> {
+    let from = after.map(|(aggregate, id)| [waiting_key(partition, aggregate, id), vec![0]].concat());
+    let read = |(key, row): &KeyedRow| {
+        let (aggregate, id) = std::str::from_utf8(key.get(3..)?).ok()?.split_once('\0')?;
+        Some((aggregate.to_owned(), id.to_owned(), read_sortable(row)?))
+    };
+    Ok(rows.scan(&key(b'w', partition, &[]), from.as_deref(), most)?.iter().filter_map(read).collect())
 }
 
 fn unreadable(handler: &dyn Handler, id: &str, why: &str) -> Fault {
@@ -381,6 +409,10 @@ fn read_timer(key: &[u8]) -> Option<(String, String, Timestamp)> {
     let due = read_sortable(key.get(3..11)?)?;
     let (aggregate, id) = std::str::from_utf8(key.get(11..)?).ok()?.split_once('\0')?;
     Some((aggregate.to_owned(), id.to_owned(), due))
+}
+
+fn waiting_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
+    key(b'w', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
 }
 
 fn expiry_prefix(partition: Partition) -> Vec<u8> {

@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod embedded;
 pub mod fold;
 pub mod heads;
+pub mod inspect;
 pub mod kafka;
 pub mod log;
 pub mod observer;
@@ -14,6 +15,7 @@ pub mod replies;
 pub mod router;
 pub mod rows;
 pub mod service;
+pub mod show;
 pub mod turn;
 pub mod worker;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
-use schemas::{Headers, Partition, Topic};
+use schemas::{Headers, Partition, Topic, commands_of};
 use serde::{Deserialize, Serialize};
 
 /// Largest record, headers and key included. Checked before anything of its batch is written.
@@ -195,6 +195,21 @@ pub struct TopicSpec {
     pub retention: Option<Duration>,
 }
 
+/// Whether records of a partition before `before` may be deleted, `committed` being what the topic's own service has
+/// committed there: a command is needed until it is decided, an event for ever.
+pub fn may_trim(topic: &Topic, partition: Partition, before: Offset, committed: Option<Offset>) -> Result<(), Fault> {
+    let Some(service) = commands_of(topic) else {
+        return Err(Fault::Fatal(format!("{topic} is no command topic, and only those are trimmed: what is in it is kept")));
+    };
+    match committed {
+        Some(committed) if before <= committed => Ok(()),
+        Some(committed) => Err(Fault::Fatal(format!(
+            "{topic}/{partition} cannot be trimmed before offset {before}: {service} has committed {committed}, and what lies after that is not decided yet"
+        ))),
+        None => Err(Fault::Fatal(format!("{topic}/{partition} cannot be trimmed: {service} has committed nothing there"))),
+    }
+}
+
 /// A log's body. Calls may block; none may be made on an async runtime's worker.
 pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
@@ -232,6 +247,17 @@ pub trait Log: Send + Sync + 'static {
 
     /// The positions a group has committed; a partition without one is absent.
     fn committed(&self, group: &str) -> Result<Positions, Fault>;
+
+    /// Deletes the records of a command topic before `before`, for ever, and says where the partition begins now. Refused
+    /// for every other topic, and past what the topic's own service has committed (see [`may_trim`]). What is gone stays
+    /// gone: asking for it again, or for less, changes nothing.
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault>;
+
+    /// Bytes that a partition's records take, about; none where the log does not know.
+    fn bytes(&self, topic: &Topic, partition: Partition) -> Result<Option<u64>, Fault> {
+        let _not_known = (topic, partition);
+        Ok(None)
+    }
 
     /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;

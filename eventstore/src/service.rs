@@ -63,6 +63,16 @@ pub trait Handler: Send + Sync {
     fn evolve(&self, state: &mut State, event: &Erased);
     /// See [`Aggregate::deadline`].
     fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)>;
+    /// See [`Aggregate::awaits`].
+    fn awaits(&self, state: &State) -> Option<String>;
+    /// Type and body of [`Aggregate::abandon`].
+    fn abandon(&self) -> Option<(Kind, Vec<u8>)>;
+    /// The state as JSON, for people.
+    fn show(&self, state: &State) -> serde_json::Value;
+    /// Whether the state waits: for others, or for its deadline.
+    fn waits(&self, state: &State) -> bool {
+        self.deadline(state).is_some() || self.awaits(state).is_some()
+    }
 }
 
 struct Typed<A>(PhantomData<fn() -> A>);
@@ -123,6 +133,15 @@ impl<A: Codec> Handler for Typed<A> {
     }
     fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)> {
         own::<A>(state.as_ref()).deadline().map(|(at, command)| (at, Box::new(command) as Erased))
+    }
+    fn awaits(&self, state: &State) -> Option<String> {
+        own::<A>(state.as_ref()).awaits()
+    }
+    fn abandon(&self) -> Option<(Kind, Vec<u8>)> {
+        A::abandon().as_ref().map(A::encode_command)
+    }
+    fn show(&self, state: &State) -> serde_json::Value {
+        crate::show::show(own::<A>(state.as_ref()))
     }
 }
 
@@ -206,9 +225,10 @@ impl Service {
         topic(Stream::DeadLetters(self.name))
     }
 
-    /// Names the shape of its saved heads.
+    /// Names the shape of its saved heads: that of all heads' tables, and of its own states.
     pub fn shape(&self) -> String {
-        self.aggregates.iter().map(|handler| format!("{}.{} ", handler.name(), handler.state_version())).collect()
+        let states = self.aggregates.iter().map(|handler| format!(" {}.{}", handler.name(), handler.state_version()));
+        std::iter::once(format!("tables.{}", crate::heads::TABLES)).chain(states).collect()
     }
 }
 

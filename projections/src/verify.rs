@@ -10,7 +10,10 @@ use eventstore::{Fault, Limits, Log};
 use serde::{Deserialize, Serialize};
 
 /// Fields of rows that hold log times and log positions, wherever they occur: another log has others.
-pub const OF_THE_LOG: [&str; 2] = ["at", "next"];
+pub const OF_THE_LOG: [&str; 3] = ["at", "created_at", "next"];
+/// Tables of rows that are the log's: histories, whose order is that of what happened at once elsewhere, and queues by
+/// log time.
+const TABLES_OF_THE_LOG: [&[u8]; 2] = [b"h/", b"u/"];
 /// Differing keys that are named.
 const NAMED_MAX: usize = 10;
 
@@ -36,7 +39,7 @@ pub struct Verdict {
     pub live: String,
     /// digest of the rows folded from zero
     pub rebuilt: String,
-    /// Digest of what the live rows say of the business, the same on every log; empty where rows are no JSON objects.
+    /// Digest of what the live rows say of the business, the same on every log; empty where rows are no JSON.
     pub business: String,
     /// records folded from zero
     pub records: u64,
@@ -64,12 +67,17 @@ impl Digest {
         }
     }
 
-    /// Adds the row without what is the log's: see [`OF_THE_LOG`]. False if it is no JSON object.
+    /// Adds the row without what is the log's: see [`OF_THE_LOG`]. False if it is no JSON.
     fn add_business(&mut self, (key, row): &KeyedRow) -> bool {
-        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(row) else { return false };
-        OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
-        fields.sort_keys();
-        self.add(&(key.clone(), serde_json::Value::Object(fields).to_string().into_bytes().into()));
+        if TABLES_OF_THE_LOG.iter().any(|table| key.starts_with(table)) {
+            return true;
+        }
+        let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(row) else { return false };
+        if let Some(fields) = value.as_object_mut() {
+            OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
+            fields.sort_keys();
+        }
+        self.add(&(key.clone(), value.to_string().into_bytes().into()));
         true
     }
 

@@ -9,4 +9,4 @@ pub mod wire;
 
 pub use codec::Codec;
 pub use envelope::{Envelope, Headers};
-pub use topic::{Partition, Stream, Topic, anchor_key, partition_of, topic};
+pub use topic::{Partition, Stream, Topic, anchor_key, commands_of, partition_of, topic};

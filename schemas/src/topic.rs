@@ -65,6 +65,11 @@ pub fn topic(stream: Stream<'_>) -> Topic {
     })
 }
 
+/// The service whose command topic this is; none for every other topic.
+pub fn commands_of(topic: &Topic) -> Option<&str> {
+    topic.as_str().strip_suffix(".commands").filter(|service| !service.is_empty())
+}
+
 /// The partition of a routing key: Kafka's murmur2 of its bytes, sign bit cleared, modulo `partitions`
 /// (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner.partitionForKey`).
 pub fn partition_of(key: &[u8], partitions: u16) -> Partition {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
-use crate::{asyncapi, audit, dead_letters, import, load, out, up, verify};
+use crate::{asyncapi, audit, dead_letters, import, load, operate, out, up, verify};
 
 /// Longest span of time a flag takes: a day.
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
@@ -54,6 +54,20 @@ enum Verb {
     Asyncapi,
     /// Lists, shows and retries what could not be processed
     DeadLetters(dead_letters::Order),
+    /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
+    #[command(after_help = "Example:\n  daybook inspect order/17-3 --version 2")]
+    Inspect(operate::inspect::Order),
+    /// Shows the records of a topic
+    #[command(after_help = "Example:\n  daybook tail ordering.events --from -5 --follow -o json")]
+    Tail(operate::tail::Order),
+    /// Lists the processes that have not ended, and ends one by hand
+    #[command(after_help = "Example:\n  daybook sagas list --stuck 30\n  daybook sagas end order/17-3 --refuse --reason 'payment is away'")]
+    Sagas(operate::sagas::Order),
+    /// Shows every topic's length, its readers' lag, and what is kept on disk
+    Topics(operate::topics::Order),
+    /// Deletes commands that are decided; events are never deleted
+    #[command(after_help = "Example:\n  daybook trim --dry-run --all")]
+    Trim(operate::trim::Order),
 }
 
 /// How results are printed.
@@ -111,6 +125,11 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
             Ok(ExitCode::SUCCESS)
         }
         Verb::DeadLetters(order) => asynchronous(dead_letters::run(order)),
+        Verb::Inspect(order) => asynchronous(operate::inspect::run(order)),
+        Verb::Tail(order) => asynchronous(operate::tail::run(order)),
+        Verb::Sagas(order) => asynchronous(operate::sagas::run(order)),
+        Verb::Topics(order) => asynchronous(operate::topics::run(order)),
+        Verb::Trim(order) => asynchronous(operate::trim::run(order)),
     };
     done.unwrap_or_else(|why| {
         out::note(format!("daybook: {why:#}"));

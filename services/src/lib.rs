@@ -9,6 +9,7 @@ pub mod dead_letters;
 pub mod http;
 pub mod import;
 pub mod load;
+pub mod operate;
 mod out;
 pub mod runtime;
 pub mod telemetry;

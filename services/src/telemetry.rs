@@ -41,8 +41,8 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct State {
-    /// how many partitions a service owns here, possibly none; nothing while its group has not decided
-    owned: BTreeMap<&'static str, Option<usize>>,
+    /// the partitions a service owns here, possibly none; nothing while its group has not decided
+    owned: BTreeMap<&'static str, Option<Vec<Partition>>>,
     failed: BTreeMap<String, String>,
 }
 
@@ -106,6 +106,11 @@ impl Metrics {
         owned.chain(failed).collect()
     }
 
+    /// The partitions whose commands a service decides here, and whose heads are current here.
+    pub fn owned(&self, service: &str) -> Vec<Partition> {
+        self.state.lock().owned.get(service).cloned().flatten().unwrap_or_default()
+    }
+
     /// Whether every check passes.
     pub fn ready(&self) -> bool {
         self.checks().iter().all(|(_, wrong)| wrong.is_none())
@@ -140,7 +145,7 @@ impl Observer for Metrics {
         let owned = i64::try_from(partitions.map_or(0, <[Partition]>::len)).unwrap_or(i64::MAX);
         self.owned.with_label_values(&[service, if router { "router" } else { "worker" }]).set(owned);
         if !router {
-            self.state.lock().owned.insert(service, partitions.map(<[Partition]>::len));
+            self.state.lock().owned.insert(service, partitions.map(<[Partition]>::to_vec));
         }
     }
     fn stopped(&self, service: &'static str, partition: Partition, why: &str) {

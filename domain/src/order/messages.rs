@@ -7,7 +7,7 @@ use crate::payment::{Decline, Means};
 use crate::stock::Shortage;
 use crate::{Money, Origin, ProductRef, Timestamp};
 
-/// What can be asked of an order. All but a refund comes from policies and from its own deadline.
+/// What can be asked of an order. All but a refund and an operator's word comes from policies and from its own deadline.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Begin with a checkout.
@@ -30,6 +30,8 @@ pub enum Command {
     RecordCancellation,
     /// The deadline has passed.
     Expire,
+    /// An operator gives it up: as its deadline would, only sooner.
+    Abandon,
     /// Take pieces back, after it was paid. From a client.
     Refund {
         /// The caller's own name for it; one that was asked for is not asked for again.

@@ -64,5 +64,6 @@ pub fn commands() -> Vec<Command> {
         Command::RecordRefund { refund: 1 },
         Command::RecordShipment,
         Command::RecordDelivery { line: 0 },
+        Command::Abandon,
     ]
 }

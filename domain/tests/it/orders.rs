@@ -106,6 +106,24 @@ fn at_its_deadline_it_asks_to_cancel_and_takes_either_answer() {
 }
 
 #[test]
+fn an_operator_ends_it_as_its_deadline_would() {
+    assert_eq!(Order::abandon(), Some(Command::Abandon));
+    order(&[], Command::Abandon, Err(Refusal::Unknown));
+    for (begun, awaits) in [(vec![placed()], "stock's answer for line 0"), (invoiced(), "payment's answer")] {
+        assert_eq!(given::<Order>(&begun).awaits().as_deref(), Some(awaits));
+        order(&begun, Command::Abandon, Ok(vec![Event::CancellationAsked]));
+        let asked = [begun, vec![Event::CancellationAsked]].concat();
+        assert_eq!(given::<Order>(&asked).awaits().as_deref(), Some("payment's decision on cancelling"));
+        order(&asked, Command::Abandon, Ok(vec![]));
+        // Payment decides: what was captured by then stays paid.
+        order(&asked, Command::RecordCapture, Ok(vec![Event::Paid(ending())]));
+    }
+    let paid = [invoiced(), vec![Event::Paid(ending())]].concat();
+    assert_eq!(given::<Order>(&paid).awaits(), None);
+    order(&paid, Command::Abandon, Err(Refusal::NotAwaited { status: Status::Paid }));
+}
+
+#[test]
 fn its_end_answers_the_checkout() {
     for event in domain::order::sample::events() {
         assert_eq!(Order::answers(&event).is_some(), given::<Order>(&[placed(), event]).status.ended());

@@ -10,6 +10,7 @@ use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Messag
 
 mod groups;
 mod records;
+mod trim;
 
 /// Longest that anything may take in a check.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ impl Promise {
 }
 
 /// All promises.
-pub const PROMISES: &[&[Promise]] = &[records::PROMISES, groups::PROMISES];
+pub const PROMISES: &[&[Promise]] = &[records::PROMISES, groups::PROMISES, trim::PROMISES];
 
 /// A body during one check, with topics of its own.
 struct World<'b> {

@@ -21,8 +21,6 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 const TRIM_SECONDS: i64 = 30;
 /// How long an idle appender sleeps.
 const IDLE: Duration = Duration::from_secs(30);
-/// Expired records that one look removes from one partition.
-const TRIM_MAX: usize = 50_000;
 
 /// What can be asked of the appender.
 pub enum Request {
@@ -34,6 +32,8 @@ pub enum Request {
     Join { group: String, member: String, answer: Sender<Result<u64, Fault>> },
     /// A member goes.
     Leave { group: String, serial: u64, answer: Option<Sender<()>> },
+    /// Records before an offset to delete; answers where the place begins now.
+    Trim(Place, Offset, Sender<Result<Offset, Fault>>),
     /// A topic to create.
     Create(TopicSpec, Sender<Result<(), Fault>>),
     /// The log closes.
@@ -64,6 +64,7 @@ enum Answer {
     Joined(Sender<Result<u64, Fault>>, u64),
     Left(Option<Sender<()>>),
     Created(Sender<Result<(), Fault>>),
+    Trimmed(Sender<Result<Offset, Fault>>, Offset),
 }
 
 /// A group being written.
@@ -73,6 +74,7 @@ struct Group {
     next: HashMap<Place, Offset>,
     committed: Vec<(String, Place, Offset)>,
     created: Vec<Known>,
+    starts: Vec<(Place, Offset)>,
     owners_changed: HashSet<String>,
     answers: Vec<Answer>,
     recorded_at: Option<Timestamp>,
@@ -90,7 +92,7 @@ pub fn run(shared: &Arc<Shared>, requests: &Receiver<Request>) {
         };
         if shared.clock.now() >= trimmed.plus_seconds(TRIM_SECONDS) {
             trimmed = shared.clock.now();
-            if let Err(fault) = trim(shared) {
+            if let Err(fault) = shared.expire() {
                 tracing::warn!(%fault, "expired records stay for now");
             }
         }
@@ -196,6 +198,10 @@ impl Group {
                 }
                 self.answers.push(Answer::Left(answer));
             }
+            Request::Trim(place, before, caller) => match self.trim(shared, place, before) {
+                Err(fault) => drop(caller.send(Err(fault))),
+                Ok(start) => self.answers.push(Answer::Trimmed(caller, start)),
+            },
             Request::Create(spec, caller) => match self.create(shared, spec) {
                 Err(fault) => drop(caller.send(Err(fault))),
                 Ok(()) => self.answers.push(Answer::Created(caller)),
@@ -226,6 +232,21 @@ impl Group {
         Ok(())
     }
 
+    fn trim(&mut self, shared: &Shared, place: Place, before: Offset) -> Result<Offset, Fault> {
+        shared.working()?;
+        let mut extent = shared.state.lock().extent(place);
+        // What the group's earlier requests have done is not told yet.
+        let earlier = self.starts.iter().filter(|(of, _)| *of == place).map(|(_, start)| *start).max();
+        extent.start = extent.start.max(earlier.unwrap_or_default());
+        let start = extent.start.max(before.min(extent.end));
+        extent.end = self.next.get(&place).copied().unwrap_or(extent.end);
+        if start > extent.start {
+            shared.drop_before(&mut self.batch, place, extent, start);
+            self.starts.push((place, start));
+        }
+        Ok(start)
+    }
+
     fn add(&mut self, shared: &Shared, messages: Vec<Kept>, gaps: &mut Gaps) -> Vec<Offset> {
         if messages.is_empty() {
             return vec![];
@@ -254,6 +275,9 @@ impl Group {
         for (place, next) in self.next.drain() {
             state.extents.entry(place).or_default().end = next;
         }
+        for (place, start) in self.starts.drain(..) {
+            state.extents.entry(place).or_default().start = start;
+        }
         for (group, place, next) in self.committed.drain(..) {
             state.groups.entry(group).or_default().committed.insert(place, next);
         }
@@ -271,29 +295,9 @@ impl Answer {
             Self::Joined(caller, serial) => drop(caller.send(fault.map_or(Ok(serial), Err))),
             Self::Left(caller) => drop(caller.map(|caller| caller.send(()))),
             Self::Created(caller) => drop(caller.send(fault.map_or(Ok(()), Err))),
+            Self::Trimmed(caller, start) => drop(caller.send(fault.map_or(Ok(start), Err))),
         }
     }
-}
-
-/// Removes records past their topic's retention, some at a time; `start` moves first.
-fn trim(shared: &Shared) -> Result<(), Fault> {
-    let topics: Vec<Known> = shared.state.lock().topics.values().filter(|known| known.spec.retention.is_some()).cloned().collect();
-    for Known { number, spec } in topics {
-        let kept = i64::try_from(spec.retention.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
-        let before = Timestamp(shared.clock.now().0.saturating_sub(kept));
-        for partition in (0..shared.partitions).map(schemas::Partition) {
-            let extent = shared.state.lock().extent((number, partition));
-            let new = shared.first_since(&spec.topic, (number, partition), extent, before, TRIM_MAX)?;
-            if new > extent.start {
-                let mut batch = WriteBatch::default();
-                batch.put(keys::start((number, partition)), [new.0.to_be_bytes(), extent.end.0.to_be_bytes()].concat());
-                batch.delete_range_cf(&shared.records(), records::key(number, partition, extent.start), records::key(number, partition, new));
-                shared.db.write(batch).map_err(|why| shared.broken(&why))?;
-                shared.state.lock().extents.entry((number, partition)).or_default().start = new;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Skips offsets at random in tests, so that nobody counts on dense ones (decision 23).

@@ -21,9 +21,10 @@ mod keys;
 mod member;
 mod records;
 mod state;
+mod trim;
 
 use appender::{Kept, Request};
-use state::{Extent, Known, Place, State, Waiter};
+use state::{Known, Place, State, Waiter};
 
 /// Partitions of a new log.
 pub const PARTITIONS: u16 = 8;
@@ -252,12 +253,6 @@ impl Shared {
         records::decode(topic, place.1, offset, value).ok_or_else(damaged)
     }
 
-    /// The first offset recorded at `since` or later, looking at most at `most` records.
-    fn first_since(&self, topic: &Topic, place: Place, extent: Extent, since: Timestamp, most: usize) -> Result<Offset, Fault> {
-        let page = self.page(topic, place, extent.start, extent.end, Limits { records: most, bytes: usize::MAX })?;
-        Ok(page.records.iter().find(|record| record.recorded_at >= since).map_or(page.next, |record| record.offset))
-    }
-
     /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
     fn wait(&self, beyond: Vec<(Place, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
         let deadline = Instant::now() + wait;
@@ -361,6 +356,19 @@ impl Log for Embedded {
         let mut positions: Positions = of_group.committed.iter().filter_map(|(place, next)| Some((named(place)?, place.1, *next))).collect();
         positions.sort();
         Ok(positions)
+    }
+
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+        let (place, from) = self.shared.may_trim(topic, partition, before)?;
+        let start = self.ask(|answer| Request::Trim(place, before, answer))??;
+        if start > from {
+            self.shared.give_back(place, from, start);
+        }
+        Ok(start)
+    }
+
+    fn bytes(&self, topic: &Topic, partition: Partition) -> Result<Option<u64>, Fault> {
+        self.shared.bytes(topic, partition)
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {

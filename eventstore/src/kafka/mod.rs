@@ -17,10 +17,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as At;
-use schemas::{Partition, Topic};
+use schemas::{Partition, Topic, commands_of};
 
 use crate::clock::{Clock, LogClock};
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec, may_trim};
 
 mod claims;
 mod closing;
@@ -254,6 +254,37 @@ impl Cluster {
         Ok(told.into_iter().map(|told| told.map_err(failed)).collect())
     }
 
+    /// The positions that a group has committed in these places.
+    fn committed(&self, group: &str, places: TopicPartitionList) -> Result<Positions, Fault> {
+        let failed = |why: KafkaError| fault(&format!("positions of group {group}"), why);
+        let asking: BaseConsumer<Logged> = self.settings.member(group).create_with_context(Logged).map_err(failed)?;
+        let committed = asking.committed_offsets(places, ASK).map_err(failed);
+        closing::later(asking);
+        let committed = committed?;
+        let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+            At::Offset(next) => {
+                Some((self.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?)))
+            }
+            _ => None,
+        };
+        Ok(committed.elements().into_iter().filter_map(position).collect())
+    }
+
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+        self.place(topic, partition)?;
+        let mut here = TopicPartitionList::new();
+        here.add_partition(&self.settings.named(topic), i32::from(partition.0));
+        let committed = commands_of(topic).map(|service| self.committed(service, here)).transpose()?.unwrap_or_default();
+        may_trim(topic, partition, before, committed.first().map(|(_, _, next)| *next))?;
+        let start = self.start(topic, partition)?;
+        if before <= start {
+            return Ok(start);
+        }
+        let start = topics::trim(&self.settings, topic, partition, before)?;
+        self.tail.forget(topic, partition, start);
+        Ok(start)
+    }
+
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
         for (topic, ..) in positions {
             if !self.tail.follows(topic) {
@@ -316,9 +347,7 @@ impl Log for Kafka {
     }
 
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
-        let (cluster, failed) = (&self.cluster, |why: KafkaError| fault(&format!("positions of group {group}"), why));
-        let asking: BaseConsumer<Logged> = cluster.settings.member(group).create_with_context(Logged).map_err(failed)?;
-        let mut all = TopicPartitionList::new();
+        let (cluster, mut all) = (&self.cluster, TopicPartitionList::new());
         for topic in
             cluster.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__"))
         {
@@ -326,16 +355,11 @@ impl Log for Kafka {
                 all.add_partition(topic, i32::from(partition));
             }
         }
-        let committed = asking.committed_offsets(all, ASK).map_err(failed);
-        closing::later(asking);
-        let committed = committed?;
-        let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-            At::Offset(next) => {
-                Some((cluster.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?)))
-            }
-            _ => None,
-        };
-        Ok(committed.elements().into_iter().filter_map(position).collect())
+        cluster.committed(group, all)
+    }
+
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+        self.cluster.trim(topic, partition, before)
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {

@@ -155,6 +155,16 @@ impl Tail {
         Some(page)
     }
 
+    /// Gives nothing before `start` any more: it was deleted.
+    pub fn forget(&self, topic: &Topic, partition: Partition, start: Offset) {
+        let mut rings = self.rings.lock();
+        let Some(ring) = rings.known.get_mut(&(topic.clone(), partition)) else { return };
+        while ring.records.front().is_some_and(|record| record.offset < start) {
+            ring.bytes -= ring.records.pop_front().as_ref().map_or(0, size);
+        }
+        ring.first = ring.first.max(start);
+    }
+
     fn run(&self) {
         let mut consumer = None;
         while !self.stop.load(Ordering::Acquire) {

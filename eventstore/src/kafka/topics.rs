@@ -4,15 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
+use rdkafka::topic_partition_list::Offset as At;
+use schemas::{Partition, Topic};
 
 use super::Logged;
 use super::claims::claims;
 use super::config::Settings;
 use super::fault::fault;
-use crate::log::{Fault, TopicSpec};
+use super::reader::add;
+use crate::log::{Fault, Offset, TopicSpec};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -47,8 +51,7 @@ pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], 
             settings.brokers
         )));
     }
-    let admin: AdminClient<Logged> =
-        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&settings.probe(), Logged).map_err(|why| fault("administration", why))?;
+    let admin = administration(settings)?;
     let there: BTreeMap<&str, &MetadataTopic> = metadata.topics().iter().map(|topic| (topic.name(), topic)).collect();
     let (existing, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| there.contains_key(settings.named(&spec.topic).as_str()));
     make(settings, &admin, &missing, partitions, replication)?;
@@ -59,6 +62,26 @@ pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], 
         }
     }
     settled(settings, &admin, &existing, partitions, replication)
+}
+
+fn administration(settings: &Settings) -> Result<AdminClient<Logged>, Fault> {
+    rdkafka::config::FromClientConfigAndContext::from_config_and_context(&settings.probe(), Logged).map_err(|why| fault("administration", why))
+}
+
+/// Deletes a partition's records before `before`; answers where it begins now.
+pub fn trim(settings: &Settings, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+    let failed = |why: KafkaError| fault(&format!("trimming {topic}/{partition}"), why);
+    let (admin, mut places) = (administration(settings)?, TopicPartitionList::new());
+    add(&mut places, settings, topic, partition, before).map_err(failed)?;
+    let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
+    let trimmed = pollster::block_on(admin.delete_records(&places, &options)).map_err(failed)?;
+    for element in trimmed.elements() {
+        element.error().map_err(failed)?;
+        if let At::Offset(start) = element.offset() {
+            return Ok(Offset(u64::try_from(start).unwrap_or_default()));
+        }
+    }
+    Err(Fault::Retry(format!("trimming {topic}/{partition}: the broker does not say where it begins now")))
 }
 
 fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec], partitions: u16, replication: u16) -> Result<(), Fault> {

@@ -28,6 +28,8 @@ pub enum Bug {
     WaitSleepsThrough,
     LateStart,
     AnySettingsTaken,
+    TrimsUndecided,
+    TrimsNothing,
 }
 
 pub const BUGS: &[Bug] = &[
@@ -47,6 +49,8 @@ pub const BUGS: &[Bug] = &[
     Bug::WaitSleepsThrough,
     Bug::LateStart,
     Bug::AnySettingsTaken,
+    Bug::TrimsUndecided,
+    Bug::TrimsNothing,
 ];
 
 pub struct Bugged {
@@ -108,6 +112,14 @@ impl Log for Bugged {
     }
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
         self.inner.committed(group)
+    }
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+        match self.bug {
+            Bug::TrimsNothing => Ok(before),
+            // The refusal is forgotten: what is past the committed position is taken for decided.
+            Bug::TrimsUndecided => self.inner.trim(topic, partition, before).or(Ok(before)),
+            _ => self.inner.trim(topic, partition, before),
+        }
     }
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
         Ok(Box::new(BuggedMember {

@@ -50,6 +50,9 @@ impl Log for Flaky {
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
         self.inner.committed(group)
     }
+    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
+        self.inner.trim(topic, partition, before)
+    }
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
         let member = self.inner.join(group.clone())?;
         Ok(Box::new(FlakyMember { member, group, log: Arc::clone(&self.inner), random: Arc::clone(&self.random), quiet: false }))

@@ -150,5 +150,6 @@ codec! { Order;
         RecordRefund { refund: u32 } as RecordRefundV1 = "record-refund" 1;
         RecordShipment = "record-shipment" 1;
         RecordDelivery { line: u32 } as RecordDeliveryV1 = "record-delivery" 1;
+        Abandon = "abandon" 1;
     }
 }

@@ -113,6 +113,10 @@ fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<
     if partition >= app.log.partitions() {
         return Err(Failure::not_found(format!("partitions are numbered from 0 to {}", app.log.partitions() - 1)));
     }
+    let start = app.log.start(topic, Partition(partition))?;
+    if offset < start.0 {
+        return Err(Failure::not_found(format!("{topic}/{partition} begins at offset {start}: the record at {offset} was trimmed, or is past its retention")));
+    }
     let page = app.log.read(topic, Partition(partition), Offset(offset), Limits { records: 1, ..Limits::default() })?;
     page.records
         .into_iter()

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use domain::routing_key;
 use eventstore::Message;
 use eventstore::log::RECORD_BYTES_MAX;
+use schemas::envelope::Kind;
 use schemas::wire::ReplyV1;
 use schemas::{Codec, Envelope, Partition, Stream, partition_of, topic};
 use serde::Serialize;
@@ -74,7 +75,17 @@ struct Answered<'a> {
     ended: Option<&'a str>,
 }
 
-impl<A: Codec> Ask<A> {
+/// A command as it will be written.
+pub struct Written {
+    /// its type
+    pub kind: Kind,
+    /// its body
+    pub body: Vec<u8>,
+    /// whether another aggregate's event answers it, at its process's end
+    pub later: bool,
+}
+
+impl<A> Ask<A> {
     /// Of one of our own routes: the id is the `Idempotency-Key`, or made here.
     pub fn own(service: &'static str, subject: String, headers: &HeaderMap) -> Result<Self, Failure> {
         let given = text(headers, "idempotency-key")?.map(|key| key.trim().trim_matches('"').to_owned());
@@ -131,9 +142,8 @@ impl<A: Codec> Ask<A> {
     }
 
     /// Writes the command, and waits for its answer if the caller does.
-    pub async fn send(self, app: &App, command: &A::Command) -> Result<Response, Failure> {
-        let (later, began) = (A::answered_later(command), Instant::now());
-        let (kind, body) = A::encode_command(command);
+    pub async fn write(self, app: &App, Written { kind, body, later }: Written) -> Result<Response, Failure> {
+        let (began, aggregate) = (Instant::now(), kind.aggregate.clone());
         let name = format!("{}.{}", kind.aggregate, kind.name);
         let id = if self.instance { format!("{}:{}", kind.name, self.id) } else { self.id };
         let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
@@ -156,11 +166,19 @@ impl<A: Codec> Ask<A> {
         match waiter {
             None => Ok(place.accepted_for_later()),
             Some((waiter, deadline)) => {
-                let answer = place.answer(app, waiter, deadline, A::NAME, later, self.accepted).await;
+                let answer = place.answer(app, waiter, deadline, &aggregate, later, self.accepted).await;
                 app.metrics.command_seconds.with_label_values(&[self.service, &name]).observe(began.elapsed().as_secs_f64());
                 answer
             }
         }
+    }
+}
+
+impl<A: Codec> Ask<A> {
+    /// Writes the command, and waits for its answer if the caller does.
+    pub async fn send(self, app: &App, command: &A::Command) -> Result<Response, Failure> {
+        let (kind, body) = A::encode_command(command);
+        self.write(app, Written { kind, body, later: A::answered_later(command) }).await
     }
 }
 

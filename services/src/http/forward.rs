@@ -16,6 +16,8 @@ use super::{App, WAIT_MAX};
 
 /// Marks a request that was passed on: it is not passed on again.
 const FORWARDED: &str = "daybook-forwarded";
+/// How long another instance may take to say what it has.
+const TOLD: Duration = Duration::from_secs(5);
 /// Largest answer passed back.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -30,12 +32,21 @@ pub struct Forward {
 pub struct Elsewhere {
     service: &'static str,
     path: Option<String>,
+    /// whose owner alone has the answer, if it is not any instance
+    partition: Option<Partition>,
 }
 
 impl Elsewhere {
     /// Of `service`.
     pub fn of(service: &'static str) -> Self {
-        Self { service, path: None }
+        Self { service, path: None, partition: None }
+    }
+
+    /// Only the owner of this partition has it.
+    #[must_use]
+    pub fn owning(mut self, partition: Partition) -> Self {
+        self.partition = Some(partition);
+        self
     }
 
     /// Under another path there.
@@ -69,9 +80,9 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
     headers.insert(FORWARDED, HeaderValue::from_static("1"));
     headers.remove(axum::http::header::HOST);
     let path = elsewhere.path.unwrap_or_else(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string));
-    let service = elsewhere.service;
+    let (service, partition) = (elsewhere.service, elsewhere.partition);
     let asked = app.clone();
-    let urls = match tokio::task::spawn_blocking(move || owners(&asked, service)).await {
+    let urls = match tokio::task::spawn_blocking(move || owners(&asked, service, partition)).await {
         Ok(Ok(urls)) => urls,
         Ok(Err(failure)) => return failure.into_response(),
         Err(why) => return Failure::internal(why).into_response(),
@@ -85,10 +96,21 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
     Failure::unavailable(format!("no instance of {service} answers now")).into_response()
 }
 
-/// Where instances of a service are reached, each once.
-fn owners(app: &App, service: &str) -> Result<BTreeSet<String>, Failure> {
-    let of = |partition| app.log.owner(service, Partition(partition));
-    Ok((0..app.log.partitions()).map(of).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+/// Where instances of a service are reached, each once: those that own this partition, or any.
+fn owners(app: &App, service: &str, partition: Option<Partition>) -> Result<BTreeSet<String>, Failure> {
+    let asked = (0..app.log.partitions()).map(Partition).filter(|each| partition.is_none_or(|only| only == *each));
+    Ok(asked.map(|each| app.log.owner(service, each)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// Whether a request was passed on, and must be answered with what is here.
+pub fn passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED)
+}
+
+/// What another instance answers from what it has itself.
+pub async fn told(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+    let answer = app.forward.client.get(format!("{url}{path}")).header(FORWARDED, "1").timeout(TOLD).send().await?;
+    Ok(answer.error_for_status()?.json().await?)
 }
 
 async fn ask(app: &App, url: &str, headers: HeaderMap) -> anyhow::Result<Response> {

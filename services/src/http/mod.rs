@@ -24,6 +24,7 @@ pub mod command;
 pub mod failure;
 pub mod forward;
 pub mod health;
+pub mod operate;
 pub mod read;
 pub mod recently;
 pub mod token;
@@ -64,6 +65,8 @@ pub struct Shell {
     pub metrics: Arc<Metrics>,
     /// for proofs: folds anew beside the live ones
     pub prover: crate::runtime::Prover,
+    /// what operators look at
+    pub operated: operate::Operated,
 }
 
 /// All routes: those of the capabilities, and the shell's own.
@@ -71,6 +74,7 @@ pub fn router(app: App, capabilities: Router<App>) -> Router {
     capabilities
         .route("/commands/{id}", get(command::show))
         .merge(admin::routes())
+        .merge(operate::routes())
         .merge(health::routes())
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })

@@ -2,11 +2,12 @@
 //! refunded there. The match follows from the file and the orders alone, so a second import makes the same ones.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use domain::Money;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Ended;
 use super::lines::Line;
@@ -73,33 +74,47 @@ pub fn plan<'a>(lines: &[Line], placed: &'a BTreeMap<String, Placed>, seller: u6
 }
 
 impl Work {
-    /// Makes the refunds, and waits until the money of each is back.
+    /// Makes the refunds, an order's one after the other once its packages are sent, and waits until the money of each is
+    /// back: so an order's history is the same whatever log it is on.
     pub(super) async fn refunds(&self, refunds: &[Refund<'_>], lines: &[Line]) -> anyhow::Result<()> {
         let times: BTreeMap<u64, domain::Timestamp> = lines.iter().filter_map(|line| Some((line.number, line.returned.as_ref()?.at))).collect();
-        let jobs = refunds.iter().map(|refund| {
-            let (work, order, reference) = (self.clone(), refund.order.to_owned(), refund.reference.clone());
-            let body = json!({ "reference": reference, "lines": [{ "line": refund.line, "quantity": refund.quantity }] });
+        let mut orders = BTreeMap::<&str, Vec<(String, domain::Timestamp, Value)>>::new();
+        for refund in refunds {
+            let body = json!({ "reference": refund.reference, "lines": [{ "line": refund.line, "quantity": refund.quantity }] });
             let at = times.get(&refund.number).copied().unwrap_or_default();
+            orders.entry(refund.order).or_default().push((refund.reference.clone(), at, body));
+        }
+        let jobs = orders.into_iter().map(|(order, refunds)| {
+            let (work, order) = (self.clone(), order.to_owned());
             async move {
-                match work.market.command(Method::POST, &format!("/orders/{order}/refunds"), &format!("import:{reference}"), at, &body).await? {
-                    Ended::Accepted(_, position) => work.given_back(&order, position.as_deref()).await,
-                    Ended::Refused(code, detail) => bail!("refund {reference} of order {order}: {code}: {detail}"),
+                work.until(&order, None, |row| row.get("shipment").is_some_and(Value::is_string)).await?;
+                for (reference, at, body) in refunds {
+                    match work.market.command(Method::POST, &format!("/orders/{order}/refunds"), &format!("import:{reference}"), at, &body).await? {
+                        Ended::Accepted(_, position) => work.until(&order, position.as_deref(), given_back).await?,
+                        Ended::Refused(code, detail) => bail!("refund {reference} of order {order}: {code}: {detail}"),
+                    }
                 }
+                Ok(())
             }
         });
         self.all("refunds", jobs.collect()).await.map(|_| ())
     }
 
-    async fn given_back(&self, order: &str, position: Option<&str>) -> anyhow::Result<()> {
-        let deadline = std::time::Instant::now() + super::BOUND_WAIT;
+    /// Waits until an order's row is as wanted.
+    async fn until(&self, order: &str, position: Option<&str>, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + super::BOUND_WAIT;
         loop {
             let row = self.market.get(&format!("/orders/{order}"), position).await?;
-            let refunding = row.get("refunding").and_then(serde_json::Value::as_str).context("an order without what is being refunded")?;
-            if refunding.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
+            if wanted(&row) {
                 return Ok(());
             }
-            ensure!(std::time::Instant::now() < deadline, "order {order}: {refunding} is still on its way back after {:?}", super::BOUND_WAIT);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            ensure!(Instant::now() < deadline, "order {order} is neither sent nor refunded after {:?}: {row}", super::BOUND_WAIT);
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Whether nothing of it is on its way back.
+fn given_back(row: &Value) -> bool {
+    row.get("refunding").and_then(Value::as_str).is_some_and(|amount| amount.bytes().all(|byte| matches!(byte, b'0' | b'.')))
 }

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::capabilities::Capability;
 use crate::http::card::Cards;
+use crate::http::operate::Operated;
 use crate::http::{App, Shell};
 use crate::telemetry::Metrics;
 
@@ -90,6 +91,10 @@ impl Layout {
     fn views(&self) -> PathBuf {
         self.0.join("views")
     }
+    /// The directories that hold something, each with those below it that are measured apart.
+    fn kept(&self) -> Vec<(&'static str, PathBuf, bool)> {
+        vec![("log", self.log(), false), ("heads", self.0.join("heads"), true), ("views", self.views(), true)]
+    }
     fn scratch(&self) -> PathBuf {
         self.0.join("scratch")
     }
@@ -113,9 +118,11 @@ impl Platform {
         let folded = Arc::new(Notify::new());
         let (mut views, mut heads, mut answered_by, mut routes, mut services, mut owners) =
             (BTreeMap::new(), vec![], BTreeMap::new(), Routes::new(), vec![], BTreeMap::new());
+        let mut operated = Operated::at(layout.kept());
         for capability in capabilities {
             let service = Arc::new(capability.service);
             services.push(service.name);
+            operated.services.insert(service.name, Arc::clone(&service));
             owners.extend(service.aggregates.iter().map(|aggregate| (aggregate.name(), service.name)));
             routes = routes.merge(capability.routes);
             answered_by.extend(capability.answered_by.iter().map(|(event, by)| ((service.name, *event), *by)));
@@ -132,6 +139,7 @@ impl Platform {
                 platform.view(&projection)?;
                 anyhow::ensure!(views.insert(projection.name().to_owned(), projection).is_none(), "two views have the same name");
             }
+            operated.heads.insert(service.name, Arc::clone(&rows));
             heads.push((service, rows));
         }
         let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
@@ -156,6 +164,7 @@ impl Platform {
             owners,
             metrics,
             prover,
+            operated,
         });
         Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))
     }

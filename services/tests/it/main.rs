@@ -21,6 +21,8 @@ mod import;
 mod kafka;
 mod kill;
 mod load;
+mod marketplace;
+mod operate;
 mod outside;
 mod process;
 mod seeded;

@@ -1,0 +1,94 @@
+//! `GET /topics`: every topic with its partitions, how far its readers are, and what this instance keeps on disk.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use eventstore::Offset;
+use eventstore::service::inputs;
+use schemas::{Partition, Stream, Topic, topic};
+use serde_json::{Value, json};
+
+use super::super::failure::Failure;
+use super::super::{App, blocking};
+use super::{disk, partitions, topic_of};
+
+/// Every topic of the log.
+pub(super) fn all(app: &App) -> Vec<Topic> {
+    let of_services = app.operated.services.values().flat_map(|service| [service.commands(), service.events(), service.dead_letters()]);
+    // Who owns what is kept only by logs that many processes share.
+    let shared = [Stream::Replies, Stream::Claims].map(topic).into_iter().filter(|topic| app.log.start(topic, Partition(0)).is_ok());
+    of_services.chain(shared).collect()
+}
+
+/// The groups that read, and what each reads.
+fn groups(app: &App) -> Vec<(String, Vec<Topic>)> {
+    let mut groups = vec![];
+    for (name, service) in &app.operated.services {
+        let mut own = inputs(&service.direct);
+        own.push(service.commands());
+        groups.push(((*name).to_owned(), own));
+        if !service.routed.is_empty() {
+            groups.push((format!("{name}.router"), inputs(&service.routed)));
+        }
+    }
+    groups
+}
+
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    let all = blocking(move || {
+        let mut readers: BTreeMap<(Topic, Partition), Vec<Reader>> = BTreeMap::new();
+        for (group, topics) in groups(&app) {
+            let committed = app.log.committed(&group)?;
+            for place in topics.iter().flat_map(|topic| partitions(&app).map(move |partition| (topic.clone(), partition))) {
+                let at = committed.iter().find(|(topic, partition, _)| (topic, partition) == (&place.0, &place.1)).map(|(_, _, next)| *next);
+                readers.entry(place).or_default().push((group.clone(), at));
+            }
+        }
+        let mut topics = vec![];
+        for topic in all(&app) {
+            for partition in partitions(&app) {
+                topics.push(extent(&app, &topic, partition, readers.get(&(topic.clone(), partition)).map(Vec::as_slice).unwrap_or_default())?);
+            }
+        }
+        let view = |view: &std::sync::Arc<projections::Projection>| -> Result<Value, Failure> {
+            let lags = view.lag()?;
+            let total: u64 = lags.iter().map(|(_, lag)| lag).sum();
+            Ok(json!({ "view": view.name(), "topic": view.view().topic.as_str(), "lag": total, "lags": lags.iter().map(|(_, lag)| lag).collect::<Vec<_>>() }))
+        };
+        let views = app.views.values().map(view).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "topics": topics, "views": views, "disk": disk::use_of(&app.operated) }))
+    });
+    Ok(Json(all.await?))
+}
+
+/// A group, and where it has committed to.
+type Reader = (String, Option<Offset>);
+
+/// A partition's ends, size and readers. The end is taken last, so that no reader is past it.
+fn extent(app: &App, topic: &Topic, partition: Partition, readers: &[Reader]) -> Result<Value, Failure> {
+    let (start, bytes) = (app.log.start(topic, partition)?, app.log.bytes(topic, partition)?);
+    let end = app.log.end(topic, partition)?;
+    let reader = |(group, committed): &Reader| {
+        let lag = end.0.saturating_sub(committed.unwrap_or(start).0);
+        json!({ "group": group, "committed": committed.map(|next| next.0), "lag": lag })
+    };
+    Ok(json!({
+        "topic": topic.as_str(),
+        "partition": partition.0,
+        "start": start.0,
+        "end": end.0,
+        "offsets": end.0.saturating_sub(start.0),
+        "bytes": bytes,
+        "groups": readers.iter().map(reader).collect::<Vec<_>>(),
+    }))
+}
+
+/// Where each partition of a topic begins and ends.
+pub(super) async fn extents(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Failure> {
+    let all = blocking(move || {
+        let topic = topic_of(&app, &name)?;
+        partitions(&app).map(|partition| extent(&app, &topic, partition, &[])).collect::<Result<Vec<_>, _>>()
+    });
+    Ok(Json(json!({ "partitions": all.await? })))
+}

@@ -1,0 +1,127 @@
+//! `daybook tail`: the records of a topic, oldest first, as they lie in the log. Holds a page of each partition and no more.
+
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use domain::Timestamp;
+use serde_json::Value;
+
+use super::{answer, items, number, part, text};
+use crate::cli::{Output, Target};
+use crate::out;
+
+/// Records of a page.
+const PAGE: usize = 500;
+/// How long it waits at the end for more.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Which records.
+#[derive(clap::Args)]
+pub struct Order {
+    /// As `daybook topics` names it: ordering.events, catalog.commands, ...
+    topic: String,
+    /// One partition only
+    #[arg(long, value_name = "P")]
+    partition: Option<u16>,
+    /// Where in each partition: beginning, end, an offset, or -N for the last N records
+    #[arg(long, allow_hyphen_values = true, default_value = "-10", value_name = "PLACE")]
+    from: String,
+    /// Go on with what comes, until stopped
+    #[arg(short, long)]
+    follow: bool,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    target: Target,
+    /// How records are printed; json: one on a line
+    #[arg(short, long, default_value = "table")]
+    output: Output,
+}
+
+/// A partition on the way.
+struct Place {
+    partition: u16,
+    /// read, not printed yet
+    read: VecDeque<Value>,
+    /// where the next page begins, as the route takes it
+    next: String,
+    /// where it stops, unless it follows
+    end: u64,
+    done: bool,
+}
+
+/// Prints until the ends of now, or for ever.
+pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
+    let client = reqwest::Client::new();
+    let topic = format!("{}/topics/{}", order.target.url, part(&order.topic));
+    let extents = answer(&order.target, client.get(&topic)).await?;
+    let mut places: Vec<Place> = items(&extents, "partitions")
+        .iter()
+        .filter_map(|extent| Some((u16::try_from(number(extent, "partition")).ok()?, extent)))
+        .filter(|(partition, _)| order.partition.is_none_or(|only| only == *partition))
+        .map(|(partition, extent)| Place { partition, read: VecDeque::new(), next: order.from.clone(), end: number(extent, "end"), done: false })
+        .collect();
+    anyhow::ensure!(!places.is_empty(), "topic {} has no partition {}", order.topic, order.partition.unwrap_or_default());
+    let mut left = order.limit.unwrap_or(usize::MAX);
+    while left > 0 {
+        for place in places.iter_mut().filter(|place| place.read.is_empty() && !place.done) {
+            place.turn(&client, &order, &topic).await?;
+        }
+        // The oldest of those at hand: partitions have no order among themselves but time.
+        let oldest = places.iter_mut().filter(|place| !place.read.is_empty()).min_by_key(|place| place.read.front().map(time));
+        match oldest.and_then(|place| place.read.pop_front()) {
+            Some(record) => {
+                print(&record, order.output)?;
+                left -= 1;
+            }
+            None if order.follow => tokio::time::sleep(PAUSE).await,
+            None if places.iter().all(|place| place.done) => break,
+            None => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Place {
+    /// The next page.
+    async fn turn(&mut self, client: &reqwest::Client, order: &Order, topic: &str) -> anyhow::Result<()> {
+        let limit = order.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let page = answer(&order.target, client.get(format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
+        self.read.extend(items(&page, "items").iter().filter(|record| order.follow || number(record, "offset") < self.end).cloned());
+        let next =
+            page.get("next").and_then(Value::as_u64).context("the marketplace's page does not say where the next one begins: is it of another version?")?;
+        self.next = next.to_string();
+        self.done = !order.follow && next >= self.end;
+        Ok(())
+    }
+}
+
+fn time(record: &Value) -> Option<Timestamp> {
+    text(record, "recorded_at").parse().ok()
+}
+
+fn print(record: &Value, output: Output) -> anyhow::Result<()> {
+    if output == Output::Json {
+        out::line(serde_json::to_string(record)?);
+        return Ok(());
+    }
+    out::line(format!(
+        "{}/{} offset {}  {}  key {}",
+        text(record, "topic"),
+        text(record, "partition"),
+        text(record, "offset"),
+        text(record, "recorded_at"),
+        text(record, "key")
+    ));
+    for (name, value) in record.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        out::line(format!("  {name}: {}", value.as_str().unwrap_or_default()));
+    }
+    out::line(match record.get("body") {
+        None | Some(Value::Null) => "  (no body)".to_owned(),
+        Some(body) => format!("  {body}"),
+    });
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `daybook trim`: gives back what decided commands take.
+
+use std::process::ExitCode;
+
+use comfy_table::Table;
+use serde_json::{Value, json};
+
+use super::{answer, items, number, text};
+use crate::cli::{Output, Target};
+use crate::out;
+
+/// Whose commands.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("whose").required(true).args(["service", "all"])))]
+pub struct Order {
+    /// The service whose decided commands are deleted
+    service: Option<String>,
+    /// Those of every service
+    #[arg(long)]
+    all: bool,
+    /// Only say what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    target: Target,
+    /// How the result is printed
+    #[arg(short, long, default_value = "table")]
+    output: Output,
+}
+
+/// Asks the marketplace.
+pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
+    let asked = json!({ "service": order.service, "all": order.all, "dry_run": order.dry_run });
+    let trimmed = answer(&order.target, reqwest::Client::new().post(format!("{}/trim", order.target.url)).json(&asked)).await?;
+    match order.output {
+        Output::Json => out::line(serde_json::to_string_pretty(&trimmed)?),
+        Output::Table => people(&trimmed, order.dry_run),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn people(trimmed: &Value, dry_run: bool) {
+    let gone: Vec<&Value> = items(trimmed, "items").iter().filter(|place| number(place, "offsets") > 0).collect();
+    if gone.is_empty() {
+        return out::line("Nothing to trim: no command is decided that was not trimmed before.");
+    }
+    let mut table = Table::new();
+    table.set_header(["topic", "partition", "began", if dry_run { "would begin" } else { "begins" }, "offsets"]);
+    for place in &gone {
+        table.add_row(["topic", "partition", "began", "begins", "offsets"].map(|column| text(place, column)));
+    }
+    out::line(table);
+    let offsets: u64 = gone.iter().map(|place| number(place, "offsets")).sum();
+    out::line(if dry_run { format!("{offsets} offsets would be deleted; nothing was.") } else { format!("{offsets} offsets deleted.") });
+}

@@ -1,0 +1,422 @@
+//! The operating verbs, each as the real binary against a running marketplace: what they show, what they do, and what
+//! they say when they cannot. On the embedded log, on one of which half the services are away, and on a real broker.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use eventstore::embedded::{Embedded, Settings};
+use eventstore::{Log, Message};
+use reqwest::{Method, StatusCode};
+use schemas::{Headers, Stream, partition_of, topic};
+use serde_json::{Value, json};
+use services::runtime::{Kept, Platform};
+use tempfile::TempDir;
+
+use crate::broker::Broker;
+use crate::process::{Caller, PATIENCE, Server, binary, daybook};
+
+/// Exit code, standard output and standard error of a verb.
+fn run(url: &str, arguments: &[&str]) -> (i32, String, String) {
+    let done = tokio::task::block_in_place(|| daybook(&binary(), &[arguments, &["--url", url]].concat()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code().unwrap(), text(&done.stdout), text(&done.stderr))
+}
+
+/// The answer of a verb that must succeed.
+fn json_of(url: &str, arguments: &[&str]) -> Value {
+    let (code, out, err) = run(url, &[arguments, &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    serde_json::from_str(&out).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {out}"))
+}
+
+/// What `tail` prints.
+fn lines_of(url: &str, arguments: &[&str]) -> Vec<Value> {
+    let (code, out, err) = run(url, &[&["tail"], arguments, &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// That a verb fails, and says what is wrong.
+fn fails(url: &str, arguments: &[&str], with: i32, saying: &str) {
+    let (code, out, err) = run(url, arguments);
+    assert!(code == with && err.contains(saying) && out.is_empty(), "{arguments:?} ended {code}, not {with}: {out}{err}");
+}
+
+/// How many offsets a trim took, or would take.
+fn gone(trimmed: &Value) -> u64 {
+    trimmed["items"].as_array().unwrap().iter().map(|place| place["offsets"].as_u64().unwrap()).sum()
+}
+
+/// Asks until the answer is right.
+async fn until(what: &str, mut ask: impl FnMut() -> Option<Value>) -> Value {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn done(caller: &Caller, method: Method, path: &str, id: &str, body: Value) -> Value {
+    let (status, answer) = caller.command(method, path, id, body).await;
+    assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+    answer
+}
+
+/// Two pieces of product 1-1 in customer 1's cart, as soon as carts have heard of it.
+async fn fill(caller: &Caller, round: &str) {
+    let body = json!({ "items": [{ "product": "1-1", "quantity": 2, "unit_price": "2.55" }] });
+    for attempt in 0..400 {
+        let (status, answer) = caller.command(Method::POST, "/carts/1/items", &format!("fill{round}.{attempt}"), body.clone()).await;
+        if status == StatusCode::OK {
+            return;
+        }
+        assert_eq!(answer["code"], "unknown-product", "{answer}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("carts never heard of the product");
+}
+
+/// An order 1-1 that is paid.
+async fn sell(caller: &Caller) {
+    done(caller, Method::PUT, "/products/1-1", "product", json!({ "name": "lamp", "price": "2.55" })).await;
+    done(caller, Method::POST, "/stock/1-1/receipts", "receipt", json!({ "quantity": 10, "reference": "first" })).await;
+    fill(caller, "").await;
+    let paid = done(caller, Method::POST, "/carts/1/checkout", "checkout", json!({ "payment_type": "BOLETO" })).await;
+    assert_eq!((&paid["ended"], &paid["id"]), (&json!("paid"), &json!("1-1")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregate_is_shown_now_and_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::started(binary(), &dir.path().join("data"));
+    sell(&Caller::new(&server.url)).await;
+    let url = &server.url;
+
+    let now = until("shipped", || Some(json_of(url, &["inspect", "order/1-1"])).filter(|shown| shown["version"] == 5)).await;
+    let events = |shown: &Value| shown["history"].as_array().unwrap().iter().map(|step| step["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(events(&now), ["placed", "line-reserved", "invoiced", "paid", "shipped"]);
+    assert_eq!((&now["version"], &now["as_of"], &now["state"]["status"], &now["waits_for"]), (&json!(5), &json!(5), &json!("Paid"), &Value::Null));
+    assert_eq!((&now["service"], &now["owner"], &now["left_off"]), (&json!("ordering"), &Value::Null, &json!(0)));
+    // The beginning is the checkout's: its chain can be followed from here.
+    let first = &now["history"][0];
+    assert!(first["correlation"] == "checkout" && first["causation"].is_string() && first["at"].is_string(), "{first}");
+    let found = lines_of(url, &["ordering.events", "--from", "beginning", "--partition", &now["partition"].to_string()]);
+    assert!(found.iter().any(|record| record["offset"] == first["offset"] && record["headers"]["ce_subject"] == "1-1"), "{found:?}");
+
+    let then = json_of(url, &["inspect", "order/1-1", "--version", "1"]);
+    assert_eq!((&then["state"]["status"], &then["version"], &then["as_of"]), (&json!("Reserving"), &json!(5), &json!(1)));
+    assert_eq!((&then["waits_for"], events(&then)), (&json!("stock's answer for line 0"), vec!["placed".to_owned()]));
+    assert!(then["deadline"].is_string());
+    assert_eq!(json_of(url, &["inspect", "order/1-1", "--version", "3"])["waits_for"], "payment's answer");
+    let short = json_of(url, &["inspect", "order/1-1", "--limit", "1"]);
+    assert_eq!((events(&short), &short["left_off"]), (vec!["shipped".to_owned()], &json!(4)));
+
+    let partition = partition_of(b"1", 8).to_string();
+    // Every kind of aggregate can be shown, whatever its state holds; the state now is the fold of its stream.
+    for (name, partition) in [
+        ("product/1-1", None),
+        ("stock-item/1-1", None),
+        ("cart/1", None),
+        ("payment/1-1", None),
+        ("shipment/1-1", None),
+        ("replica/1-1", Some(partition.as_str())),
+    ] {
+        let asked = [vec!["inspect", name], partition.map_or(vec![], |partition| vec!["--partition", partition])].concat();
+        let shown = json_of(url, &asked);
+        assert!(shown["state"].is_object(), "{shown}");
+        let version = shown["version"].to_string();
+        let folded = json_of(url, &[asked, vec!["--version", &version]].concat());
+        assert_eq!(folded["state"], shown["state"], "{name}");
+    }
+    let stock = json_of(url, &["inspect", "stock-item/1-1"]);
+    assert_eq!((&stock["state"]["received"], &stock["state"]["sold"]), (&json!(10), &json!(2)));
+    let step = stock["history"].as_array().unwrap().iter().find(|step| step["event"] == "reserved").unwrap();
+    let reserved = json_of(url, &["inspect", "stock-item/1-1", "--version", &step["version"].to_string()]);
+    assert_eq!(reserved["state"]["reservations"].as_object().unwrap().len(), 1, "{reserved}");
+
+    let (code, out, _) = run(url, &["inspect", "order/1-1"]);
+    assert!(code == 0 && out.contains("order/1-1  version 5") && out.contains("line-reserved") && out.contains("\"status\": \"Paid\""), "{out}");
+    fails(url, &["inspect", "order/9-9"], 1, "no order 9-9: nothing ever happened to it");
+    fails(url, &["inspect", "order/1-1", "--version", "6"], 1, "has no version 6: its versions are 1 to 5");
+    fails(url, &["inspect", "order/1-1", "--version", "0"], 1, "has no version 0");
+    fails(url, &["inspect", "ordre/1-1"], 1, "no aggregate 'ordre': one of ");
+    fails(url, &["inspect", "replica/1-1", "--partition", "99"], 1, "numbered from 0 to 7");
+    fails(url, &["inspect", "order"], 2, "<aggregate>/<id>");
+    fails("http://127.0.0.1:1", &["inspect", "order/1-1"], 1, "no marketplace at http://127.0.0.1:1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_shown_from_any_place_and_as_they_come() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::started(binary(), &dir.path().join("data"));
+    let (caller, url) = (Caller::new(&server.url), &server.url);
+    for n in 1..=12 {
+        done(&caller, Method::POST, "/stock/1-1/receipts", &format!("r{n}"), json!({ "quantity": n, "reference": format!("r{n}") })).await;
+    }
+    let quantities = |lines: &[Value]| lines.iter().map(|record| record["body"]["quantity"].as_u64().unwrap()).collect::<Vec<_>>();
+    let all = lines_of(url, &["stock.commands", "--from", "beginning"]);
+    assert_eq!(quantities(&all), (1..=12).collect::<Vec<_>>());
+    assert!(all.iter().all(|record| record["key"] == "1" && record["headers"]["ce_type"] == "dev.daybook.stock-item.receive.v1"), "{all:?}");
+    assert_eq!(quantities(&lines_of(url, &["stock.commands"])), (3..=12).collect::<Vec<_>>(), "the last ten, unless told otherwise");
+    assert_eq!(quantities(&lines_of(url, &["stock.commands", "--from", "-2"])), [11, 12]);
+    assert_eq!(quantities(&lines_of(url, &["stock.commands", "--from", "beginning", "--limit", "3"])), [1, 2, 3]);
+    let (partition, offset) = (all[4]["partition"].to_string(), all[4]["offset"].to_string());
+    assert_eq!(quantities(&lines_of(url, &["stock.commands", "--partition", &partition, "--from", &offset])), (5..=12).collect::<Vec<_>>());
+    assert!(lines_of(url, &["stock.commands", "--from", "end"]).is_empty() && lines_of(url, &["payment.events", "--from", "beginning"]).is_empty());
+    let (_, out, _) = run(url, &["tail", "stock.commands", "--from", "-1"]);
+    assert!(out.contains("stock.commands/") && out.contains("  ce_id: r12\n") && out.contains("\"quantity\":12"), "{out}");
+
+    // Following: what comes later is printed when it comes.
+    let mut following = Command::new(binary())
+        .args(["tail", "stock.events", "--from", "end", "--follow", "--limit", "1", "-o", "json", "--url", url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(following.try_wait().unwrap().is_none(), "it did not wait");
+    let (began, mut late) = (Instant::now(), 0);
+    while following.try_wait().unwrap().is_none() {
+        if began.elapsed() > PATIENCE {
+            following.kill().unwrap();
+        }
+        late += 1;
+        let body = json!({ "quantity": 99, "reference": format!("late{late}") });
+        done(&caller, Method::POST, "/stock/1-1/receipts", &format!("late{late}"), body).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let printed = String::from_utf8(following.wait_with_output().unwrap().stdout).unwrap();
+    assert!(printed.lines().count() == 1 && printed.contains("\"quantity\":99"), "{printed}");
+
+    fails(url, &["tail", "stock.orders"], 1, "no topic 'stock.orders': one of ");
+    fails(url, &["tail", "stock.events", "--partition", "8"], 1, "has no partition 8");
+    fails(url, &["tail", "stock.events", "--from", "yesterday"], 1, "beginning, end, an offset, or -N");
+    fails(url, &["tail", "stock.events", "--from", "-5000"], 1, "at most the last 1000");
+}
+
+/// A command that cannot be read, as a careless program would write it; with the number of a test card.
+fn broken() -> Message {
+    let headers: Headers =
+        [("ce_specversion", "1.0"), ("ce_id", "broken"), ("ce_source", "/t"), ("ce_type", "dev.daybook.stock-item.receive.v1")].into_iter().collect();
+    let partition = partition_of(b"1", 8);
+    Message { topic: topic(Stream::Commands("stock")), partition, key: b"1".to_vec(), headers, value: Some(br#"{"card":"4111111111111111"}"#.to_vec()) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_are_measured_and_decided_commands_trimmed() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut server = Server::new(binary(), &data);
+    {
+        let log = Embedded::open(&data.join("log"), Settings::default()).unwrap();
+        log.provision(&[eventstore::log::TopicSpec { topic: topic(Stream::Commands("stock")), retention: None }]).unwrap();
+        log.append(vec![broken()]).unwrap();
+    }
+    server.start();
+    let url = server.url.clone();
+    let caller = Caller::new(&url);
+    sell(&caller).await;
+    let (_, shown, _) = run(&url, &["tail", "stock.commands", "--from", "beginning", "--limit", "1"]);
+    assert!(shown.contains("************1111") && !shown.contains("4111111111111111"), "a card number is shown: {shown}");
+
+    let extent =
+        |topics: &Value, name: &str| -> Vec<Value> { topics["topics"].as_array().unwrap().iter().filter(|extent| extent["topic"] == name).cloned().collect() };
+    let topics = until("caught up", || {
+        let topics = json_of(&url, &["topics"]);
+        let lag = |reader: &Value| reader["lag"].as_u64().unwrap();
+        let groups: u64 = topics["topics"].as_array().unwrap().iter().flat_map(|extent| extent["groups"].as_array().unwrap()).map(lag).sum();
+        let views: u64 = topics["views"].as_array().unwrap().iter().map(lag).sum();
+        (groups + views == 0).then_some(topics)
+    })
+    .await;
+    assert_eq!(extent(&topics, "stock.commands").len(), 8);
+    assert!(
+        extent(&topics, "ordering.events").iter().any(|extent| extent["end"].as_u64().unwrap() >= 4 && extent["groups"].as_array().unwrap().len() >= 3),
+        "{topics}"
+    );
+    let components: Vec<&str> = topics["disk"].as_array().unwrap().iter().map(|part| part["component"].as_str().unwrap()).collect();
+    assert!(["log", "heads/ordering", "views/orders"].iter().all(|part| components.contains(part)), "{components:?}");
+    assert!(topics["disk"].as_array().unwrap().iter().all(|part| part["bytes"].as_u64().unwrap() > 0), "{topics}");
+    let (code, out, _) = run(&url, &["topics"]);
+    assert!(code == 0 && out.contains("ordering.events") && out.contains("views/orders") && out.contains("stock.router 0"), "{out}");
+
+    let ends = |topics: &Value| topics["topics"].as_array().unwrap().iter().map(|extent| (extent["start"].clone(), extent["end"].clone())).collect::<Vec<_>>();
+    let planned = json_of(&url, &["trim", "--dry-run", "--all"]);
+    assert!(gone(&planned) > 5 && ends(&json_of(&url, &["topics"])) == ends(&topics), "a dry run changed something: {planned}");
+    let stock = json_of(&url, &["trim", "stock"]);
+    assert!(gone(&stock) > 0 && stock["items"].as_array().unwrap().iter().all(|place| place["topic"] == "stock.commands"), "{stock}");
+    assert_eq!(gone(&planned), gone(&json_of(&url, &["trim", "--all"])) + gone(&stock));
+    let (_, out, _) = run(&url, &["trim", "--all"]);
+    assert!(out.starts_with("Nothing to trim"), "{out}");
+    let after = json_of(&url, &["topics"]);
+    let began = |extent: &Value| extent["start"].as_u64().unwrap();
+    assert!(extent(&after, "stock.commands").iter().map(began).sum::<u64>() > 0);
+    for (before, now) in topics["topics"].as_array().unwrap().iter().zip(after["topics"].as_array().unwrap()) {
+        let commands = now["topic"].as_str().unwrap().ends_with(".commands");
+        assert!(before["end"] == now["end"] && (commands || before["start"] == now["start"]), "more than commands was trimmed: {before} {now}");
+    }
+    let partition = partition_of(b"1", 8).to_string();
+    fails(&url, &["tail", "stock.commands", "--partition", &partition, "--from", "0"], 1, "what was before is not kept");
+    let letters = json_of(&url, &["dead-letters", "list"]);
+    let letter = letters["items"][0]["id"].as_str().unwrap();
+    fails(&url, &["dead-letters", "retry", letter], 1, "was trimmed");
+    fails(&url, &["trim", "stocks"], 1, "no service 'stocks': one of ");
+    fails(&url, &["trim"], 2, "required");
+    fails(&url, &["trim", "stock", "--all"], 2, "cannot be used with");
+
+    // Nothing is missed: not now, not after a kill, and a command of before is answered as before.
+    server.kill();
+    server.start();
+    let again = done(&caller, Method::POST, "/carts/1/checkout", "checkout", json!({ "payment_type": "BOLETO" })).await;
+    assert_eq!((&again["ended"], &again["id"]), (&json!("paid"), &json!("1-1")));
+    done(&caller, Method::POST, "/stock/1-1/receipts", "second", json!({ "quantity": 1, "reference": "second" })).await;
+    let deadline = std::time::Instant::now() + crate::process::PATIENCE;
+    while caller.get("/stock/1-1").await["available"] != 9 {
+        assert!(std::time::Instant::now() < deadline, "the second delivery is not shown"); // its view follows
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(server.verify()["matches"], true);
+    assert!(server.stop());
+}
+
+/// A marketplace of which some services are away, in this process.
+async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<()>, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let runs: Vec<String> = runs.iter().map(|name| (*name).to_owned()).collect();
+    let start = || Platform::start(data, Kept::Here { partitions: None }, Some(&runs), None, services::capabilities::all()).unwrap();
+    let (platform, routes) = tokio::task::block_in_place(start);
+    while !platform.app.metrics.ready() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let router = services::http::router(platform.app.clone(), routes);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (platform, server, url)
+}
+
+/// Waits until the last connection's task has let go of the log.
+async fn platform_closed(data: &Path) {
+    until("closed", || Embedded::open(&data.join("log"), Settings::default()).ok().map(|_| Value::Null)).await;
+}
+
+/// The order among the sagas that wait.
+fn waiting(url: &str, filter: &[&str]) -> Option<Value> {
+    let listed = json_of(url, &[&["sagas", "list"], filter].concat());
+    listed["items"].as_array().unwrap().iter().find(|saga| saga["id"] == "order/1-1").cloned()
+}
+
+/// An order that stock does not answer is listed, ended by hand, and nothing is left behind when stock is back.
+async fn given_up(url: &str, caller: &Caller) {
+    done(caller, Method::PUT, "/products/1-1", "product", json!({ "name": "lamp", "price": "2.55" })).await;
+    fill(caller, "").await;
+    let sent = caller
+        .client
+        .post(format!("{url}/carts/1/checkout"))
+        .header("idempotency-key", "checkout")
+        .json(&json!({ "payment_type": "BOLETO" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), StatusCode::ACCEPTED);
+    let saga = until("listed", || waiting(url, &["--stuck", "0"])).await;
+    assert_eq!((&saga["waits_for"], &saga["status"], &saga["overdue"]), (&json!("stock's answer for line 0"), &json!("Reserving"), &json!(false)));
+    assert!(saga["since"].is_string() && saga["deadline"].is_string() && saga["service"] == "ordering", "{saga}");
+    assert_eq!((waiting(url, &["--stuck"]), waiting(url, &["--stuck", "3600"])), (None, None), "it has not waited that long");
+    let (code, out, _) = run(url, &["sagas", "list"]);
+    assert!(code == 0 && out.contains("order/1-1") && out.contains("stock's answer"), "{out}");
+
+    fails(url, &["sagas", "end", "order/1-1"], 2, "--refuse");
+    fails(url, &["sagas", "end", "order/9-9", "--refuse"], 1, "no such order");
+    fails(url, &["sagas", "end", "cart/1", "--refuse"], 1, "no saga that can be given up");
+    fails(url, &["sagas", "end", "ordre/1-1", "--refuse"], 1, "no aggregate 'ordre'");
+    let (code, out, err) = run(url, &["sagas", "end", "order/1-1", "--refuse", "--actor", "ada", "--reason", "stock is away"]);
+    assert!(code == 0 && out.contains("order/1-1 gives up (version 2)"), "{out}{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saga_that_waits_is_listed_and_given_up() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    // Neither stock nor payment: it is reserving, and then cancelling, for as long as we look.
+    let (platform, server, url) = half(&data, &["catalog", "cart", "ordering"]).await;
+    given_up(&url, &Caller::new(&url)).await;
+    let saga = until("cancelling", || waiting(&url, &[]).filter(|saga| saga["status"] == "Cancelling")).await;
+    assert_eq!((&saga["waits_for"], &saga["deadline"], &saga["version"]), (&json!("payment's decision on cancelling"), &Value::Null, &json!(2)));
+    let (_, out, _) = run(&url, &["sagas", "end", "order/1-1", "--refuse"]);
+    assert!(out.contains("version 2"), "given up twice, it took another step: {out}");
+    server.abort();
+    tokio::task::block_in_place(|| platform.stop(PATIENCE)).unwrap();
+    drop((server.await, platform_closed(&data).await));
+
+    // The others come back, all in the real process.
+    let mut server = Server::started(binary(), &data);
+    is_given_up(&server.url, &Caller::new(&server.url), None).await;
+    assert_eq!(server.verify()["matches"], true);
+    assert!(server.stop());
+}
+
+/// The order has ended unpaid, its audit trail says who ended it, stock holds nothing for it, and the cart is open again.
+async fn is_given_up(url: &str, caller: &Caller, stock: Option<&str>) {
+    let ended = until("expired", || Some(json_of(url, &["inspect", "order/1-1"])).filter(|shown| shown["state"]["status"] == "Expired")).await;
+    let asked = ended["history"].as_array().unwrap().iter().find(|step| step["event"] == "cancellation-asked").unwrap();
+    assert_eq!(asked["actor"], "ada: stock is away");
+    done(caller, Method::POST, "/stock/1-1/receipts", "receipt", json!({ "quantity": 10, "reference": "first" })).await;
+    let item = until("released", || {
+        let (code, out, _) = run(url, &["inspect", "stock-item/1-1", "-o", "json"]);
+        let item: Value = if code == 0 { serde_json::from_str(&out).unwrap() } else { Value::Null };
+        let settled = item["state"]["reserved"] == 0 && item["state"]["received"] == 10 && item["state"]["reservations"] == json!({});
+        settled.then_some(item)
+    })
+    .await;
+    assert_eq!((&item["owner"], &item["state"]["sold"]), (&json!(stock), &json!(0)));
+    assert!(waiting(url, &[]).is_none());
+    fails(url, &["sagas", "end", "order/1-1", "--refuse"], 1, "the order is Expired");
+    fill(caller, "again").await;
+    let paid = done(caller, Method::POST, "/carts/1/checkout", "again", json!({ "payment_type": "BOLETO" })).await;
+    assert_eq!((&paid["ended"], &paid["id"]), (&json!("paid"), &json!("1-2")));
+}
+
+/// Two instances on a real broker: what one does not have, the other is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verbs_work_on_a_broker_and_across_instances() {
+    let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
+    let instance = |name: &str, services: &[&str]| Server::on_kafka(binary(), &dir.path().join(name), Broker::shared(), &namespace, services);
+    let mut one = instance("one", &["catalog", "customer", "cart", "ordering", "payment", "shipment", "seller"]);
+    one.start();
+    let caller = Caller::new(&one.url);
+    given_up(&one.url, &caller).await;
+    let (_, _, missing) = run(&one.url, &["sagas", "list"]);
+    assert!(missing.contains("nobody owns stock/0"), "{missing}");
+    let mut two = instance("two", &["stock"]);
+    two.start();
+    is_given_up(&one.url, &caller, Some(&two.url)).await;
+    // Asked at the other one, it is found at the first.
+    let order = json_of(&two.url, &["inspect", "order/1-1", "--version", "1"]);
+    assert_eq!((&order["owner"], &order["state"]["status"]), (&json!(one.url), &json!("Reserving")));
+    fails(&two.url, &["inspect", "order/1-1", "--version", "9"], 1, "has no version 9");
+
+    let last = lines_of(&two.url, &["ordering.events", "--partition", &order["partition"].to_string(), "--from", "-1"]);
+    assert!(last.len() == 1 && last[0]["headers"]["ce_subject"] == "1-2", "{last:?}");
+    let topics = json_of(&one.url, &["topics"]);
+    let names: Vec<&str> = topics["topics"].as_array().unwrap().iter().map(|extent| extent["topic"].as_str().unwrap()).collect();
+    assert!(names.contains(&"daybook.claims") && names.contains(&"stock.commands.dlt"), "{names:?}");
+
+    let planned = json_of(&one.url, &["trim", "--all", "--dry-run"]);
+    let trimmed = json_of(&one.url, &["trim", "--all"]);
+    assert!(gone(&trimmed) >= gone(&planned) && gone(&planned) > 3, "{planned} {trimmed}");
+    // A reader may still step over the markers that end transactions.
+    until("all trimmed", || Some(json_of(&two.url, &["trim", "--all"])).filter(|again| gone(again) == 0)).await;
+    let partition = partition_of(b"1", 8).to_string();
+    fails(&one.url, &["tail", "stock.commands", "--partition", &partition, "--from", "0"], 1, "what was before is not kept");
+    for server in [&mut one, &mut two] {
+        server.kill();
+        server.start();
+    }
+    done(&caller, Method::POST, "/stock/1-1/receipts", "second", json!({ "quantity": 1, "reference": "second" })).await;
+    assert_eq!(caller.get("/stock/1-1").await["available"], 9);
+    assert!(one.verify()["matches"] == true && two.verify()["matches"] == true);
+    assert!(one.stop() && two.stop());
+}
