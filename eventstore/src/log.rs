@@ -280,6 +280,10 @@ pub trait Member: Send {
     /// After any other result, `Err` included, the member stands at its committed positions again.
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault>;
 
+    /// Throws away what was polled since the last commit: the next poll gives it again. Whoever cannot work on a batch
+    /// must say so; a later commit would pass over it.
+    fn rewind(&mut self) -> Result<(), Fault>;
+
     /// Hands the partitions over at once.
     fn leave(self: Box<Self>) -> Result<(), Fault>;
 }

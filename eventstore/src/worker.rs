@@ -68,8 +68,11 @@ impl Worker {
             Polled::Revoked { .. } => return self.give_back(),
             Polled::Batch(batch) => batch,
         };
-        if self.cold {
-            self.fold_to_head(&batch.claim)?;
+        if self.cold
+            && let Err(fault) = self.fold_to_head(&batch.claim)
+        {
+            self.member.rewind()?; // or the next commit would pass over this batch
+            return Err(fault);
         }
         let now = self.log.now();
         let turn = self.decide(&batch, now)?;
@@ -80,7 +83,10 @@ impl Worker {
         let (written, notes) = (turn.written(&self.service), turn.notes);
         match self.member.commit(turn.outputs, &positions, &batch.claim) {
             Ok(Commit::Committed(offsets)) => {
-                self.heads.save(&offsets, &written.next(&offsets))?;
+                if let Err(fault) = self.heads.save(&offsets, &written.next(&offsets)) {
+                    self.throw_away(&fault.to_string()); // what is committed is folded from the log
+                    return Err(fault);
+                }
                 self.observer.noted(self.service.name, &notes);
                 Ok(Progress::Worked)
             }
@@ -152,6 +158,7 @@ impl Worker {
                 Ok(decision) => return Ok(decision),
                 Err(Stop::Worker(fault)) => {
                     self.throw_away(&fault.to_string());
+                    self.member.rewind()?;
                     return Err(fault);
                 }
                 Err(Stop::Partition(partition, why)) => self.stop(partition, why),

@@ -13,6 +13,7 @@ pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "a lost claim writes nothing", check: lost },
     Promise { name: "a lost batch is polled again", check: polled_again },
     Promise { name: "after an error the batch is polled again", check: rewound },
+    Promise { name: "what is thrown away is polled again", check: thrown_away },
     Promise { name: "a commit of nothing proves the claim", check: empty },
     Promise { name: "members share partitions, co-located", check: shared },
     Promise { name: "a leaver's partitions are taken over", check: left },
@@ -58,6 +59,20 @@ fn start(world: &mut World<'_>) -> Checked<()> {
         found.extend(texts(&batch(member.as_mut())?.records));
     }
     that(found == ["0", "1", "2", "3", "4"], || format!("a new group polled {found:?}"))
+}
+
+fn thrown_away(world: &mut World<'_>) -> Checked<()> {
+    let input = world.topic("in")?;
+    world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch_of(member.as_mut(), 2)?;
+    that(texts(&polled.records) == ["x", "y"], || format!("polled {:?}", texts(&polled.records)))?;
+    member.rewind().map_err(|why| why.to_string())?;
+    world.append(vec![message(&input, 0, "z")])?;
+    let again = batch(member.as_mut())?;
+    that(texts(&again.records).first().is_some_and(|first| first == "x"), || {
+        format!("x and y were thrown away, and {:?} came next: a commit would pass over them", texts(&again.records))
+    })
 }
 
 fn lost(world: &mut World<'_>) -> Checked<()> {

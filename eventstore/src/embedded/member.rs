@@ -33,7 +33,7 @@ impl EmbeddedMember {
     }
 
     /// Stands at the committed positions of what it owns now.
-    fn rewind(&mut self) -> Result<(), Fault> {
+    fn stand(&mut self) -> Result<(), Fault> {
         let state = self.shared.state.lock();
         let Some(owners) = state.groups.get(&self.group.name) else { return Ok(()) };
         self.claim = Claim { epoch: owners.epoch, partitions: owners.owned(self.serial, self.shared.partitions) };
@@ -58,7 +58,7 @@ impl Member for EmbeddedMember {
         shared.wait(beyond, wait, |state| state.groups.get(&name).is_some_and(|owners| owners.epoch != seen))?;
         let changed = self.epoch(&self.shared.state.lock()) != seen;
         if changed {
-            self.rewind()?;
+            self.stand()?;
             return Ok(Polled::Assigned(self.claim.clone()));
         }
         let (mut records, mut positions, mut bytes) = (vec![], Positions::new(), 0);
@@ -86,11 +86,16 @@ impl Member for EmbeddedMember {
             ask(&self.requests, |answer| Request::Commit { group, serial: self.serial, outputs, positions, claim, answer })?
         });
         if !matches!(ended, Ok(Commit::Committed(_))) {
-            let epoch = self.claim.epoch;
-            self.rewind()?;
-            self.claim.epoch = epoch; // the next poll still tells of new owners
+            Member::rewind(self)?;
         }
         ended
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        let epoch = self.claim.epoch;
+        self.stand()?;
+        self.claim.epoch = epoch; // the next poll still tells of new owners
+        Ok(())
     }
 
     fn leave(mut self: Box<Self>) -> Result<(), Fault> {

@@ -138,6 +138,13 @@ impl Member for KafkaMember {
         }
     }
 
+    fn rewind(&mut self) -> Result<(), Fault> {
+        if let Some(seat) = &self.seat {
+            seat.inbox.rewind(); // without one, the next begins at what is committed
+        }
+        Ok(())
+    }
+
     fn leave(mut self: Box<Self>) -> Result<(), Fault> {
         self.seat.take().map_or(Ok(()), |seat| seat.leave(true))
     }

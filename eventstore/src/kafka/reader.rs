@@ -1,7 +1,7 @@
 //! Committed records from given places. A tail follows whole topics for everybody and keeps what is new in memory;
 //! scans read what lies further back. Positions come from the client, which counts transaction markers too.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -70,6 +70,8 @@ pub struct Scans {
 struct Scan {
     consumer: BaseConsumer<Logged>,
     place: Option<Place>,
+    /// every place it has read: there the client may still say for a moment where it stood before
+    had: BTreeSet<Place>,
     /// read, but past the last page
     spare: VecDeque<Record>,
     next: Offset,
@@ -272,13 +274,13 @@ impl Scans {
         let mut idle = self.idle.lock();
         let same = idle.iter().position(|scan| scan.place.as_ref() == Some(place) && scan.next == from);
         // One that was used a moment ago is somebody's who turns pages; a new client takes longer than a new place.
-        let any = idle.iter().position(|scan| scan.used.elapsed() > TURNING || idle.len() >= IDLE_SCANS);
+        let any = idle.iter().position(|scan| (scan.used.elapsed() > TURNING || idle.len() >= IDLE_SCANS) && !scan.had.contains(place));
         if let Some(found) = same.or(any) {
             return Ok(idle.remove(found));
         }
         drop(idle);
         let consumer = self.settings.reader("scan").create_with_context(Logged).map_err(|why| fault("reading", why))?;
-        Ok(Scan { consumer, place: None, spare: VecDeque::new(), next: Offset(0), used: Instant::now() })
+        Ok(Scan { consumer, place: None, had: BTreeSet::new(), spare: VecDeque::new(), next: Offset(0), used: Instant::now() })
     }
 }
 
@@ -291,6 +293,7 @@ impl Scan {
             add(&mut all, settings, &place.0, place.1, from).map_err(failed)?;
             self.spare.clear();
             self.place = None;
+            self.had.insert(place.clone());
             self.consumer.assign(&all).map_err(failed)?;
         }
         let (mut page, mut bytes, deadline) = (Page { records: vec![], next: from }, 0, Instant::now() + PATIENCE);

@@ -28,6 +28,7 @@ pub enum Bug {
     WaitSleepsThrough,
     LateStart,
     AnySettingsTaken,
+    RewindForgotten,
     TrimsUndecided,
     TrimsNothing,
 }
@@ -49,6 +50,7 @@ pub const BUGS: &[Bug] = &[
     Bug::WaitSleepsThrough,
     Bug::LateStart,
     Bug::AnySettingsTaken,
+    Bug::RewindForgotten,
     Bug::TrimsUndecided,
     Bug::TrimsNothing,
 ];
@@ -185,6 +187,10 @@ impl Member for BuggedMember {
             }
             (_, ended) => ended,
         }
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        if self.bug == Bug::RewindForgotten { Ok(()) } else { self.inner.rewind() }
     }
 
     fn leave(self: Box<Self>) -> Result<(), Fault> {

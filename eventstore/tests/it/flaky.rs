@@ -106,6 +106,10 @@ impl Member for FlakyMember {
         }
     }
 
+    fn rewind(&mut self) -> Result<(), Fault> {
+        self.member.rewind()
+    }
+
     fn leave(self: Box<Self>) -> Result<(), Fault> {
         self.member.leave()
     }

@@ -1,11 +1,14 @@
 //! Holds the log on a real Kafka broker against the same contract, and the contract against the same seeded bugs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use eventstore::Log;
 use eventstore::contract::Body;
 use eventstore::kafka::{Kafka, Settings};
+use eventstore::log::TopicSpec;
+use eventstore::{Limits, Log, Message, Offset};
+use schemas::{Headers, Partition, Topic};
 
 use crate::broker::Broker;
 use crate::bugs::{BUGS, Bug, Bugged};
@@ -70,4 +73,44 @@ fn every_seeded_bug_is_caught_on_both_bodies() {
         }
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// Readers that jump about in one partition, on a machine with too few cores for them all: what a page passes over must
+/// not be there. (A client that read the same partition before still says where it stood then, until it has begun anew.)
+#[test]
+fn a_reader_that_jumps_skips_nothing() {
+    const RECORDS: u64 = 3_000;
+    let log = Kafka::open(Settings { namespace: Broker::namespace(), ..Settings::new(Broker::shared().address()) }).unwrap();
+    let topic = Topic::named("in");
+    log.provision(&[TopicSpec { topic: topic.clone(), retention: None }]).unwrap();
+    let record =
+        |n: u64| Message { topic: topic.clone(), partition: Partition(0), key: vec![], headers: Headers::default(), value: Some(n.to_string().into()) };
+    assert!(log.send((0..RECORDS).map(record).collect()).iter().all(Result::is_ok));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop(); // takes the cores away
+                }
+            });
+        }
+        let readers: Vec<_> = (0..6_u64)
+            .map(|reader| {
+                let (log, topic) = (&log, &topic);
+                scope.spawn(move || {
+                    for round in 0..40 {
+                        let from = Offset((reader * 499 + round * 1_013) % RECORDS);
+                        let page = log.read(topic, Partition(0), from, Limits { records: 400, ..Limits::default() }).unwrap();
+                        let read: Vec<Offset> = page.records.iter().map(|record| record.offset).collect();
+                        let expected: Vec<Offset> = (from.0..page.next.0).map(Offset).collect();
+                        assert_eq!(read, expected, "a page from {from} to {} has other records", page.next);
+                    }
+                })
+            })
+            .collect();
+        let failed = readers.into_iter().filter_map(|reader| reader.join().err()).count();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0, "readers were told that they had passed records which they were not given");
+    });
 }
