@@ -12,7 +12,7 @@ use crate::out;
 /// Which aggregate, and when.
 #[derive(clap::Args)]
 pub struct Order {
-    /// <aggregate>/<id>, as order/17-3 or stock-item/1-1
+    /// Which: its type, a slash and its id, as order/17-3 or stock-item/1-1
     name: Name,
     /// Its state after this event of its history, instead of now
     #[arg(long, value_name = "N")]
