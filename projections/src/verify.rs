@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventstore::fold::{Fold, replay_to};
 use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
@@ -14,6 +15,8 @@ pub const OF_THE_LOG: [&str; 3] = ["at", "created_at", "next"];
 /// Tables of rows that are the log's: histories, whose order is that of what happened at once elsewhere, and queues by
 /// log time.
 const TABLES_OF_THE_LOG: [&[u8]; 2] = [b"h/", b"u/"];
+/// Pauses before a read that met a passing fault is tried again, in one partition.
+const PAUSES: [Duration; 5] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 /// Differing keys that are named.
 const NAMED_MAX: usize = 10;
 
@@ -101,7 +104,14 @@ pub fn verify(name: &str, log: &dyn Log, live: &Rows, scratch: &Path, make: impl
                 "{name} stands at {topic}/{partition} offset {end}, past the log's end {log_end}: it was not folded from this log"
             )));
         }
-        replay_to(log, &topic, partition, &mut fold, Limits { records: 5_000, ..Limits::default() }, end)?;
+        let mut again = PAUSES.iter();
+        while let Err(fault) = replay_to(log, &topic, partition, &mut fold, Limits { records: 5_000, ..Limits::default() }, end) {
+            match (fault, again.next()) {
+                // The fold stands where it came to, and goes on from there.
+                (Fault::Retry(_), Some(pause)) => std::thread::sleep(*pause),
+                (fault, _) => return Err(fault),
+            }
+        }
     }
     compare(name, &live, &fresh.freeze(), fold.records)
 }

@@ -65,15 +65,21 @@ impl Marketplace {
 
     /// Reads a route, behind `position` never.
     pub async fn get(&self, path: &str, position: Option<&str>) -> anyhow::Result<Value> {
+        self.find(path, position).await?.with_context(|| format!("GET {path}: there is no such thing"))
+    }
+
+    /// Reads a route that may have nothing.
+    pub async fn find(&self, path: &str, position: Option<&str>) -> anyhow::Result<Option<Value>> {
         let (status, answer, _) = self
             .answered(|| {
                 position.iter().fold(self.client.get(format!("{}{path}", self.url)), |request, position| request.header("daybook-position", *position))
             })
             .await?;
-        if !status.is_success() {
-            bail!("GET {path}: {status} {answer}");
+        match status {
+            status if status.is_success() => Ok(Some(answer)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => bail!("GET {path}: {status} {answer}"),
         }
-        Ok(answer)
     }
 
     /// The answer to a request, which is repeated while the marketplace is away or busy.

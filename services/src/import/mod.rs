@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use domain::{Currency, Timestamp};
+use domain::{Currency, OrderId, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -261,7 +261,9 @@ impl Work {
         let mut ids =
             found.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).filter(|id| id.starts_with(&format!("{customer}-")));
         if let Some(id) = ids.next() {
-            return self.ended(id, None).await;
+            let placed = self.ended(id, None).await?;
+            self.reopened(customer, id).await?;
+            return Ok(placed);
         }
         let at: Timestamp = sales.first().map(|sale| sale.at).unwrap_or_default();
         let item = |sale: &Sale| json!({ "product": self.product(sale), "quantity": sale.quantity, "name": sale.description, "agreed_price": sale.price.to_string(), "currency": sale.price.currency.code() });
@@ -285,8 +287,24 @@ impl Work {
             Ended::Refused(code, detail) => bail!("checkout of cart {customer}: {code}: {detail}"),
             Ended::Accepted(answer, position) => {
                 let id = answer.get("id").and_then(Value::as_str).context("an ended checkout without its order")?;
-                self.ended(id, position.as_deref()).await
+                let placed = self.ended(id, position.as_deref()).await?;
+                self.reopened(customer, id).await?;
+                Ok(placed)
             }
+        }
+    }
+
+    /// The cart hears of its order's end through the log: the customer's next invoice must find it open.
+    async fn reopened(&self, customer: u64, id: &str) -> anyhow::Result<()> {
+        let (deadline, order) = (Instant::now() + BOUND_WAIT, id.parse::<OrderId>().map_err(anyhow::Error::msg)?);
+        loop {
+            let cart = self.market.find(&format!("/carts/{customer}"), None).await?.unwrap_or_default();
+            let seen = cart.get("orders").and_then(Value::as_u64).unwrap_or_default();
+            if seen >= order.number && cart.get("sent").and_then(Value::as_str) != Some(id) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "cart {customer} has not heard in {} s that order {id} ended", BOUND_WAIT.as_secs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -103,7 +103,9 @@ async fn the_history_is_imported_to_the_penny_while_instances_and_broker_die() {
     is_whole(&import(&history(), &fleet[0].url, dir.path()));
     settle(&caller).await;
     for server in &fleet {
-        assert_eq!(business(&server.verify()), expected, "the business differs from the embedded log's");
+        let ours = business(&server.verify());
+        let differ: Vec<_> = expected.iter().filter(|(view, digest)| ours.get(*view) != Some(digest)).map(|(view, _)| view).collect();
+        assert_eq!((ours.len(), differ), (expected.len(), vec![]), "the business differs from the embedded log's");
     }
     for server in &mut fleet {
         assert!(server.stop());

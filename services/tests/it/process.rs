@@ -72,8 +72,16 @@ impl Server {
             arguments.extend(self.at_rest.iter().map(String::as_str));
         }
         let done = daybook(&self.binary, &arguments);
-        assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let said = [done.stdout.as_slice(), &done.stderr].map(String::from_utf8_lossy).concat();
+        assert!(done.status.success(), "{said}\nthe instance's last words:\n{}", self.last_words());
         serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// The end of its log: the directory goes with the test.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(100)..].join("\n")
     }
 
     pub fn started(binary: PathBuf, data: &Path) -> Self {
@@ -106,7 +114,7 @@ impl Server {
                 })
             }
         });
-        assert!(ready.join().unwrap(), "not ready in {PATIENCE:?}: {}", std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default());
+        assert!(ready.join().unwrap(), "not ready in {PATIENCE:?}: {}", self.last_words());
         began.elapsed()
     }
 
