@@ -1,6 +1,8 @@
 //! Folding decoded events into rows beside one raw put for each event in arrival order, with the same WAL setting.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first failure and prints its result")]
 
+use std::sync::Arc;
+
 use benches::Paired;
 use eventstore::Offset;
 use eventstore::rows::{Memory, Rows};
@@ -46,9 +48,9 @@ fn compare(name: &str, keys: &[String], aim: f64) {
     // Each run on a database of its own: neither profits from what the other or an earlier run left.
     let ours = || {
         let dir = TempDir::new().unwrap();
-        let rows = Rows::open(dir.path(), "bench 1", &Memory::default()).unwrap();
+        let rows = Arc::new(Rows::open(dir.path(), "bench 1", &Memory::default()).unwrap());
+        let mut overlay = Overlay::over(Arc::clone(&rows));
         for (page, events) in keys.chunks(PAGE).enumerate() {
-            let mut overlay = Overlay::over(&rows);
             for key in events {
                 overlay
                     .update::<Row>(key, |row| {

@@ -69,22 +69,21 @@ impl Fold for Heads {
 impl Heads {
     fn fold_one(&mut self, record: &Record, place: usize) -> Result<(), Fault> {
         let stop = |why: Malformed| unreadable(record, &why);
-        let envelope = Envelope::read(&record.headers).map_err(stop)?;
-        let body = record.value.as_deref().unwrap_or_default();
+        let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
         let at = envelope.time.unwrap_or(record.recorded_at);
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
             Some(outcome) => outcome,
             None => {
                 let version = envelope.version.ok_or(Malformed::Missing("ce_sequence")).map_err(stop)?;
                 let service = self.service();
-                let handler = handler(&service, &envelope).map_err(stop)?;
+                let handler = handler(&service, envelope).map_err(stop)?;
                 let event = handler.decode_event(&envelope.kind, body).map_err(stop)?;
                 self.evolve(record.partition, handler.name(), &envelope.subject, (version, at, place), &event)?;
                 Outcome::Accepted { version }
             }
         };
-        if let (Some(hash), Some(command_id)) = (envelope.body_hash, envelope.causation) {
-            self.remember(record.partition, &command_id, Mark { hash, outcome, at });
+        if let (Some(hash), Some(command_id)) = (envelope.body_hash.clone(), &envelope.causation) {
+            self.remember(record.partition, command_id, Mark { hash, outcome, at });
         }
         Ok(())
     }

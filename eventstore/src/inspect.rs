@@ -2,10 +2,11 @@
 //! changes nothing, and never sees what is not committed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::Timestamp;
 use schemas::envelope::Malformed;
-use schemas::{Envelope, Partition, Topic};
+use schemas::{Partition, Topic};
 
 use crate::fold::unreadable;
 use crate::heads;
@@ -57,8 +58,8 @@ impl Aggregate<'_> {
         let (mut state, mut last) = (self.handler.blank(), 0);
         for (step, record) in self.records(log, &self.stream(rows, 1, most)?)? {
             let stop = |why: Malformed| unreadable(&record, &why);
-            let envelope = Envelope::read(&record.headers).map_err(stop)?;
-            let event = self.handler.decode_event(&envelope.kind, record.value.as_deref().unwrap_or_default()).map_err(stop)?;
+            let envelope = record.envelope().map_err(|why| unreadable(&record, why))?;
+            let event = self.handler.decode_event(&envelope.kind, record.body()).map_err(stop)?;
             if step != last + 1 {
                 return Err(self.wrong(&format!("version {step} follows version {last} in the stream's index")));
             }
@@ -69,7 +70,7 @@ impl Aggregate<'_> {
     }
 
     /// The records of some versions.
-    pub fn records(&self, log: &dyn Log, stream: &[(u64, Offset)]) -> Result<Vec<(u64, Record)>, Fault> {
+    pub fn records(&self, log: &dyn Log, stream: &[(u64, Offset)]) -> Result<Vec<(u64, Arc<Record>)>, Fault> {
         let topic = self.service.events();
         let mut page = BTreeMap::new();
         let mut records = Vec::with_capacity(stream.len());
@@ -84,7 +85,7 @@ impl Aggregate<'_> {
         Ok(records)
     }
 
-    fn page(&self, log: &dyn Log, topic: &Topic, from: Offset) -> Result<BTreeMap<Offset, Record>, Fault> {
+    fn page(&self, log: &dyn Log, topic: &Topic, from: Offset) -> Result<BTreeMap<Offset, Arc<Record>>, Fault> {
         let page = log.read(topic, self.partition, from, PAGE)?;
         if page.next <= from {
             return Err(Fault::Retry(format!("{topic}/{} has not given its record at offset {from}", self.partition)));

@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod log;
 pub mod observer;
 pub mod replies;
+mod ring;
 pub mod router;
 pub mod rows;
 pub mod service;

@@ -5,10 +5,12 @@
 //! between poll and commit, a commit's outcome can be unknown, a batch may have to be thrown away and polled again.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
-use schemas::{Headers, Partition, Topic, commands_of};
+use schemas::envelope::Malformed;
+use schemas::{Envelope, Headers, Partition, Topic, commands_of};
 use serde::{Deserialize, Serialize};
 
 /// Largest record, headers and key included. Checked before anything of its batch is written.
@@ -61,8 +63,8 @@ impl Message {
     }
 }
 
-/// A record of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A record of the log, shared by all who read it.
+#[derive(Clone, Debug)]
 pub struct Record {
     /// where
     pub topic: Topic,
@@ -78,13 +80,46 @@ pub struct Record {
     pub headers: Headers,
     /// the body; none is a tombstone
     pub value: Option<Vec<u8>>,
+    /// what the headers say, once somebody asked
+    envelope: OnceLock<Result<Envelope, Malformed>>,
+}
+
+impl Record {
+    /// A message as it lies in the log.
+    pub fn of(message: Message, offset: Offset, recorded_at: Timestamp) -> Self {
+        let Message { topic, partition, key, headers, value } = message;
+        Self { topic, partition, offset, recorded_at, key, headers, value, envelope: OnceLock::new() }
+    }
+
+    /// What the headers say: read once for everybody.
+    pub fn envelope(&self) -> Result<&Envelope, &Malformed> {
+        self.envelope.get_or_init(|| Envelope::read(&self.headers)).as_ref()
+    }
+
+    /// The body; a tombstone's is empty.
+    pub fn body(&self) -> &[u8] {
+        self.value.as_deref().unwrap_or_default()
+    }
+
+    /// Bytes of key, headers and value.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.bytes()
+    }
+}
+
+/// Whether its envelope was read is no part of it.
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |record: &Self| (record.topic.clone(), record.partition, record.offset, record.recorded_at);
+        all(self) == all(other) && (&self.key, &self.headers, &self.value) == (&other.key, &other.headers, &other.value)
+    }
 }
 
 /// Some records of one partition, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Committed records only. May be empty although `next` moved on.
-    pub records: Vec<Record>,
+    pub records: Vec<Arc<Record>>,
     /// Where the next page starts. Never computed from the last record.
     pub next: Offset,
 }
@@ -152,7 +187,7 @@ pub struct Batch {
     /// what a commit of this batch must prove
     pub claim: Claim,
     /// the records
-    pub records: Vec<Record>,
+    pub records: Vec<Arc<Record>>,
     /// What to commit when all of them are dealt with.
     pub positions: Positions,
 }

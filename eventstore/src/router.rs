@@ -107,7 +107,7 @@ impl Router {
                 };
                 for (copy, key) in keys.into_iter().enumerate() {
                     let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
-                    let envelope = self.envelope(reaction, &cause, Envelope::new(id, "", kind.clone(), &target));
+                    let envelope = self.envelope(reaction, cause, Envelope::new(id, "", kind.clone(), &target));
                     outputs.push((record.partition, self.message(key, &envelope, body.clone())?));
                 }
             }

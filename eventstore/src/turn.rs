@@ -146,7 +146,7 @@ impl<'a> Turn<'a> {
 
     fn read_command<'r>(&self, record: &'r Record) -> Result<(Asked<'r>, Erased), (Reason, String)> {
         let malformed = |why: Malformed| (Reason::Malformed, why.to_string());
-        let envelope = Envelope::read(&record.headers).map_err(malformed)?;
+        let envelope = record.envelope().cloned().map_err(|why| malformed(why.clone()))?;
         for (name, text) in [("ce_id", &envelope.id), ("ce_subject", &envelope.subject)] {
             if text.len() > 200 || text.chars().any(char::is_control) {
                 return Err((Reason::Malformed, format!("header {name}: at most 200 bytes and no control characters")));
@@ -170,7 +170,7 @@ impl<'a> Turn<'a> {
                 format!("subject '{}' is routed by key '{}', the record's key is '{key}'", envelope.subject, routing_key(&envelope.subject)),
             ));
         }
-        let body = record.value.as_deref().unwrap_or_default();
+        let body = record.body();
         let command = handler.decode_command(&envelope.kind, body).map_err(|why| match why {
             Malformed::UnknownKind(_) => (Reason::UnknownType, why.to_string()),
             Malformed::FromTheFuture(_) => (Reason::NewerVersion, why.to_string()),
@@ -343,13 +343,12 @@ impl Asked<'_> {
 }
 
 /// A policy, the event it reacts to, and its commands with their targets' ids.
-pub type Reacted<'s> = (&'s Reaction, Envelope, Vec<(String, Erased)>);
+pub type Reacted<'s, 'r> = (&'s Reaction, &'r Envelope, Vec<(String, Erased)>);
 
 /// What a foreign event's policies ask for; a declared event that cannot be read stops its partition.
-pub fn reactions_to<'s>(reactions: &'s [Reaction], record: &Record, notes: &mut Vec<Note>) -> Result<Vec<Reacted<'s>>, Stop> {
+pub fn reactions_to<'s, 'r>(reactions: &'s [Reaction], record: &'r Record, notes: &mut Vec<Note>) -> Result<Vec<Reacted<'s, 'r>>, Stop> {
     let stop = |why: Malformed| Stop::Partition(record.partition, unreadable(record, &why).to_string());
-    let envelope = Envelope::read(&record.headers).map_err(stop)?;
-    let body = record.value.as_deref().unwrap_or_default();
+    let (envelope, body) = (record.envelope().map_err(|why| stop(why.clone()))?, record.body());
     if Outcome::of_marker(&envelope.kind, body).map_err(stop)?.is_some() {
         return Ok(vec![]); // concerns only the service that wrote it
     }
@@ -357,7 +356,7 @@ pub fn reactions_to<'s>(reactions: &'s [Reaction], record: &Record, notes: &mut 
     if followers.is_empty() {
         notes.push(Note::PassedOver(short(&envelope.kind)));
     }
-    followers.into_iter().map(|reaction| Ok((reaction, envelope.clone(), (reaction.react)(&envelope.subject, &envelope.kind, body).map_err(stop)?))).collect()
+    followers.into_iter().map(|reaction| Ok((reaction, envelope, (reaction.react)(&envelope.subject, &envelope.kind, body).map_err(stop)?))).collect()
 }
 
 fn short(kind: &Kind) -> String {

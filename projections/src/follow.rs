@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use eventstore::fold::Fold;
 use eventstore::rows::{Memory, Rows};
 use eventstore::{Fault, Limits, Log, Offset, Positions};
 use parking_lot::Mutex;
@@ -15,6 +14,7 @@ use schemas::{Partition, Topic};
 use serde::de::DeserializeOwned;
 
 use crate::overlay::read;
+use crate::queue::Queue;
 use crate::view::{Folding, View};
 
 /// Why a read is not served now.
@@ -53,6 +53,8 @@ pub enum NotServed {
 pub struct Projection {
     view: Arc<View>,
     rows: Arc<Rows>,
+    folding: Mutex<Folding>,
+    queue: Option<Arc<Queue>>,
     log: Arc<dyn Log>,
     /// the ends it must reach before it serves
     goal: BTreeMap<Partition, Offset>,
@@ -81,7 +83,9 @@ impl Projection {
             at.insert(partition, here);
         }
         let ready = AtomicBool::new(at.iter().all(|(partition, here)| *here >= goal[partition]));
-        Ok(Self { view, rows, log, goal, at: Mutex::new(at), ready, stopped: Mutex::new(None), folded })
+        let queue = view.queue.map(|prefix| Queue::open(prefix, &rows)).transpose()?.map(Arc::new);
+        let folding = Mutex::new(Folding::new(Arc::clone(&view), Arc::clone(&rows)).telling(queue.clone()));
+        Ok(Self { view, rows, folding, queue, log, goal, at: Mutex::new(at), ready, stopped: Mutex::new(None), folded })
     }
 
     /// The view's name.
@@ -99,6 +103,11 @@ impl Projection {
         &self.rows
     }
 
+    /// What waits in its queue, if it has one. Rows may be newer.
+    pub fn queue(&self) -> Option<&Queue> {
+        self.queue.as_deref()
+    }
+
     /// Folds what is new, one page of each partition; waits at most `wait` for something new. Says whether there was any.
     pub fn turn(&self, wait: Duration, limits: Limits) -> Result<bool, Fault> {
         let result = self.try_turn(wait, limits);
@@ -113,16 +122,15 @@ impl Projection {
         if !self.log.wait(&standing, wait)? {
             return Ok(false);
         }
-        let mut folding = Folding { view: Arc::clone(&self.view), rows: Arc::clone(&self.rows) };
+        let mut pages = vec![];
         for (topic, partition, from) in standing {
-            if !self.log.wait(&[(topic.clone(), partition, from)], Duration::ZERO)? {
-                continue;
+            let place = [(topic, partition, from)];
+            if self.log.wait(&place, Duration::ZERO)? {
+                pages.push((partition, self.log.read(&place[0].0, partition, from, limits)?));
             }
-            let page = self.log.read(&topic, partition, from, limits)?;
-            let next = page.next;
-            folding.fold(&topic, partition, page)?;
-            self.at.lock().insert(partition, next);
         }
+        self.folding.lock().fold_all(&self.view.topic, &pages)?;
+        self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
         if !self.ready.load(Ordering::Acquire) {
             let caught_up = self.at.lock().iter().all(|(partition, here)| *here >= self.goal[partition]);
             self.ready.store(caught_up, Ordering::Release);

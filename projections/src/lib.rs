@@ -3,10 +3,12 @@
 
 mod follow;
 mod overlay;
+mod queue;
 mod verify;
 mod view;
 
 pub use follow::{NotServed, Projection};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, read};
+pub use queue::Queue;
 pub use verify::{Difference, Verdict, verify};
 pub use view::{FoldEvent, Folding, Seen, Unfolded, View};

@@ -1,76 +1,120 @@
-//! An overlay over rows: a page's changes in memory, each row read and written once however often it changes.
-//! Never writes by itself.
+//! An overlay over rows: changes in memory, each row read and written once however often it changes in a turn, and
+//! kept for the next one. Never writes by itself.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use eventstore::Fault;
 use eventstore::rows::{Changes, Rows};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::queue::Moved;
+
+/// Bytes of rows, as they are written, that are kept for the next turn; past that all are read again.
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
+
 /// A row of any type, in memory.
-trait Row: Any {
+trait Row: Any + Send {
     fn bytes(&self) -> Result<Vec<u8>, Fault>;
 }
 
-impl<T: Serialize + 'static> Row for T {
+impl<T: Serialize + Send + 'static> Row for T {
     fn bytes(&self) -> Result<Vec<u8>, Fault> {
         serde_json::to_vec(self).map_err(|why| Fault::Fatal(format!("a row cannot be written as JSON: {why}")))
     }
 }
 
-/// Changes on their way to rows. Rows are JSON, so that people and tools can read them.
-pub struct Overlay<'r> {
-    rows: &'r Rows,
-    /// none is a row that is not there, or no longer
-    slots: HashMap<String, Option<Box<dyn Row>>>,
+/// A row that was changed; none is one that is not there, or no longer.
+struct Changed {
+    row: Option<Box<dyn Row>>,
+    /// it may well change again soon
+    keep: bool,
 }
 
-impl<'r> Overlay<'r> {
+/// Changes on their way to rows. Rows are JSON, so that people and tools can read them.
+pub struct Overlay {
+    rows: Arc<Rows>,
+    changed: HashMap<String, Changed>,
+    /// rows as they were last written, with their bytes: whoever has an overlay is the only one who writes its rows
+    kept: HashMap<String, (Box<dyn Row>, usize)>,
+    kept_bytes: usize,
+}
+
+impl Overlay {
     /// Nothing changed yet.
-    pub fn over(rows: &'r Rows) -> Self {
-        Self { rows, slots: HashMap::new() }
+    pub fn over(rows: Arc<Rows>) -> Self {
+        Self { rows, changed: HashMap::new(), kept: HashMap::new(), kept_bytes: 0 }
     }
 
     /// Changes a row, or makes it from its default first. A key holds rows of one type.
-    pub fn update<T: Default + Serialize + DeserializeOwned + 'static>(&mut self, key: &str, change: impl FnOnce(&mut T)) -> Result<(), Fault> {
-        let slot = match self.slots.entry(key.to_owned()) {
-            Entry::Occupied(slot) => slot.into_mut(),
-            Entry::Vacant(slot) => slot.insert(match self.rows.get(key.as_bytes())? {
-                None => None,
-                Some(bytes) => Some(Box::new(read::<T>(key, &bytes)?) as Box<dyn Row>),
+    pub fn update<T: Default + Serialize + DeserializeOwned + Send + 'static>(&mut self, key: &str, change: impl FnOnce(&mut T)) -> Result<(), Fault> {
+        let changed = match self.changed.entry(key.to_owned()) {
+            Entry::Occupied(changed) => changed.into_mut(),
+            Entry::Vacant(place) => place.insert(match self.kept.remove(key) {
+                Some((row, bytes)) => {
+                    self.kept_bytes -= bytes;
+                    Changed { row: Some(row), keep: true }
+                }
+                None => {
+                    let row = self.rows.get(key.as_bytes())?.map(|bytes| read::<T>(key, &bytes)).transpose()?;
+                    Changed { row: row.map(|row| Box::new(row) as Box<dyn Row>), keep: true }
+                }
             }),
         };
-        let row = slot.get_or_insert_with(|| Box::new(T::default()));
-        let row: &mut dyn Any = row.as_mut();
+        let row: &mut dyn Any = changed.row.get_or_insert_with(|| Box::new(T::default())).as_mut();
         let row = row.downcast_mut::<T>().ok_or_else(|| Fault::Fatal(format!("row {key} is used as two types")))?;
         change(row);
         Ok(())
     }
 
     /// Sets a row, whatever was there.
-    pub fn put<T: Serialize + 'static>(&mut self, key: String, row: T) {
-        self.slots.insert(key, Some(Box::new(row)));
+    pub fn put<T: Serialize + Send + 'static>(&mut self, key: String, row: T) {
+        self.set(key, Some(Box::new(row)));
     }
 
     /// Removes a row.
     pub fn delete(&mut self, key: String) {
-        self.slots.insert(key, None);
+        self.set(key, None);
     }
 
-    /// The changes, in key order: RocksDB takes sorted keys several times faster than scattered ones.
-    pub fn changes(self) -> Result<Changes, Fault> {
-        let mut slots: Vec<_> = self.slots.into_iter().collect();
-        slots.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    fn set(&mut self, key: String, row: Option<Box<dyn Row>>) {
+        self.kept_bytes -= self.kept.remove(&key).map_or(0, |(_, bytes)| bytes);
+        self.changed.insert(key, Changed { row, keep: false });
+    }
+
+    /// The changed rows whose keys begin with `prefix`, and whether they are there now.
+    pub fn moved(&self, prefix: &str) -> Vec<Moved> {
+        self.changed.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, changed)| (key.clone(), changed.row.is_some())).collect()
+    }
+
+    /// The changes since the last call, in key order: RocksDB takes sorted keys several times faster than scattered ones.
+    pub fn changes(&mut self) -> Result<Changes, Fault> {
+        let mut changed: Vec<_> = self.changed.drain().collect();
+        changed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut changes = Changes::default();
-        for (key, row) in slots {
-            match row {
-                Some(row) => changes.put(key.as_bytes(), &row.as_ref().bytes()?),
-                None => changes.delete(key.as_bytes()),
+        for (key, Changed { row, keep }) in changed {
+            let Some(row) = row else {
+                changes.delete(key.as_bytes());
+                continue;
+            };
+            let bytes = row.as_ref().bytes()?;
+            changes.put(key.as_bytes(), &bytes);
+            if keep {
+                self.kept_bytes += bytes.len();
+                self.kept.insert(key, (row, bytes.len()));
             }
         }
+        if self.kept_bytes > KEPT_BYTES {
+            (self.kept, self.kept_bytes) = (HashMap::new(), 0);
+        }
         Ok(changes)
+    }
+
+    /// Forgets everything in memory: the changes were not written.
+    pub fn forget(&mut self) {
+        *self = Self::over(Arc::clone(&self.rows));
     }
 }
 

@@ -9,11 +9,12 @@ use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
 use crate::overlay::Overlay;
+use crate::queue::Queue;
 
 /// An event as a view sees it.
 pub struct Seen<'r> {
     /// what stands around it
-    pub envelope: Envelope,
+    pub envelope: &'r Envelope,
     /// the record itself
     pub record: &'r Record,
 }
@@ -21,7 +22,7 @@ pub struct Seen<'r> {
 impl Seen<'_> {
     /// The body.
     pub fn body(&self) -> &[u8] {
-        self.record.value.as_deref().unwrap_or_default()
+        self.record.body()
     }
 }
 
@@ -37,7 +38,7 @@ pub enum Unfolded {
 }
 
 /// What an event changes.
-pub type FoldEvent = fn(&Seen<'_>, &mut Overlay<'_>) -> Result<(), Unfolded>;
+pub type FoldEvent = fn(&Seen<'_>, &mut Overlay) -> Result<(), Unfolded>;
 
 /// A read model as data. Stateless: its rows are all it knows.
 pub struct View {
@@ -49,14 +50,16 @@ pub struct View {
     pub topic: Topic,
     /// What an event changes.
     pub fold: FoldEvent,
+    /// Rows whose keys begin with this are a [`Queue`].
+    pub queue: Option<&'static str>,
 }
 
-/// A view over its rows, as something a log can be folded into.
+/// A view over its rows, as something a log can be folded into. The only one that writes them.
 pub struct Folding {
-    /// what an event does
-    pub view: Arc<View>,
-    /// where it is kept
-    pub rows: Arc<Rows>,
+    view: Arc<View>,
+    rows: Arc<Rows>,
+    overlay: Overlay,
+    queue: Option<Arc<Queue>>,
 }
 
 impl Fold for Folding {
@@ -65,16 +68,48 @@ impl Fold for Folding {
     }
 
     fn fold(&mut self, topic: &Topic, partition: Partition, page: Page) -> Result<(), Fault> {
-        let mut overlay = Overlay::over(&self.rows);
-        for record in &page.records {
-            let envelope = Envelope::read(&record.headers).map_err(|why| unreadable(record, &why))?;
-            (self.view.fold)(&Seen { envelope, record }, &mut overlay).map_err(|why| match why {
+        self.fold_all(topic, &[(partition, page)])
+    }
+}
+
+impl Folding {
+    /// Of `view` into `rows`; nobody looks at its queue.
+    pub fn new(view: Arc<View>, rows: Arc<Rows>) -> Self {
+        Self { overlay: Overlay::over(Arc::clone(&rows)), view, rows, queue: None }
+    }
+
+    /// Tells its queue, too.
+    #[must_use]
+    pub fn telling(self, queue: Option<Arc<Queue>>) -> Self {
+        Self { queue, ..self }
+    }
+
+    /// Folds pages of several partitions: one write makes all of it visible together.
+    pub fn fold_all(&mut self, topic: &Topic, pages: &[(Partition, Page)]) -> Result<(), Fault> {
+        let written = self.change(pages).and_then(|()| self.write(topic, pages));
+        if written.is_err() {
+            self.overlay.forget();
+        }
+        written
+    }
+
+    fn change(&mut self, pages: &[(Partition, Page)]) -> Result<(), Fault> {
+        for record in pages.iter().flat_map(|(_, page)| &page.records) {
+            let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
+            (self.view.fold)(&Seen { envelope, record }, &mut self.overlay).map_err(|why| match why {
                 Unfolded::Malformed(why) => unreadable(record, &why),
                 Unfolded::Fault(fault) => fault,
             })?;
         }
-        let mut changes = overlay.changes()?;
-        changes.position(topic, partition, page.next);
-        self.rows.write(changes)
+        Ok(())
+    }
+
+    fn write(&mut self, topic: &Topic, pages: &[(Partition, Page)]) -> Result<(), Fault> {
+        let moved = self.queue.as_ref().map(|queue| self.overlay.moved(queue.prefix()));
+        let mut changes = self.overlay.changes()?;
+        pages.iter().for_each(|(partition, page)| changes.position(topic, *partition, page.next));
+        self.rows.write(changes)?;
+        self.queue.iter().zip(moved).for_each(|(queue, moved)| queue.moved(moved));
+        Ok(())
     }
 }

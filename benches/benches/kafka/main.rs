@@ -76,8 +76,7 @@ impl Place {
     fn bytes(&self) -> [usize; 2] {
         [self.service.events(), topic(Stream::Replies)].map(|topic| {
             let mut records = (0..PARTITIONS).flat_map(|partition| self.log.read(&topic, Partition(partition), Offset(0), Limits::test_min()).unwrap().records);
-            let record = records.next().unwrap();
-            record.key.len() + record.headers.bytes() + record.value.map_or(0, |value| value.len())
+            records.next().unwrap().bytes()
         })
     }
 
@@ -226,7 +225,7 @@ fn append(times: u64) {
     println!("{}", Paired::run(7, ours, limit).report("append, 1,000 records at a time, all acknowledged", "Daybook", "raw idempotent producer", 0.8));
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     rows.update::<u64>(&seen.envelope.subject, |count| *count += 1)?;
     Ok(())
 }
@@ -246,7 +245,7 @@ fn replay(count: u64) {
     let mut number = 0;
     let ours = || {
         number += 1;
-        let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold });
+        let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold, queue: None });
         let log: Arc<dyn Log> = Arc::<Kafka>::clone(&place.log);
         let projection = Projection::open(view, log, &place.dir.path().join("views"), &Memory::default(), Box::new(|| ())).unwrap();
         while projection.serves(&vec![]).is_err() {

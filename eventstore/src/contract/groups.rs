@@ -154,7 +154,7 @@ fn shared(world: &mut World<'_>) -> Checked<()> {
     for (member, claim) in [(&mut a, &claim_a), (&mut b, &claim_b)] {
         let mut found = BTreeSet::new();
         while found.len() < 2 * claim.partitions.len() {
-            found.extend(batch(member.as_mut())?.records.into_iter().map(|record| (record.topic, record.partition)));
+            found.extend(batch(member.as_mut())?.records.iter().map(|record| (record.topic.clone(), record.partition)));
         }
         let own: BTreeSet<_> = [&one, &other].into_iter().flat_map(|topic| claim.partitions.iter().map(|partition| (topic.clone(), *partition))).collect();
         that(found == own, || format!("a member that owns {:?} polled {found:?}", claim.partitions))?;

@@ -68,7 +68,7 @@ fn too_large(topic: &Topic) -> Message {
     Message { value: Some(vec![0; crate::log::RECORD_BYTES_MAX + 1]), ..message(topic, 0, "too large") }
 }
 
-fn texts(records: &[Record]) -> Vec<String> {
+fn texts(records: &[Arc<Record>]) -> Vec<String> {
     records.iter().map(|record| String::from_utf8_lossy(&record.key).into_owned()).collect()
 }
 
@@ -95,7 +95,7 @@ impl World<'_> {
     }
 
     /// Every committed record of a partition, read a page of two at a time.
-    fn all(&self, topic: &Topic, partition: u16) -> Checked<Vec<Record>> {
+    fn all(&self, topic: &Topic, partition: u16) -> Checked<Vec<Arc<Record>>> {
         let (log, partition) = (self.log()?, Partition(partition));
         let end = log.end(topic, partition).map_err(|why| said(&why))?;
         let (mut from, mut records) = (log.start(topic, partition).map_err(|why| said(&why))?, vec![]);

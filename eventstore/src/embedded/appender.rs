@@ -11,7 +11,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 
 use super::state::{Known, Place};
 use super::{Shared, keys, records};
-use crate::log::{Claim, Commit, Fault, Offset, Positions, TopicSpec};
+use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, Record, TopicSpec};
 
 /// Requests of one group.
 const GROUP_MAX: usize = 256;
@@ -55,6 +55,8 @@ pub struct Kept {
     pub place: Place,
     /// its bytes, not yet stamped
     pub bytes: Vec<u8>,
+    /// itself, for those who follow the place
+    pub message: Message,
 }
 
 /// What is told when a group is durable.
@@ -72,6 +74,7 @@ enum Answer {
 struct Group {
     batch: WriteBatch,
     next: HashMap<Place, Offset>,
+    written: Vec<(Place, Arc<Record>)>,
     committed: Vec<(String, Place, Offset)>,
     created: Vec<Known>,
     starts: Vec<(Place, Offset)>,
@@ -261,6 +264,7 @@ impl Group {
             *next = offset.next();
             records::stamp(&mut kept.bytes, now);
             self.batch.put_cf(&records, records::key(kept.place.0, kept.place.1, offset), kept.bytes);
+            self.written.push((kept.place, Arc::new(Record::of(kept.message, offset, now))));
             offsets.push(offset);
         }
         offsets
@@ -272,11 +276,15 @@ impl Group {
         for known in self.created.drain(..) {
             state.topics.insert(known.spec.topic.clone(), known);
         }
+        for (place, record) in self.written.drain(..) {
+            state.ring(place).push(record);
+        }
         for (place, next) in self.next.drain() {
             state.extents.entry(place).or_default().end = next;
         }
         for (place, start) in self.starts.drain(..) {
             state.extents.entry(place).or_default().start = start;
+            state.ring(place).forget(start);
         }
         for (group, place, next) in self.committed.drain(..) {
             state.groups.entry(group).or_default().committed.insert(place, next);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use parking_lot::MutexGuard;
 use schemas::Topic;
 
 use super::appender::Request;
@@ -62,18 +63,23 @@ impl Member for EmbeddedMember {
             return Ok(Polled::Assigned(self.claim.clone()));
         }
         let (mut records, mut positions, mut bytes) = (vec![], Positions::new(), 0);
+        let mut state = self.shared.state.lock();
         for (topic, place, next) in &mut self.at {
-            let end = self.shared.state.lock().extent(*place).end;
+            let end = state.extent(*place).end;
             if *next >= end || records.len() >= limits.records || bytes >= limits.bytes {
                 continue;
             }
             let left = Limits { records: limits.records - records.len(), bytes: limits.bytes - bytes };
-            let page = self.shared.page(topic, *place, *next, end, left)?;
-            bytes += page.records.iter().map(|record| record.value.as_ref().map_or(0, Vec::len) + record.headers.bytes()).sum::<usize>();
+            let page = match state.page(*place, *next, left) {
+                Some(page) => page,
+                None => MutexGuard::unlocked(&mut state, || self.shared.older(topic, *place, *next, end, left))?,
+            };
+            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
             records.extend(page.records);
             *next = page.next;
             positions.push((topic.clone(), place.1, page.next));
         }
+        drop(state);
         if !self.at.is_empty() {
             self.at.rotate_left(1); // so that a busy partition cannot starve the others
         }
@@ -81,7 +87,7 @@ impl Member for EmbeddedMember {
     }
 
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
-        let ended = self.shared.kept(&outputs).and_then(|outputs| {
+        let ended = self.shared.kept(outputs).and_then(|outputs| {
             let (group, positions, claim) = (self.group.name.clone(), positions.clone(), claim.clone());
             ask(&self.requests, |answer| Request::Commit { group, serial: self.serial, outputs, positions, claim, answer })?
         });

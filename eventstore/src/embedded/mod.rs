@@ -162,8 +162,8 @@ impl Shared {
     }
 
     /// Messages as they will be kept. The limit on their size concerns only the call they came with.
-    fn kept(&self, messages: &[Message]) -> Result<Vec<Kept>, Fault> {
-        let kept = |message: &Message| {
+    fn kept(&self, messages: Vec<Message>) -> Result<Vec<Kept>, Fault> {
+        let kept = |message: Message| {
             let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
             if message.bytes() > RECORD_BYTES_MAX {
                 let key = String::from_utf8_lossy(&message.key);
@@ -173,9 +173,9 @@ impl Shared {
                     message.bytes()
                 )));
             }
-            Ok(Kept { place, bytes: records::encode(message) })
+            Ok(Kept { place, bytes: records::encode(&message), message })
         };
-        messages.iter().map(kept).collect()
+        messages.into_iter().map(kept).collect()
     }
 
     /// Whether the disk has taken everything so far.
@@ -223,8 +223,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Records of a place from `from` on, below `end`.
-    fn page(&self, topic: &Topic, place: Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+    /// Records of a place from `from` on, below `end`, from the disk.
+    fn older(&self, topic: &Topic, place: Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(records::key(place.0, place.1, end));
         let first = records::key(place.0, place.1, from);
@@ -237,7 +237,7 @@ impl Shared {
                 break;
             }
             bytes += value.len();
-            page.records.push(self.decode(topic, place, offset, &value)?);
+            page.records.push(Arc::new(self.decode(topic, place, offset, &value)?));
         }
         Ok(page)
     }
@@ -308,14 +308,14 @@ impl Log for Embedded {
     }
 
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
-        let kept = self.shared.kept(&messages)?;
+        let kept = self.shared.kept(messages)?;
         self.ask(|answer| Request::Append(kept, answer))?
     }
 
     fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
         let state = self.shared.state.lock();
         let place = state.place(topic, partition, self.shared.partitions)?;
-        let extent = state.extent(place);
+        let (extent, newest) = (state.extent(place), state.page(place, from, limits));
         drop(state);
         if from < extent.start {
             return Err(Fault::Fatal(format!(
@@ -326,7 +326,7 @@ impl Log for Embedded {
         if from >= extent.end {
             return Ok(Page { records: vec![], next: from });
         }
-        self.shared.page(topic, place, from, extent.end, limits)
+        newest.map_or_else(|| self.shared.older(topic, place, from, extent.end, limits), Ok)
     }
 
     fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {

@@ -105,7 +105,7 @@ pub fn decode(topic: &Topic, partition: Partition, offset: Offset, bytes: &[u8])
         1 => Some(rest.0.to_vec()),
         _ => return None,
     };
-    Some(Record { topic: topic.clone(), partition, offset, recorded_at, key, headers, value })
+    Some(Record::of(Message { topic: topic.clone(), partition, key, headers, value }, offset, recorded_at))
 }
 
 struct Reader<'b>(&'b [u8]);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parking_lot::Condvar;
 use schemas::{Partition, Topic};
 
-use crate::log::{Claim, Fault, Offset, TopicSpec};
+use crate::log::{Claim, Fault, Limits, Offset, Page, TopicSpec};
+use crate::ring::Ring;
 
 /// A partition of a topic, by the topic's number.
 pub type Place = (u16, Partition);
@@ -72,6 +73,8 @@ pub struct State {
     pub topics: BTreeMap<Topic, Known>,
     /// extents of their partitions
     pub extents: HashMap<Place, Extent>,
+    /// their newest records, from the first that was written since the start
+    rings: HashMap<Place, Ring>,
     /// groups by name
     pub groups: HashMap<String, GroupState>,
     /// those who wait, by a number
@@ -99,6 +102,17 @@ impl State {
     /// The extent of a place.
     pub fn extent(&self, place: Place) -> Extent {
         self.extents.get(&place).copied().unwrap_or_default()
+    }
+
+    /// The newest records of a place. Asked for before its extent is moved on.
+    pub fn ring(&mut self, place: Place) -> &mut Ring {
+        let end = self.extent(place).end;
+        self.rings.entry(place).or_insert_with(|| Ring::at(end))
+    }
+
+    /// A page from memory, if `from` lies there.
+    pub fn page(&self, place: Place, from: Offset, limits: Limits) -> Option<Page> {
+        self.rings.get(&place)?.page(from, limits)
     }
 
     /// Whether one of the places has passed its offset.

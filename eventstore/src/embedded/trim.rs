@@ -42,7 +42,9 @@ impl Shared {
                     let mut batch = WriteBatch::default();
                     self.drop_before(&mut batch, place, extent, new);
                     self.db.write(batch).map_err(|why| self.broken(&why))?;
-                    self.state.lock().extents.entry(place).or_default().start = new;
+                    let mut state = self.state.lock();
+                    state.extents.entry(place).or_default().start = new;
+                    state.ring(place).forget(new);
                 }
             }
         }
@@ -51,7 +53,7 @@ impl Shared {
 
     /// The first offset recorded at `since` or later, looking at most at [`EXPIRED_MAX`] records.
     fn first_since(&self, topic: &Topic, place: Place, extent: Extent, since: Timestamp) -> Result<Offset, Fault> {
-        let page = self.page(topic, place, extent.start, extent.end, Limits { records: EXPIRED_MAX, bytes: usize::MAX })?;
+        let page = self.older(topic, place, extent.start, extent.end, Limits { records: EXPIRED_MAX, bytes: usize::MAX })?;
         Ok(page.records.iter().find(|record| record.recorded_at >= since).map_or(page.next, |record| record.offset))
     }
 

@@ -7,7 +7,7 @@ use rdkafka::TopicPartitionList;
 
 use super::Cluster;
 use super::producer::{Consumed, Ended, Producers};
-use super::reader::{add, size};
+use super::reader::add;
 use super::seat::{News, Seat};
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
@@ -88,14 +88,14 @@ impl Member for KafkaMember {
                 break;
             }
         }
-        let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
-        while let Some(first) = state.records.front().map(size) {
+        let (mut records, mut bytes) = (Vec::<Arc<Record>>::new(), 0);
+        while let Some(first) = state.records.front().map(Record::bytes) {
             let fits = records.len() < limits.records && (records.is_empty() || bytes + first <= limits.bytes);
             if !fits {
                 break;
             }
             bytes += first;
-            records.extend(state.records.pop_front());
+            records.extend(state.records.pop_front().map(Arc::new));
         }
         state.bytes -= bytes;
         let claim = state.claim.clone();

@@ -19,10 +19,9 @@ use schemas::{Headers, Partition, Topic};
 use super::config::Settings;
 use super::fault::fault;
 use super::{Logged, closing};
-use crate::log::{Fault, Limits, Offset, Page, Record};
+use crate::log::{Fault, Limits, Message, Offset, Page, Record};
+use crate::ring::Ring;
 
-/// Bytes of a partition's newest records that the tail keeps.
-const KEPT_BYTES: usize = 1024 * 1024;
 /// How long one poll of the tail lasts; a topic that is newly followed waits for its end.
 const SLICE: Duration = Duration::from_millis(50);
 /// How long a read waits for what lies before an end, an open transaction's records among it.
@@ -34,16 +33,6 @@ const IDLE_SCANS: usize = 6;
 const TURNING: Duration = Duration::from_millis(20);
 
 type Place = (Topic, Partition);
-
-/// The newest records of a partition.
-struct Ring {
-    records: VecDeque<Record>,
-    bytes: usize,
-    /// everything from here on is in the ring
-    first: Offset,
-    /// everything before has been read
-    next: Offset,
-}
 
 #[derive(Default)]
 struct Rings {
@@ -106,19 +95,19 @@ impl Tail {
             return;
         }
         for (partition, first) in (0..).map(Partition).zip(&from) {
-            rings.known.insert((topic.clone(), partition), Ring { records: VecDeque::new(), bytes: 0, first: *first, next: *first });
+            rings.known.insert((topic.clone(), partition), Ring::at(*first));
         }
         rings.asked.push((topic.clone(), from));
     }
 
     /// Whether a place is its to give, now or as soon as it has read it.
     pub fn holds(&self, topic: &Topic, partition: Partition, from: Offset) -> bool {
-        self.rings.lock().known.get(&(topic.clone(), partition)).is_some_and(|ring| ring.first <= from)
+        self.rings.lock().known.get(&(topic.clone(), partition)).is_some_and(|ring| ring.first() <= from)
     }
 
     /// Where it stands in a partition it follows.
     pub fn next(&self, topic: &Topic, partition: Partition) -> Offset {
-        self.rings.lock().known.get(&(topic.clone(), partition)).map_or(Offset(0), |ring| ring.next)
+        self.rings.lock().known.get(&(topic.clone(), partition)).map_or(Offset(0), Ring::next)
     }
 
     /// Waits until one of these places has been passed; says whether.
@@ -127,7 +116,7 @@ impl Tail {
         let mut rings = self.rings.lock();
         loop {
             let passed =
-                |(topic, partition, next): &(Topic, Partition, Offset)| rings.known.get(&(topic.clone(), *partition)).is_some_and(|ring| ring.next > *next);
+                |(topic, partition, next): &(Topic, Partition, Offset)| rings.known.get(&(topic.clone(), *partition)).is_some_and(|ring| ring.next() > *next);
             if beyond.iter().any(passed) {
                 return Ok(true);
             }
@@ -142,29 +131,14 @@ impl Tail {
 
     /// A page from memory, if `from` lies there.
     pub fn page(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Option<Page> {
-        let rings = self.rings.lock();
-        let ring = rings.known.get(&(topic.clone(), partition)).filter(|ring| ring.first <= from && from < ring.next)?;
-        let begin = ring.records.partition_point(|record| record.offset < from);
-        let (mut page, mut bytes) = (Page { records: vec![], next: ring.next }, 0);
-        for record in ring.records.range(begin..) {
-            if page.records.len() >= limits.records.max(1) || (bytes + size(record) > limits.bytes && !page.records.is_empty()) {
-                page.next = record.offset;
-                break;
-            }
-            bytes += size(record);
-            page.records.push(record.clone());
-        }
-        Some(page)
+        self.rings.lock().known.get(&(topic.clone(), partition))?.page(from, limits)
     }
 
     /// Gives nothing before `start` any more: it was deleted.
     pub fn forget(&self, topic: &Topic, partition: Partition, start: Offset) {
-        let mut rings = self.rings.lock();
-        let Some(ring) = rings.known.get_mut(&(topic.clone(), partition)) else { return };
-        while ring.records.front().is_some_and(|record| record.offset < start) {
-            ring.bytes -= ring.records.pop_front().as_ref().map_or(0, size);
+        if let Some(ring) = self.rings.lock().known.get_mut(&(topic.clone(), partition)) {
+            ring.forget(start);
         }
-        ring.first = ring.first.max(start);
     }
 
     fn run(&self) {
@@ -192,7 +166,7 @@ impl Tail {
             rings.asked.clear();
             let mut all = TopicPartitionList::new();
             for ((topic, partition), ring) in &rings.known {
-                add(&mut all, &self.settings, topic, *partition, ring.next).map_err(failed)?;
+                add(&mut all, &self.settings, topic, *partition, ring.next()).map_err(failed)?;
             }
             drop(rings);
             if consumer.is_none() {
@@ -227,23 +201,13 @@ impl Tail {
         let mut rings = self.rings.lock();
         for record in read {
             let Some(ring) = rings.known.get_mut(&(record.topic.clone(), record.partition)) else { continue };
-            if record.offset < ring.next {
-                continue; // read again after a new beginning
-            }
-            ring.next = record.offset.next();
-            ring.bytes += size(&record);
-            ring.records.push_back(record);
-            while ring.bytes > KEPT_BYTES && ring.records.len() > 1 {
-                let gone = ring.records.pop_front();
-                ring.bytes -= gone.as_ref().map_or(0, size);
-                ring.first = gone.map_or(ring.first, |gone| gone.offset.next());
-            }
+            ring.push(Arc::new(record)); // one that is read again after a new beginning is known
         }
         for element in positions.elements() {
             let place = self.settings.topic(element.topic()).zip(u16::try_from(element.partition()).ok());
             let ring = place.and_then(|(topic, partition)| rings.known.get_mut(&(topic, Partition(partition))));
             if let (Some(ring), At::Offset(next)) = (ring, element.offset()) {
-                ring.next = ring.next.max(Offset(u64::try_from(next).unwrap_or_default()));
+                ring.reach(Offset(u64::try_from(next).unwrap_or_default()));
             }
         }
         drop(rings);
@@ -313,14 +277,14 @@ impl Scan {
                 }
                 continue;
             };
-            if page.records.len() >= limits.records.max(1) || (bytes + size(&record) > limits.bytes && !page.records.is_empty()) {
+            if page.records.len() >= limits.records.max(1) || (bytes + record.bytes() > limits.bytes && !page.records.is_empty()) {
                 page.next = record.offset;
                 self.spare.push_front(record);
                 break;
             }
-            bytes += size(&record);
+            bytes += record.bytes();
             page.next = record.offset.next();
-            page.records.push(record);
+            page.records.push(Arc::new(record));
         }
         (self.place, self.next, self.used) = (Some(place.clone()), page.next, Instant::now());
         Ok(page)
@@ -349,20 +313,12 @@ pub fn record(settings: &Settings, message: &BorrowedMessage<'_>) -> Record {
         headers.iter().for_each(|header| all.push(header.key.to_owned(), header.value.unwrap_or_default()));
         all
     });
-    Record {
-        topic: settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic())),
-        partition: Partition(u16::try_from(message.partition()).unwrap_or(u16::MAX)),
-        offset: Offset(u64::try_from(message.offset()).unwrap_or_default()),
-        recorded_at: Timestamp(message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000)),
-        key: message.key().unwrap_or_default().to_vec(),
-        headers,
-        value: message.payload().map(<[u8]>::to_vec),
-    }
-}
-
-/// Bytes that a record takes.
-pub fn size(record: &Record) -> usize {
-    record.key.len() + record.value.as_ref().map_or(0, Vec::len) + record.headers.bytes()
+    let topic = settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic()));
+    let partition = Partition(u16::try_from(message.partition()).unwrap_or(u16::MAX));
+    let offset = Offset(u64::try_from(message.offset()).unwrap_or_default());
+    let recorded_at = Timestamp(message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000));
+    let (key, value) = (message.key().unwrap_or_default().to_vec(), message.payload().map(<[u8]>::to_vec));
+    Record::of(Message { topic, partition, key, headers, value }, offset, recorded_at)
 }
 
 impl ConsumerContext for Logged {}

@@ -17,7 +17,7 @@ use schemas::{Partition, Topic};
 use super::claims::Table;
 use super::fault::fault;
 use super::producer::Producers;
-use super::reader::{add, record, size};
+use super::reader::{add, record};
 use super::{Cluster, closing, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
 
@@ -221,7 +221,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.read = Instant::now();
         if !state.rewind && state.claim.partitions.contains(&record.partition) {
-            state.bytes += size(&record);
+            state.bytes += record.bytes();
             state.records.push_back(record);
             self.told.notify_all();
         }

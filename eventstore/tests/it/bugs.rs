@@ -95,7 +95,7 @@ impl Log for Bugged {
             page.next = Offset(from.0 + page.records.len() as u64);
         }
         if self.bug == Bug::TimeGoesBack {
-            page.records.iter_mut().filter(|record| record.offset.0 % 3 == 2).for_each(|record| record.recorded_at = Timestamp(0));
+            page.records.iter_mut().filter(|record| record.offset.0 % 3 == 2).for_each(|record| Arc::make_mut(record).recorded_at = Timestamp(0));
         }
         Ok(page)
     }

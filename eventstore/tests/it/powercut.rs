@@ -108,7 +108,7 @@ fn found(log: &Embedded) -> Result<BTreeSet<String>, eventstore::Fault> {
         while from < end {
             let page = log.read(&topic(), partition, from, Limits::default())?;
             from = page.next;
-            found.extend(page.records.into_iter().map(|record| String::from_utf8(record.key).unwrap()));
+            found.extend(page.records.iter().map(|record| String::from_utf8(record.key.clone()).unwrap()));
         }
     }
     Ok(found)

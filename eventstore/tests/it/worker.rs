@@ -175,7 +175,7 @@ impl Bench {
         self.log.append(vec![message]).unwrap();
     }
 
-    fn all(&self, topic: &Topic) -> Vec<Record> {
+    fn all(&self, topic: &Topic) -> Vec<Arc<Record>> {
         let read =
             |partition| self.log.read(topic, Partition(partition), eventstore::Offset(0), Limits { records: 100_000, ..Limits::default() }).unwrap().records;
         (0..3).flat_map(read).collect()

@@ -20,7 +20,7 @@ fn events() -> Topic {
 }
 
 /// Counts letters: `+x` adds one, `-x` removes the row, `?` is an event nobody knows.
-fn count(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let text = String::from_utf8_lossy(seen.body()).into_owned();
     match text.split_at(1) {
         ("+", letter) => rows.update::<u64>(letter, |count| *count += 1)?,
@@ -31,7 +31,7 @@ fn count(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
 }
 
 fn view() -> Arc<View> {
-    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count })
+    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count, queue: None })
 }
 
 struct Bench {
@@ -71,7 +71,7 @@ impl Bench {
 
     fn verify(&self, projection: &Projection) -> projections::Verdict {
         let scratch: &Path = &self.dir.path().join("scratch");
-        let verdict = verify("letters", self.log.as_ref(), projection.rows(), scratch, |rows| Box::new(Folding { view: view(), rows })).unwrap();
+        let verdict = verify("letters", self.log.as_ref(), projection.rows(), scratch, |rows| Box::new(Folding::new(view(), rows))).unwrap();
         std::fs::remove_dir_all(scratch).unwrap();
         verdict
     }

@@ -84,7 +84,7 @@ mod capability {
         Capability::of(service).view("popularity", 1, fold).routes(axum::Router::new().route("/popularity/{id}", axum::routing::get(show)))
     }
 
-    fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+    fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
         let Some(Event::Counted { .. }) = event_of::<Popularity>(seen)? else { return Ok(()) };
         Ok(rows.update::<Popularity>(&seen.envelope.subject, |row| row.sales += 1)?)
     }

@@ -77,7 +77,7 @@ pub struct CartRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Cart>(seen)? else { return Ok(()) };
     rows.update::<CartRow>(&seen.envelope.subject, |row| {
         row.customer.clone_from(&seen.envelope.subject);

@@ -61,7 +61,7 @@ pub struct ProductRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Product>(seen)? else { return Ok(()) };
     let revision = seen.envelope.version.unwrap_or_default();
     rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {

@@ -36,7 +36,7 @@ pub struct CustomerRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(Event::Registered(Details { person, card, data })) = event_of::<Customer>(seen)? else { return Ok(()) };
     let id = seen.envelope.subject.parse().unwrap_or_default();
     let card = card.map(|card| format!("{} ····{}", card.brand, card.last4));

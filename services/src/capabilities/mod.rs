@@ -47,7 +47,14 @@ impl Capability {
     /// It has this view of its events; see [`View`] for what name and shape mean.
     #[must_use]
     pub fn view(mut self, name: &str, shape: u32, fold: FoldEvent) -> Self {
-        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold }));
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue: None }));
+        self
+    }
+
+    /// The same, and its rows whose keys begin with `queue` wait for something.
+    #[must_use]
+    pub fn queue(mut self, name: &str, shape: u32, fold: FoldEvent, queue: &'static str) -> Self {
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue: Some(queue) }));
         self
     }
 
@@ -110,7 +117,7 @@ pub struct StepRow {
 impl StepRow {
     /// The step that an event is.
     pub fn of(seen: &Seen<'_>, line: Option<u32>) -> Self {
-        let envelope = &seen.envelope;
+        let envelope = seen.envelope;
         let at = envelope.time.unwrap_or(seen.record.recorded_at).to_string();
         Self { version: envelope.version.unwrap_or_default(), event: envelope.kind.name.to_string(), line, at }
     }
@@ -121,7 +128,7 @@ impl StepRow {
     }
 
     /// Adds it to the history of an aggregate.
-    pub fn put(self, rows: &mut Overlay<'_>, key: &str) {
+    pub fn put(self, rows: &mut Overlay, key: &str) {
         rows.put(format!("{}{:0>20}", Self::prefix(key), self.version), self);
     }
 }

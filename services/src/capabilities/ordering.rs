@@ -96,9 +96,9 @@ pub struct OrderRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
-    let envelope = &seen.envelope;
+    let envelope = seen.envelope;
     let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
     let line = match &event {
         Event::LineReserved { line } | Event::LineShort { line, .. } | Event::LineDelivered { line, .. } => Some(*line),

@@ -29,7 +29,7 @@ pub struct OutcomeRow {
 
 /// The view of a service.
 pub fn of(service: &Service) -> View {
-    View { name: name(service.name), shape: 1, topic: service.events(), fold }
+    View { name: name(service.name), shape: 1, topic: service.events(), fold, queue: None }
 }
 
 /// The view's name.
@@ -42,8 +42,8 @@ pub fn key(partition: Partition, command_id: &str) -> String {
     format!("{:05}/{command_id}", partition.0)
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
-    let envelope = &seen.envelope;
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+    let envelope = seen.envelope;
     let caused = envelope.body_hash.as_ref().and(envelope.causation.as_deref());
     if caused.is_none() && envelope.answers.is_none() {
         return Ok(());

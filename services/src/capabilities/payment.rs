@@ -52,7 +52,7 @@ pub struct PaymentRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Payment>(seen)? else { return Ok(()) };
     let key = listing_key(&seen.envelope.subject);
     StepRow::of(seen, None).put(rows, &key);

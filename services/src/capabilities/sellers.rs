@@ -35,7 +35,7 @@ pub struct SellerRow {
 }
 
 /// The view of them.
-pub fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(Event::Registered(Details { contact, company_name })) = event_of::<Seller>(seen)? else { return Ok(()) };
     let id = seen.envelope.subject.parse().unwrap_or_default();
     rows.put(format!("{id:0>20}"), SellerRow { id, contact, company_name, revision: seen.envelope.version.unwrap_or_default() });

@@ -30,7 +30,7 @@ pub fn capability() -> Capability {
         .route("/shipment/{tid}", patch(deliver_benchmark));
     let service =
         Service::new("shipment").owns::<Shipment>().owns::<Delivery>().follows::<SendPackages>("ordering").follows_across::<DeliverChosen>("shipment");
-    Capability::of(service).view("shipments", 1, fold).view("deliveries", 1, fold_delivery).routes(routes)
+    Capability::of(service).queue("shipments", 2, fold, OPEN).view("deliveries", 1, fold_delivery).routes(routes)
 }
 
 /// What readers see of a package.
@@ -59,30 +59,17 @@ pub struct ShipmentRow {
     pub revision: u64,
 }
 
-/// A seller's packages of one shipment that are on their way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Open {
-    created_at: String,
-    order: OrderId,
-    lines: Vec<u32>,
-}
+/// A seller's lines of a shipment that are on their way. Keys sort by seller, then by age.
+type Open = Vec<u32>;
 
-/// A seller's shipments of one second that have packages on their way. Their keys sort by seller, then by age. A row for
-/// each shipment would leave a deleted key for each one delivered, all of them before the first that is wanted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct OpenRow {
-    seller: u64,
-    shipments: Vec<Open>,
-}
+/// Before the keys of what is on its way.
+const OPEN: &str = "u/";
 
 fn seller_prefix(seller: u64) -> String {
-    format!("u/{seller:0>20}/")
+    format!("{OPEN}{seller:0>20}/")
 }
 
-/// `2010-12-01T08:26:00`, of a time as it is written.
-const SECOND: usize = 19;
-
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Shipment>(seen)? else { return Ok(()) };
     let (subject, at) = (&seen.envelope.subject, seen.record.recorded_at);
     let key = listing_key(subject);
@@ -107,32 +94,21 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
         row.status = row.stands().to_owned();
         created_at.clone_from(&row.created_at);
     })?;
-    let second = created_at.get(..SECOND).unwrap_or(&created_at);
-    let open = |seller: u64| format!("{}{second}", seller_prefix(seller));
-    let order = subject.parse::<OrderId>().unwrap_or_default();
+    let open = |seller: u64| format!("{}{created_at}/{subject}", seller_prefix(seller));
     match event {
         Event::Created { lines } => {
-            let mut sellers = BTreeMap::<u64, Vec<u32>>::new();
+            let mut sellers = BTreeMap::<u64, Open>::new();
             lines.iter().for_each(|(line, product)| sellers.entry(product.seller.0).or_default().push(*line));
-            for (seller, lines) in sellers {
-                rows.update::<OpenRow>(&open(seller), |row| {
-                    row.seller = seller;
-                    // In an order of its own, whichever partition was folded first.
-                    let new = Open { created_at: created_at.clone(), order, lines };
-                    let at = row.shipments.partition_point(|known| (&known.created_at, known.order) < (&new.created_at, order));
-                    row.shipments.insert(at, new);
-                })?;
-            }
+            sellers.into_iter().try_for_each(|(seller, lines)| rows.update::<Open>(&open(seller), |open| *open = lines))?;
         }
         Event::Delivered { line, product } | Event::Cancelled { line, product } => {
-            let (place, mut left) = (open(product.seller.0), 0);
-            rows.update::<OpenRow>(&place, |row| {
-                row.shipments.iter_mut().filter(|open| open.order == order).for_each(|open| open.lines.retain(|open| *open != line));
-                row.shipments.retain(|open| !open.lines.is_empty());
-                left = row.shipments.len();
+            let (key, mut left) = (open(product.seller.0), 0);
+            rows.update::<Open>(&key, |open| {
+                open.retain(|open| *open != line);
+                left = open.len();
             })?;
             if left == 0 {
-                rows.delete(place);
+                rows.delete(key);
             }
         }
     }
@@ -176,7 +152,7 @@ pub struct DeliveryRow {
     pub revision: u64,
 }
 
-fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(delivery::Event::Chosen { packages }) = event_of::<Delivery>(seen)? else { return Ok(()) };
     let packages = packages.into_iter().map(|Chosen { seller, order, lines }| ChosenRow { order: order.to_string(), seller: seller.0, lines }).collect();
     let row = DeliveryRow { id: seen.envelope.subject.clone(), packages, revision: seen.envelope.version.unwrap_or_default() };
@@ -184,22 +160,29 @@ fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded
     Ok(())
 }
 
-/// How many of a seller's oldest seconds are looked at for a shipment that is not being delivered just now.
-const SECONDS_SEEN: usize = 16;
+/// How many of a seller's oldest shipments are looked at for one that is not being delivered just now.
+const LOOKED_AT: usize = 64;
 
 /// For each of the first ten sellers with packages on their way: those of the oldest shipment that no other run of this
 /// moment took. Runs of other instances may take the same; a package is delivered once all the same.
 fn choose(shipments: &Projection, recently: &Recently) -> Result<Vec<Chosen>, Failure> {
-    let (mut chosen, mut from) = (vec![], "u/".to_owned());
-    while chosen.len() < SELLERS_MAX {
-        let Some((_, OpenRow { seller, .. })) = shipments.scan::<OpenRow>("u/", Some(&from), 1)?.pop() else { break };
-        let seconds = shipments.scan::<OpenRow>(&seller_prefix(seller), None, SECONDS_SEEN)?;
-        let mut open = seconds.into_iter().flat_map(|(_, row)| row.shipments);
-        let free = open.find(|open| recently.give(format!("{seller}/{}", open.order)));
-        chosen.extend(free.map(|Open { order, lines, .. }| Chosen { seller: SellerId(seller), order, lines }));
+    let queue = shipments.queue().ok_or_else(|| Failure::internal("shipments have no queue"))?;
+    let (mut chosen, mut from) = (vec![], OPEN.to_owned());
+    while let Some(seller) = queue.first(&from).filter(|_| chosen.len() < SELLERS_MAX).and_then(|key| seller_of(&key)) {
+        let free = queue.find(&seller_prefix(seller), LOOKED_AT, |key| recently.give(key));
+        if let Some(key) = free
+            && let Some(lines) = shipments.get::<Open>(&key)?
+            && let Some(order) = key.rsplit('/').next().and_then(|order| order.parse().ok())
+        {
+            chosen.push(Chosen { seller: SellerId(seller), order, lines });
+        }
         from = seller_prefix(seller + 1);
     }
     Ok(chosen)
+}
+
+fn seller_of(key: &str) -> Option<u64> {
+    key.strip_prefix(OPEN)?.split('/').next()?.parse().ok()
 }
 
 fn transaction(tid: String) -> Result<String, Failure> {

@@ -33,7 +33,7 @@ pub struct StatisticsRow {
 }
 
 /// The view.
-pub fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
     let Some((customer, _)) = seen.envelope.subject.split_once('-') else { return Ok(()) };
     let count: fn(&mut StatisticsRow) -> &mut u64 = match event {

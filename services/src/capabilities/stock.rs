@@ -55,7 +55,7 @@ pub struct StockRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay<'_>) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<StockItem>(seen)? else { return Ok(()) };
     let id = &seen.envelope.subject;
     rows.update::<StockRow>(&listing_key(id), |row| {

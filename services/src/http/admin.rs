@@ -1,5 +1,7 @@
 //! What operators ask for: proofs, and dead letters listed, shown and retried.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -85,14 +87,14 @@ async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<
         let headers: Headers =
             origin.headers.iter().filter(|(name, _)| !matches!(*name, "reply-to")).map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
         let partition = schemas::partition_of(&origin.key, app.log.partitions());
-        let offsets = app.log.append(vec![Message { topic: topic(Stream::Commands(&service)), partition, key: origin.key, headers, value: origin.value }])?;
+        let offsets = app.log.append(vec![Message { topic: topic(Stream::Commands(&service)), partition, key: origin.key.clone(), headers, value: origin.value.clone() }])?;
         Ok((service, partition, offsets.first().copied().unwrap_or_default()))
     });
     let (service, partition, offset) = sent.await?;
     Ok(Json(json!({ "written_to": format!("{}.commands", service), "partition": partition.0, "offset": offset.0 })).into_response())
 }
 
-fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<Record, Failure> {
+fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {
     let service = app
         .services
         .iter()
@@ -102,14 +104,14 @@ fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<Recor
 }
 
 /// The record a letter was made of, unmasked and whole, where its headers say it is.
-fn original(app: &App, letter: &Record) -> Result<Record, Failure> {
+fn original(app: &App, letter: &Record) -> Result<Arc<Record>, Failure> {
     let number = |name: &str| letter.headers.text(name).and_then(|text| text.parse::<u64>().ok());
     let place = number(DLT_PARTITION).and_then(|partition| u16::try_from(partition).ok()).zip(number(DLT_OFFSET));
     let (partition, offset) = place.ok_or_else(|| Failure::internal("a dead letter without its origin"))?;
     at(app, &schemas::Topic::named(letter.headers.text(DLT_TOPIC).unwrap_or_default()), partition, offset)
 }
 
-fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<Record, Failure> {
+fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {
     if partition >= app.log.partitions() {
         return Err(Failure::not_found(format!("partitions are numbered from 0 to {}", app.log.partitions() - 1)));
     }

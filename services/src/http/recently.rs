@@ -17,15 +17,15 @@ pub struct Recently(Mutex<HashMap<String, Instant>>);
 
 impl Recently {
     /// Whether nobody was given this a moment ago; from now on somebody was.
-    pub fn give(&self, what: String) -> bool {
+    pub fn give(&self, what: &str) -> bool {
         let mut given = self.0.lock();
         if given.len() >= KEPT_MAX {
             given.retain(|_, since| since.elapsed() < MOMENT);
         }
-        if given.len() >= KEPT_MAX || given.get(&what).is_some_and(|since| since.elapsed() < MOMENT) {
+        if given.len() >= KEPT_MAX || given.get(what).is_some_and(|since| since.elapsed() < MOMENT) {
             return false;
         }
-        given.insert(what, Instant::now());
+        given.insert(what.to_owned(), Instant::now());
         true
     }
 }
@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn nothing_is_given_twice_at_once() {
         let recently = Recently::default();
-        assert_eq!([recently.give("a".into()), recently.give("b".into()), recently.give("a".into())], [true, true, false]);
+        assert_eq!([recently.give("a"), recently.give("b"), recently.give("a")], [true, true, false]);
         recently.0.lock().values_mut().for_each(|since| *since -= MOMENT);
-        assert!(recently.give("a".into()));
+        assert!(recently.give("a"));
     }
 }

@@ -62,7 +62,7 @@ impl Prover {
         for projection in &self.views {
             let (view, name) = (Arc::clone(projection.view()), format!("view {}", projection.name()));
             let dir = fresh(projection.name())?;
-            verdicts.push(verify(&name, self.log.as_ref(), projection.rows(), &dir, |rows| Box::new(Folding { view, rows }))?);
+            verdicts.push(verify(&name, self.log.as_ref(), projection.rows(), &dir, |rows| Box::new(Folding::new(view, rows)))?);
         }
         for (service, rows) in &self.heads {
             let dir = fresh(&format!("heads-{}", service.name))?;

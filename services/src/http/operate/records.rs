@@ -43,7 +43,7 @@ pub(super) async fn page(State(app): State<App>, Path((name, partition)): Path<(
                 log.read(&topic, partition, from, limits)?
             }
         };
-        let items: Vec<Value> = page.records.iter().map(shown).collect();
+        let items: Vec<Value> = page.records.iter().map(|record| shown(record)).collect();
         Ok(json!({ "items": items, "next": page.next.0, "start": start.0, "end": end.0 }))
     });
     Ok(Json(read.await?))
