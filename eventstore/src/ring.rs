@@ -8,12 +8,13 @@ use crate::log::{Limits, Offset, Page, Record};
 
 /// Bytes that are kept of a partition, about.
 const KEPT_BYTES: usize = 1024 * 1024;
-/// What a record takes besides its bytes: some twenty small allocations, and what its envelope says.
-const AROUND_BYTES: usize = 1_500;
+/// What a record takes besides its bytes: its parts, and what its envelope says.
+const AROUND_BYTES: usize = 1_200;
 
 /// See the module.
 pub struct Ring {
-    records: VecDeque<Arc<Record>>,
+    /// with their offsets: looking for one touches no record
+    records: VecDeque<(Offset, Arc<Record>)>,
     bytes: usize,
     /// everything from here on is in the ring
     first: Offset,
@@ -48,7 +49,7 @@ impl Ring {
         }
         self.next = record.offset.next();
         self.bytes += size(&record);
-        self.records.push_back(record);
+        self.records.push_back((record.offset, record));
         while self.bytes > KEPT_BYTES && self.records.len() > 1 {
             self.drop_first();
         }
@@ -61,7 +62,7 @@ impl Ring {
 
     /// Gives nothing before `start` any more: it was deleted.
     pub fn forget(&mut self, start: Offset) {
-        while self.records.front().is_some_and(|record| record.offset < start) {
+        while self.records.front().is_some_and(|(offset, _)| *offset < start) {
             self.drop_first();
         }
         self.first = self.first.max(start);
@@ -69,9 +70,9 @@ impl Ring {
     }
 
     fn drop_first(&mut self) {
-        if let Some(gone) = self.records.pop_front() {
+        if let Some((offset, gone)) = self.records.pop_front() {
             self.bytes -= size(&gone);
-            self.first = gone.offset.next();
+            self.first = offset.next();
         }
     }
 
@@ -80,11 +81,11 @@ impl Ring {
         if from < self.first || from >= self.next {
             return None;
         }
-        let begin = self.records.partition_point(|record| record.offset < from);
+        let begin = self.records.partition_point(|(offset, _)| *offset < from);
         let (mut page, mut bytes) = (Page { records: vec![], next: self.next }, 0);
-        for record in self.records.range(begin..) {
+        for (offset, record) in self.records.range(begin..) {
             if page.records.len() >= limits.records.max(1) || (bytes + record.bytes() > limits.bytes && !page.records.is_empty()) {
-                page.next = record.offset;
+                page.next = *offset;
                 break;
             }
             bytes += record.bytes();

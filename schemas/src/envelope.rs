@@ -17,14 +17,23 @@ const TIME_MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
 /// be writable again: a command's time is copied into its events, and an event nobody can read stops its partition.
 const TIME_MAX: Timestamp = Timestamp(253_402_300_799_999_999);
 
-/// Record headers, in order. Names are lower-case ASCII.
+/// Record headers, in order. Names are lower-case ASCII. Values lie one behind the other: every record has a dozen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Cow<'static, str>, Vec<u8>)>);
+pub struct Headers {
+    /// each name, and where its value ends
+    names: Vec<(Cow<'static, str>, usize)>,
+    values: Vec<u8>,
+}
 
 impl Headers {
+    /// None yet, with room.
+    fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self { names: Vec::with_capacity(count), values: Vec::with_capacity(bytes) }
+    }
+
     /// The first value under `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The first value under `name`, if it is UTF-8.
@@ -33,34 +42,38 @@ impl Headers {
     }
 
     /// Adds one.
-    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Vec<u8>>) {
-        self.0.push((name.into(), value.into()));
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) {
+        self.values.extend_from_slice(value.as_ref());
+        self.names.push((name.into(), self.values.len()));
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_slice()))
+        let begins = std::iter::once(0).chain(self.names.iter().map(|(_, end)| *end));
+        begins.zip(&self.names).map(|(begin, (name, end))| (name.as_ref(), self.values.get(begin..*end).unwrap_or_default()))
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 
     /// Bytes of all names and values.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
+        self.names.iter().map(|(name, _)| name.len()).sum::<usize>() + self.values.len()
     }
 }
 
-impl<N: Into<Cow<'static, str>>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Headers {
+impl<N: Into<Cow<'static, str>>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
-        Self(all.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let mut headers = Self::default();
+        all.into_iter().for_each(|(name, value)| headers.push(name, value));
+        headers
     }
 }
 
@@ -195,30 +208,27 @@ impl Envelope {
 
     /// The headers to write.
     pub fn headers(&self) -> Headers {
-        let mut headers = Headers(Vec::with_capacity(16));
+        let mut headers = Headers::with_capacity(16, 512);
         headers.push("content-type", JSON);
         headers.push("ce_specversion", "1.0");
-        headers.push("ce_id", self.id.as_str());
-        headers.push("ce_source", self.source.as_str());
+        headers.push("ce_id", &self.id);
+        headers.push("ce_source", &self.source);
         headers.push("ce_type", self.kind.to_string());
-        headers.push("ce_subject", self.subject.as_str());
-        let mut optional = |name: &'static str, value: Option<String>| {
-            if let Some(value) = value {
-                headers.push(name, value);
-            }
-        };
-        optional("ce_time", self.time.map(|time| time.to_string()));
-        optional("ce_occurredat", self.occurred_at.map(|time| time.to_string()));
+        headers.push("ce_subject", &self.subject);
+        let mut written = |name: &'static str, value: Option<String>| value.into_iter().for_each(|value| headers.push(name, value));
+        written("ce_time", self.time.map(|time| time.to_string()));
+        written("ce_occurredat", self.occurred_at.map(|time| time.to_string()));
         // CloudEvents' sequence must sort as a string.
-        optional("ce_sequence", self.version.map(|version| format!("{version:020}")));
-        optional("ce_expectedversion", self.expected_version.map(|version| version.to_string()));
-        optional("ce_causationid", self.causation.clone());
-        optional("ce_correlationid", self.correlation.clone());
-        optional("ce_actor", self.actor.clone());
-        optional("ce_answers", self.answers.clone());
-        optional("ce_bodyhash", self.body_hash.clone());
-        optional("reply-to", self.reply_to.clone());
-        optional("traceparent", self.trace.clone());
+        written("ce_sequence", self.version.map(|version| format!("{version:020}")));
+        written("ce_expectedversion", self.expected_version.map(|version| version.to_string()));
+        let mut optional = |name: &'static str, value: &Option<String>| value.iter().for_each(|value| headers.push(name, value));
+        optional("ce_causationid", &self.causation);
+        optional("ce_correlationid", &self.correlation);
+        optional("ce_actor", &self.actor);
+        optional("ce_answers", &self.answers);
+        optional("ce_bodyhash", &self.body_hash);
+        optional("reply-to", &self.reply_to);
+        optional("traceparent", &self.trace);
         headers
     }
 
