@@ -339,6 +339,10 @@ impl Log for Embedded {
         Ok(state.extent(state.place(topic, partition, self.shared.partitions)?).end)
     }
 
+    fn end_known(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.end(topic, partition).ok()
+    }
+
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
         let state = self.shared.state.lock();
         let beyond = positions

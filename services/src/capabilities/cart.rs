@@ -288,7 +288,7 @@ async fn seal_benchmark(State(app): State<App>, Path(customer): Path<u64>, heade
 async fn reopened(app: &App, customer: u64, answer: Response) -> Response {
     let deadline = tokio::time::Instant::now() + REOPEN_WAIT;
     while answer.status() == axum::http::StatusCode::OK {
-        let folded = app.folded.notified();
+        let folded = app.folded("carts");
         let row = app.views.get("carts").and_then(|view| view.get::<CartRow>(&customer.to_string()).ok().flatten());
         if row.is_none_or(|row| row.sent.is_none()) || tokio::time::timeout_at(deadline, folded).await.is_err() {
             break;

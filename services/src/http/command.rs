@@ -200,6 +200,11 @@ struct Place {
 }
 
 impl Place {
+    /// The service that may answer instead of its own.
+    fn answered_by(&self, app: &App) -> &'static str {
+        app.answered_by.iter().find(|((service, _), _)| *service == self.service).map_or(self.service, |(_, by)| *by)
+    }
+
     fn name(&self) -> String {
         format!("{}.{}.{}", self.service, self.partition, self.id)
     }
@@ -269,8 +274,11 @@ impl Place {
         }
         let service = app.owners.get(reply.aggregate.as_str()).copied().unwrap_or(self.service);
         // The reply became visible with its events: the topic's end of now lies behind them.
-        let (log, partition) = (Arc::clone(&app.log), self.partition);
-        let next = blocking(move || Ok(log.end(&topic(Stream::Events(service)), partition)?.0)).await?;
+        let (log, events, partition) = (Arc::clone(&app.log), topic(Stream::Events(service)), self.partition);
+        let next = match log.end_known(&events, partition) {
+            Some(end) => end.0,
+            None => blocking(move || Ok(log.end(&events, partition)?.0)).await?,
+        };
         Ok(self.accepted(
             status,
             service,
@@ -322,12 +330,13 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, headers: Hea
     let place = Place { service, partition: Partition(partition.parse().map_err(|_| wrong())?), id: id.to_owned() };
     let deadline = Instant::now() + Waiting::of(&headers)?.unwrap_or_default();
     loop {
-        let folded = app.folded.notified();
+        let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));
         match place.outcome(&app)? {
             Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
             Looked::Elsewhere(service) => return Err(Failure::elsewhere(Elsewhere::of(service).at(Place { service, ..place }.path()))),
             Looked::Pending => {}
         }
+        let folded = async { tokio::select!(() = own => {}, () = end => {}) };
         if timeout_at(deadline, folded).await.is_err() {
             return Ok(place.pending().into_response());
         }

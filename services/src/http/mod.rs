@@ -10,6 +10,7 @@ use axum::{Router, middleware};
 use eventstore::Log;
 use projections::Projection;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::http::command::Failure;
@@ -49,8 +50,10 @@ pub struct Shell {
     pub views: BTreeMap<String, Arc<Projection>>,
     /// asks other instances
     pub forward: forward::Forward,
-    /// told whenever a view has folded something
-    pub folded: Arc<Notify>,
+    /// each view's: told whenever it has folded something
+    pub folded: BTreeMap<String, Arc<Notify>>,
+    /// never told: stands for views that are folded elsewhere
+    pub untold: Notify,
     /// makes tokens of card numbers
     pub cards: card::Cards,
     /// what was handed out a moment ago
@@ -67,6 +70,13 @@ pub struct Shell {
     pub prover: crate::runtime::Prover,
     /// what operators look at
     pub operated: operate::Operated,
+}
+
+impl Shell {
+    /// Completes when this view folds something after the call.
+    pub fn folded(&self, view: &str) -> Notified<'_> {
+        self.folded.get(view).map_or(&self.untold, Arc::as_ref).notified()
+    }
 }
 
 /// All routes: those of the capabilities, and the shell's own.

@@ -30,7 +30,7 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
     let view = app.views.get(name).ok_or_else(missing)?;
     let deadline = Instant::now() + Waiting::of(headers)?.unwrap_or(WAIT);
     loop {
-        let folded = app.folded.notified();
+        let folded = app.folded(name);
         match view.serves(&token) {
             Ok(()) => return Ok(view),
             Err(NotServed::Behind(_)) if timeout_at(deadline, folded).await.is_ok() => {}

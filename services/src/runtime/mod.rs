@@ -115,10 +115,9 @@ impl Platform {
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
         let mut elsewhere = BTreeMap::new();
         let mut platform = Threads { stop: Arc::default(), failed: Arc::default(), metrics: Arc::clone(&metrics), all: vec![] };
-        let folded = Arc::new(Notify::new());
         let (mut views, mut heads, mut answered_by, mut routes, mut services, mut owners) =
             (BTreeMap::new(), vec![], BTreeMap::new(), Routes::new(), vec![], BTreeMap::new());
-        let mut operated = Operated::at(layout.kept());
+        let (mut operated, mut folded) = (Operated::at(layout.kept()), BTreeMap::new());
         for capability in capabilities {
             let service = Arc::new(capability.service);
             services.push(service.name);
@@ -134,7 +133,8 @@ impl Platform {
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
             for view in capability.views {
-                let told = Arc::clone(&folded);
+                let told = Arc::new(Notify::new());
+                folded.insert(view.name.clone(), Arc::clone(&told));
                 let projection = Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
                 platform.view(&projection)?;
                 anyhow::ensure!(views.insert(projection.name().to_owned(), projection).is_none(), "two views have the same name");
@@ -157,6 +157,7 @@ impl Platform {
             views,
             forward,
             folded,
+            untold: Notify::new(),
             cards,
             recently: Default::default(),
             answered_by,
