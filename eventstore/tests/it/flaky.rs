@@ -1,4 +1,5 @@
-//! A log whose commits end as Kafka's can: lost, failed, or unknown, done or not. All of it is within the contract.
+//! A log whose commits end as Kafka's can: lost, failed, or unknown, done or not; and whose reads fail at times, so that
+//! a fold to the head may end after its batch was polled. All of it is within the contract.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,9 @@ impl Log for Flaky {
         self.inner.append(messages)
     }
     fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
+        if self.random.lock().random_bool(0.2) {
+            return Err(Fault::Retry("the broker is away".into()));
+        }
         self.inner.read(topic, partition, from, limits)
     }
     fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {

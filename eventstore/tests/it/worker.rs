@@ -464,6 +464,7 @@ fn commits_that_end_badly_lose_and_double_nothing() {
         for _ in 0..400 {
             let _retried = (worker.turn(Duration::ZERO), router.turn(Duration::ZERO));
         }
+        bench.log = sound;
         // Ids that came twice in one partition were decided once.
         let doubled: usize =
             (0..60).step_by(2).filter(|n| partition_of(format!("{}", n % 4).as_bytes(), 3) == partition_of(format!("{}", (n + 1) % 4).as_bytes(), 3)).count();

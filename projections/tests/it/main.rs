@@ -31,7 +31,7 @@ fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 fn view() -> Arc<View> {
-    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count, queue: None })
+    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count, queue: Some("q/") })
 }
 
 struct Bench {
@@ -79,6 +79,23 @@ impl Bench {
 
 fn follow(projection: &Projection) {
     while projection.turn(Duration::ZERO, Limits::test_min()).unwrap() {}
+}
+
+#[test]
+fn a_queue_is_what_its_rows_say() {
+    let bench = Bench::new();
+    let projection = bench.open();
+    let queued = |projection: &Projection, from: &str| projection.queue().unwrap().first(from);
+    ["+q/b", "+q/a", "+q/a", "+r", "+q/c"].iter().for_each(|text| _ = bench.write(0, text));
+    follow(&projection);
+    assert_eq!((queued(&projection, "q/").as_deref(), queued(&projection, "q/b").as_deref(), queued(&projection, "q/d")), (Some("q/a"), Some("q/b"), None));
+    ["-q/a", "-r", "-q/c", "+q/d", "+q/c"].iter().for_each(|text| _ = bench.write(1, text));
+    follow(&projection);
+    let find = |most: usize, unwanted: &str| projection.queue().unwrap().find("q/", most, |key| key != unwanted);
+    assert_eq!((find(9, "q/b").as_deref(), find(1, "q/b"), find(1, "").as_deref()), (Some("q/c"), None, Some("q/b")));
+    drop(projection);
+    let projection = bench.open();
+    assert_eq!((queued(&projection, "q/").as_deref(), queued(&projection, "q/cc").as_deref(), queued(&projection, "q/e")), (Some("q/b"), Some("q/d"), None));
 }
 
 #[test]

@@ -87,7 +87,13 @@ async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<
         let headers: Headers =
             origin.headers.iter().filter(|(name, _)| !matches!(*name, "reply-to")).map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
         let partition = schemas::partition_of(&origin.key, app.log.partitions());
-        let offsets = app.log.append(vec![Message { topic: topic(Stream::Commands(&service)), partition, key: origin.key.clone(), headers, value: origin.value.clone() }])?;
+        let offsets = app.log.append(vec![Message {
+            topic: topic(Stream::Commands(&service)),
+            partition,
+            key: origin.key.clone(),
+            headers,
+            value: origin.value.clone(),
+        }])?;
         Ok((service, partition, offsets.first().copied().unwrap_or_default()))
     });
     let (service, partition, offset) = sent.await?;
