@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::log::{Limits, Offset, Page, Record};
 
-/// Bytes that are kept of a partition, about.
-const KEPT_BYTES: usize = 1024 * 1024;
+/// Bytes that are kept of a topic, about; its partitions share them, however many they are.
+const TOPIC_BYTES: usize = 8 * 1024 * 1024;
 /// What a record takes besides its bytes: its parts, and what its envelope says.
 const AROUND_BYTES: usize = 1_200;
 
@@ -16,6 +16,7 @@ pub struct Ring {
     /// with their offsets: looking for one touches no record
     records: VecDeque<(Offset, Arc<Record>)>,
     bytes: usize,
+    bytes_max: usize,
     /// everything from here on is in the ring
     first: Offset,
     /// everything before has been seen
@@ -27,9 +28,9 @@ fn size(record: &Record) -> usize {
 }
 
 impl Ring {
-    /// Empty, of what will come from `next` on.
-    pub fn at(next: Offset) -> Self {
-        Self { records: VecDeque::new(), bytes: 0, first: next, next }
+    /// Empty, of what will come from `next` on in one of a topic's `partitions`.
+    pub fn at(next: Offset, partitions: u16) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, bytes_max: TOPIC_BYTES / usize::from(partitions.max(1)), first: next, next }
     }
 
     /// Where it begins: what was before is not in it any more.
@@ -50,7 +51,7 @@ impl Ring {
         self.next = record.offset.next();
         self.bytes += size(&record);
         self.records.push_back((record.offset, record));
-        while self.bytes > KEPT_BYTES && self.records.len() > 1 {
+        while self.bytes > self.bytes_max && self.records.len() > 1 {
             self.drop_first();
         }
     }
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_page_is_whole_or_there_is_none() {
-        let mut ring = Ring::at(Offset(5));
+        let mut ring = Ring::at(Offset(5), 8);
         assert_eq!(offsets(&ring, 5, 9), None);
         [7, 8, 8, 11].into_iter().for_each(|offset| ring.push(record(offset, 400)));
         ring.reach(Offset(13));
@@ -133,10 +134,10 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let mut ring = Ring::at(Offset(0));
-        (0..10).for_each(|offset| ring.push(record(offset, KEPT_BYTES / 4)));
+        let mut ring = Ring::at(Offset(0), 8);
+        (0..10).for_each(|offset| ring.push(record(offset, TOPIC_BYTES / 8 / 4)));
         assert_eq!((ring.first(), ring.next(), ring.records.len()), (Offset(7), Offset(10), 3));
-        ring.push(record(10, 2 * KEPT_BYTES));
+        ring.push(record(10, TOPIC_BYTES));
         assert_eq!((ring.first(), ring.records.len()), (Offset(10), 1), "one is always kept");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eventstore::rows::{Memory, Rows};
-use eventstore::{Fault, Limits, Log, Offset, Positions};
+use eventstore::{Fault, Limits, Log, Offset, Page, Positions};
 use parking_lot::Mutex;
 use schemas::{Partition, Topic};
 use serde::de::DeserializeOwned;
@@ -122,21 +122,37 @@ impl Projection {
         if !self.log.wait(&standing, wait)? {
             return Ok(false);
         }
-        let mut pages = vec![];
+        let (mut pages, mut records, mut bytes) = (vec![], 0, 0);
         for (topic, partition, from) in standing {
             let place = [(topic, partition, from)];
-            if self.log.wait(&place, Duration::ZERO)? {
-                pages.push((partition, self.log.read(&place[0].0, partition, from, limits)?));
+            if !self.log.wait(&place, Duration::ZERO)? {
+                continue;
+            }
+            let page = self.log.read(&place[0].0, partition, from, limits)?;
+            records += page.records.len();
+            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+            pages.push((partition, page));
+            // Little is written at once; much is not gathered from all partitions first.
+            if records >= limits.records || bytes >= limits.bytes {
+                self.fold(std::mem::take(&mut pages))?;
+                (records, bytes) = (0, 0);
             }
         }
-        self.folding.lock().fold_all(&self.view.topic, &pages)?;
-        self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+        self.fold(pages)?;
         if !self.ready.load(Ordering::Acquire) {
             let caught_up = self.at.lock().iter().all(|(partition, here)| *here >= self.goal[partition]);
             self.ready.store(caught_up, Ordering::Release);
         }
         (self.folded)();
         Ok(true)
+    }
+
+    fn fold(&self, pages: Vec<(Partition, Page)>) -> Result<(), Fault> {
+        if !pages.is_empty() {
+            self.folding.lock().fold_all(&self.view.topic, &pages)?;
+            self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+        }
+        Ok(())
     }
 
     /// Where it stands: what a reader of now is told. Rows may already be newer, never older.

@@ -277,14 +277,14 @@ impl Group {
             state.topics.insert(known.spec.topic.clone(), known);
         }
         for (place, record) in self.written.drain(..) {
-            state.ring(place).push(record);
+            state.ring(place, shared.partitions).push(record);
         }
         for (place, next) in self.next.drain() {
             state.extents.entry(place).or_default().end = next;
         }
         for (place, start) in self.starts.drain(..) {
             state.extents.entry(place).or_default().start = start;
-            state.ring(place).forget(start);
+            state.ring(place, shared.partitions).forget(start);
         }
         for (group, place, next) in self.committed.drain(..) {
             state.groups.entry(group).or_default().committed.insert(place, next);

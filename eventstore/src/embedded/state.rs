@@ -105,9 +105,9 @@ impl State {
     }
 
     /// The newest records of a place. Asked for before its extent is moved on.
-    pub fn ring(&mut self, place: Place) -> &mut Ring {
+    pub fn ring(&mut self, place: Place, partitions: u16) -> &mut Ring {
         let end = self.extent(place).end;
-        self.rings.entry(place).or_insert_with(|| Ring::at(end))
+        self.rings.entry(place).or_insert_with(|| Ring::at(end, partitions))
     }
 
     /// A page from memory, if `from` lies there.

@@ -94,8 +94,9 @@ impl Tail {
         if rings.known.contains_key(&(topic.clone(), Partition(0))) || rings.asked.iter().any(|(asked, _)| asked == topic) {
             return;
         }
+        let partitions = u16::try_from(from.len()).unwrap_or(u16::MAX);
         for (partition, first) in (0..).map(Partition).zip(&from) {
-            rings.known.insert((topic.clone(), partition), Ring::at(*first));
+            rings.known.insert((topic.clone(), partition), Ring::at(*first, partitions));
         }
         rings.asked.push((topic.clone(), from));
     }

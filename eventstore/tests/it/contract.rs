@@ -10,7 +10,7 @@ use schemas::{Headers, Partition, Topic};
 use tempfile::TempDir;
 
 use crate::bugs::{Bug, Bugged};
-use crate::worker::{Hands, Moved};
+use crate::tally::{Hands, Moved};
 
 pub struct EmbeddedBody {
     dir: TempDir,

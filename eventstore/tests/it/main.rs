@@ -16,4 +16,5 @@ mod kafka;
 mod powercut;
 mod refusals;
 mod takeover;
+mod tally;
 mod worker;

@@ -46,15 +46,18 @@ impl Capability {
 
     /// It has this view of its events; see [`View`] for what name and shape mean.
     #[must_use]
-    pub fn view(mut self, name: &str, shape: u32, fold: FoldEvent) -> Self {
-        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue: None }));
-        self
+    pub fn view(self, name: &str, shape: u32, fold: FoldEvent) -> Self {
+        self.has(name, shape, fold, None)
     }
 
     /// The same, and its rows whose keys begin with `queue` wait for something.
     #[must_use]
-    pub fn queue(mut self, name: &str, shape: u32, fold: FoldEvent, queue: &'static str) -> Self {
-        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue: Some(queue) }));
+    pub fn queue(self, name: &str, shape: u32, fold: FoldEvent, queue: &'static str) -> Self {
+        self.has(name, shape, fold, Some(queue))
+    }
+
+    fn has(mut self, name: &str, shape: u32, fold: FoldEvent, queue: Option<&'static str>) -> Self {
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue }));
         self
     }
 

@@ -260,11 +260,17 @@ impl Work {
         let found = self.market.get(&format!("/orders?reference={invoice}"), None).await?;
         let mut ids =
             found.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).filter(|id| id.starts_with(&format!("{customer}-")));
-        if let Some(id) = ids.next() {
-            let placed = self.ended(id, None).await?;
-            self.reopened(customer, id).await?;
-            return Ok(placed);
-        }
+        let (id, position) = match ids.next() {
+            Some(id) => (id.to_owned(), None),
+            None => self.check_out(customer, invoice, sales).await?,
+        };
+        let placed = self.ended(&id, position.as_deref()).await?;
+        self.reopened(customer, &id).await?;
+        Ok(placed)
+    }
+
+    /// Sends an invoice's lines through the customer's cart; gives the order they became, and where it is read.
+    async fn check_out(&self, customer: u64, invoice: &str, sales: &[Sale]) -> anyhow::Result<(String, Option<String>)> {
         let at: Timestamp = sales.first().map(|sale| sale.at).unwrap_or_default();
         let item = |sale: &Sale| json!({ "product": self.product(sale), "quantity": sale.quantity, "name": sale.description, "agreed_price": sale.price.to_string(), "currency": sale.price.currency.code() });
         let items: Vec<Value> = sales.iter().map(item).collect();
@@ -287,9 +293,7 @@ impl Work {
             Ended::Refused(code, detail) => bail!("checkout of cart {customer}: {code}: {detail}"),
             Ended::Accepted(answer, position) => {
                 let id = answer.get("id").and_then(Value::as_str).context("an ended checkout without its order")?;
-                let placed = self.ended(id, position.as_deref()).await?;
-                self.reopened(customer, id).await?;
-                Ok(placed)
+                Ok((id.to_owned(), position))
             }
         }
     }

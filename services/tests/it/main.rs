@@ -25,6 +25,7 @@ mod marketplace;
 mod operate;
 mod outside;
 mod process;
+mod sagas;
 mod seeded;
 mod verify;
 mod wiring;

@@ -16,6 +16,12 @@ use crate::log::{Fault, Offset};
 use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
+mod keys;
+
+use keys::{
+    expiry_key, expiry_prefix, head_key, key, mark_key, read_expiry, read_sortable, read_timer, sortable, stream_key, timer_key, timer_prefix, waiting_key,
+};
+
 /// How long, in log time, a client's command id is remembered.
 pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// States kept in memory by one worker, past those of its batch.
@@ -364,65 +370,4 @@ pub(crate) fn waiting(rows: &Rows, partition: Partition, after: Option<(&str, &s
 
 fn unreadable(handler: &dyn Handler, id: &str, why: &str) -> Fault {
     Fault::Fatal(format!("saved head of {} {id}: {why}; delete the service's heads directory and start again: it is folded anew", handler.name()))
-}
-
-fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(3 + parts.iter().map(|part| part.len() + 1).sum::<usize>());
-    key.push(table);
-    key.extend(partition.0.to_be_bytes());
-    for part in parts {
-        key.extend_from_slice(part);
-    }
-    key
-}
-
-fn head_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
-    key(b'h', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
-}
-
-fn mark_key(partition: Partition, command_id: &str) -> Vec<u8> {
-    key(b'm', partition, &[command_id.as_bytes()])
-}
-
-fn stream_key(partition: Partition, aggregate: &str, id: &str, version: u64) -> Vec<u8> {
-    key(b's', partition, &[aggregate.as_bytes(), &[0], id.as_bytes(), &[0], &version.to_be_bytes()])
-}
-
-/// Times as bytes that sort like the times.
-fn sortable(at: Timestamp) -> [u8; 8] {
-    (at.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
-}
-
-fn read_sortable(bytes: &[u8]) -> Option<Timestamp> {
-    Some(Timestamp((u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63)).cast_signed()))
-}
-
-fn timer_prefix(partition: Partition) -> Vec<u8> {
-    key(b't', partition, &[])
-}
-
-fn timer_key(partition: Partition, due: Timestamp, aggregate: &str, id: &str) -> Vec<u8> {
-    key(b't', partition, &[&sortable(due), aggregate.as_bytes(), &[0], id.as_bytes()])
-}
-
-fn read_timer(key: &[u8]) -> Option<(String, String, Timestamp)> {
-    let due = read_sortable(key.get(3..11)?)?;
-    let (aggregate, id) = std::str::from_utf8(key.get(11..)?).ok()?.split_once('\0')?;
-    Some((aggregate.to_owned(), id.to_owned(), due))
-}
-
-fn waiting_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
-    key(b'w', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
-}
-
-fn expiry_prefix(partition: Partition) -> Vec<u8> {
-    key(b'x', partition, &[])
-}
-
-fn expiry_key(partition: Partition, at: Timestamp, command_id: &str) -> Vec<u8> {
-    key(b'x', partition, &[&sortable(at), command_id.as_bytes()])
-}
-
-fn read_expiry(key: &[u8]) -> Option<(Timestamp, &str)> {
-    Some((read_sortable(key.get(3..11)?)?, std::str::from_utf8(key.get(11..)?).ok()?))
 }
