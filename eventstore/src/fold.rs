@@ -4,7 +4,7 @@ use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
 use crate::heads::{Heads, Mark, Outcome};
-use crate::log::{Fault, Limits, Log, Offset, Page, Record};
+use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
 use crate::service::Service;
 
 /// What a log can be folded into.
@@ -42,10 +42,7 @@ pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut 
 
 /// Says which record cannot be folded, and why its partition stops.
 pub fn unreadable(record: &Record, why: &Malformed) -> Fault {
-    Fault::Stop(format!(
-        "{}/{} offset {}: {why}; this partition stops, since skipping an event would falsify what is folded from it",
-        record.topic, record.partition, record.offset
-    ))
+    Fault::Stop(Box::new(Stuck::at(record, why.to_string())))
 }
 
 /// A service's own events become heads, marks, timers and the stream index.

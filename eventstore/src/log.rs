@@ -204,6 +204,36 @@ pub enum Commit {
     Unknown,
 }
 
+/// A record that must not be skipped, and cannot be taken: its partition stands still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// where
+    pub topic: Topic,
+    /// which partition of it
+    pub partition: Partition,
+    /// which record
+    pub offset: Offset,
+    /// what is wrong with it
+    pub why: String,
+}
+
+impl Stuck {
+    /// At this record.
+    pub fn at(record: &Record, why: impl Into<String>) -> Self {
+        Self { topic: record.topic.clone(), partition: record.partition, offset: record.offset, why: why.into() }
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{}/{} offset {}: {}; this partition stops, since skipping an event would falsify what is folded from it",
+            self.topic, self.partition, self.offset, self.why
+        )
+    }
+}
+
 /// A technical failure, named after what the caller does.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
@@ -215,7 +245,7 @@ pub enum Fault {
     Abort(String),
     /// Stop this partition, and no other: a record in it must not be skipped.
     #[error("{0}")]
-    Stop(String),
+    Stop(Box<Stuck>),
     /// Stop: going on could corrupt or lose something.
     #[error("{0}")]
     Fatal(String),
@@ -255,6 +285,13 @@ pub trait Log: Send + Sync + 'static {
 
     /// Creates the topics that are missing. Fatal, naming the topic and the fix, where one exists with other settings.
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault>;
+
+    /// What is wrong by now with topics that were right when they were provisioned, each with the command that mends it;
+    /// asked while it runs, before records are lost.
+    fn review(&self, topics: &[TopicSpec]) -> Result<Vec<String>, Fault> {
+        let _nobody_else_can_change_them = topics;
+        Ok(vec![])
+    }
 
     /// Appends outside any group, all or nothing; durable when it returns. The offsets are in the messages' order.
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault>;

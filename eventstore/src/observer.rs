@@ -2,6 +2,18 @@
 
 use schemas::Partition;
 
+use crate::log::Stuck;
+
+/// The name, among all readers of the log, of a service's worker and of its heads.
+pub fn worker(service: &str) -> String {
+    format!("{service} worker")
+}
+
+/// The name of a service's router.
+pub fn router(service: &str) -> String {
+    format!("{service} router")
+}
+
 /// Something that happened, told once it is committed. Types are `<aggregate>.<name>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -22,8 +34,8 @@ pub trait Observer: Send + Sync {
     /// The worker (or, with `router`, the router) owns these partitions, and what it decides by is current; none while
     /// the group has not decided.
     fn owns(&self, _service: &'static str, _router: bool, _partitions: Option<&[Partition]>) {}
-    /// A partition stopped; the rest go on.
-    fn stopped(&self, _service: &'static str, _partition: Partition, _why: &str) {}
+    /// One of a reader's partitions stopped at a record; the rest go on.
+    fn stopped(&self, _reader: &str, _stuck: &Stuck) {}
     /// A commit did not end committed: the batch was thrown away.
     fn thrown_away(&self, _service: &'static str, _why: &str) {}
 }

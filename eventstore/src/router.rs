@@ -9,8 +9,8 @@ use domain::{Routing, routing_key};
 use schemas::envelope::caused_id;
 use schemas::{Envelope, Partition, anchor_key, partition_of};
 
-use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record};
-use crate::observer::{Note, Observer};
+use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record, Stuck};
+use crate::observer::{Note, Observer, router};
 use crate::service::{Reaction, Service, inputs};
 use crate::turn::{Stop, reactions_to};
 use crate::worker::Progress;
@@ -22,7 +22,7 @@ pub struct Router {
     observer: Arc<dyn Observer>,
     limits: Limits,
     anchors: Vec<String>,
-    stopped: BTreeMap<Partition, String>,
+    stopped: BTreeMap<Partition, Stuck>,
 }
 
 impl Router {
@@ -59,9 +59,10 @@ impl Router {
             match self.route(record, &mut notes) {
                 Ok(commands) => outputs.extend(commands),
                 Err(why) => {
-                    tracing::error!(service = self.service.name, partition = record.partition.0, why, "partition stopped");
-                    self.observer.stopped(self.service.name, record.partition, &why);
-                    self.stopped.insert(record.partition, why);
+                    let stuck = Stuck::at(record, why);
+                    tracing::error!(router = self.service.name, partition = record.partition.0, why = %stuck, "partition stopped");
+                    self.observer.stopped(&router(self.service.name), &stuck);
+                    self.stopped.insert(record.partition, stuck);
                     // What was routed of this partition in this batch must not be written without its position.
                     outputs.retain(|(from, _)| *from != record.partition);
                 }
@@ -90,7 +91,7 @@ impl Router {
 
     fn route(&self, record: &Record, notes: &mut Vec<Note>) -> Result<Vec<(Partition, Message)>, String> {
         let reactions = reactions_to(&self.service.routed, record, notes).map_err(|stop| match stop {
-            Stop::Partition(_, why) => why,
+            Stop::Partition(stuck) => stuck.why,
             Stop::Worker(fault) => fault.to_string(),
         })?;
         let mut outputs = vec![];

@@ -8,9 +8,8 @@ use schemas::envelope::{Kind, Malformed, caused_id, event_id};
 use schemas::{Envelope, Partition, partition_of};
 
 use crate::dead_letters::{Reason, dead_letter};
-use crate::fold::unreadable;
 use crate::heads::{Heads, Mark, Outcome};
-use crate::log::{Fault, Message, Offset, RECORD_BYTES_MAX, Record};
+use crate::log::{Fault, Message, Offset, RECORD_BYTES_MAX, Record, Stuck};
 use crate::observer::Note;
 use crate::replies::{Answer, ReplyTo, body_hash};
 use crate::service::{Decided, Erased, Handler, Reaction, Refused, Service, State};
@@ -18,7 +17,7 @@ use crate::service::{Decided, Erased, Handler, Reaction, Refused, Service, State
 /// Why a batch cannot be decided.
 pub enum Stop {
     /// This partition cannot go on; the others can.
-    Partition(Partition, String),
+    Partition(Box<Stuck>),
     /// The worker cannot.
     Worker(Fault),
 }
@@ -101,7 +100,7 @@ impl<'a> Turn<'a> {
     pub fn take_event(&mut self, record: &Record) -> Result<(), Stop> {
         for (reaction, envelope, commands) in reactions_to(&self.service.direct, record, &mut self.notes)? {
             for (index, (target, command)) in commands.into_iter().enumerate() {
-                let wrong = |what: &str| Stop::Partition(record.partition, format!("policy {}: {what} {target}", reaction.policy));
+                let wrong = |what: &str| Stop::Partition(Box::new(Stuck::at(record, format!("policy {}: {what} {target}", reaction.policy))));
                 if partition_of(routing_key(&target).as_bytes(), self.partitions) != record.partition {
                     return Err(wrong("needs a router: another partition owns"));
                 }
@@ -347,7 +346,7 @@ pub type Reacted<'s, 'r> = (&'s Reaction, &'r Envelope, Vec<(String, Erased)>);
 
 /// What a foreign event's policies ask for; a declared event that cannot be read stops its partition.
 pub fn reactions_to<'s, 'r>(reactions: &'s [Reaction], record: &'r Record, notes: &mut Vec<Note>) -> Result<Vec<Reacted<'s, 'r>>, Stop> {
-    let stop = |why: Malformed| Stop::Partition(record.partition, unreadable(record, &why).to_string());
+    let stop = |why: Malformed| Stop::Partition(Box::new(Stuck::at(record, why.to_string())));
     let (envelope, body) = (record.envelope().map_err(|why| stop(why.clone()))?, record.body());
     if Outcome::of_marker(&envelope.kind, body).map_err(stop)?.is_some() {
         return Ok(vec![]); // concerns only the service that wrote it

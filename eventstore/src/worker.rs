@@ -14,8 +14,8 @@ use schemas::Partition;
 
 use crate::fold::replay;
 use crate::heads::Heads;
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled};
-use crate::observer::Observer;
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled, Stuck};
+use crate::observer::{Observer, worker};
 use crate::rows::Rows;
 use crate::service::{Service, inputs};
 use crate::turn::{Decision, Stop, Turn};
@@ -46,7 +46,7 @@ pub struct Worker {
     limits: Limits,
     /// the last batch's fate is not known here: fold before deciding
     cold: bool,
-    stopped: BTreeMap<Partition, String>,
+    stopped: BTreeMap<Partition, Stuck>,
     /// woken without effect, so not woken again at the same instant
     awake: BTreeSet<(Partition, String, String, Timestamp)>,
 }
@@ -127,7 +127,7 @@ impl Worker {
         for partition in &claim.partitions {
             match replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY) {
                 Ok(_) => {}
-                Err(Fault::Stop(why)) => self.stop(*partition, why),
+                Err(Fault::Stop(stuck)) => self.stop(*stuck),
                 Err(fault) => return Err(fault),
             }
         }
@@ -144,11 +144,11 @@ impl Worker {
     }
 
     /// Nothing of the partition is decided or committed any more, until the next owner tries.
-    fn stop(&mut self, partition: Partition, why: String) {
-        tracing::error!(service = self.service.name, partition = partition.0, why, "partition stopped");
+    fn stop(&mut self, stuck: Stuck) {
+        tracing::error!(service = self.service.name, partition = stuck.partition.0, why = %stuck, "partition stopped");
         self.heads.abort();
-        self.observer.stopped(self.service.name, partition, &why);
-        self.stopped.insert(partition, why);
+        self.observer.stopped(&worker(self.service.name), &stuck);
+        self.stopped.insert(stuck.partition, stuck);
     }
 
     /// Decides the batch; where one partition cannot go on, decides it again without that one.
@@ -161,7 +161,7 @@ impl Worker {
                     self.member.rewind()?;
                     return Err(fault);
                 }
-                Err(Stop::Partition(partition, why)) => self.stop(partition, why),
+                Err(Stop::Partition(stuck)) => self.stop(*stuck),
             }
         }
     }

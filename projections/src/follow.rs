@@ -111,8 +111,8 @@ impl Projection {
     /// Folds what is new, one page of each partition; waits at most `wait` for something new. Says whether there was any.
     pub fn turn(&self, wait: Duration, limits: Limits) -> Result<bool, Fault> {
         let result = self.try_turn(wait, limits);
-        if let Err(Fault::Fatal(why) | Fault::Stop(why)) = &result {
-            *self.stopped.lock() = Some(why.clone());
+        if let Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) = &result {
+            *self.stopped.lock() = Some(fault.to_string());
         }
         result
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use eventstore::log::Stuck;
 use eventstore::observer::{Note, Observer};
 use parking_lot::Mutex;
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
@@ -79,7 +80,7 @@ impl Metrics {
             dead_letters: counter("daybook_dead_letters_total", "Records that became dead letters, by reason", &["service", "reason"])?,
             passed_over: counter("daybook_events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,
             thrown_away: counter("daybook_batches_thrown_away_total", "Batches whose commit did not end committed", &["service"])?,
-            stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["service", "partition"])?,
+            stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["reader", "partition"])?,
             owned: gauge("daybook_partitions_owned", "Partitions owned", &["service", "role"])?,
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
@@ -148,9 +149,9 @@ impl Observer for Metrics {
             self.state.lock().owned.insert(service, partitions.map(<[Partition]>::to_vec));
         }
     }
-    fn stopped(&self, service: &'static str, partition: Partition, why: &str) {
-        self.stopped.with_label_values(&[service, &partition.to_string()]).set(1);
-        self.fail(&format!("{service} partition {partition}"), why);
+    fn stopped(&self, reader: &str, stuck: &Stuck) {
+        self.stopped.with_label_values(&[reader, &stuck.partition.to_string()]).set(1);
+        self.fail(&format!("{reader} partition {}", stuck.partition), &stuck.to_string());
     }
     fn thrown_away(&self, service: &'static str, _: &str) {
         self.thrown_away.with_label_values(&[service]).inc();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::heads::MARK_SECONDS;
+use eventstore::log::Stuck;
 use eventstore::observer::Observer;
 use eventstore::router::Router;
 use eventstore::worker::{Progress, Worker};
@@ -175,8 +176,8 @@ fn an_own_event_nobody_knows_stops_its_partition_and_no_other() {
 #[derive(Default)]
 struct Heard(Mutex<Vec<(Partition, String)>>);
 impl Observer for Heard {
-    fn stopped(&self, _: &'static str, partition: Partition, why: &str) {
-        self.0.lock().push((partition, why.to_owned()));
+    fn stopped(&self, _: &str, stuck: &Stuck) {
+        self.0.lock().push((stuck.partition, stuck.to_string()));
     }
 }
 

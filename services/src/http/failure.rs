@@ -90,7 +90,8 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Retry(why) => Self::unavailable(why),
-            Fault::Abort(why) | Fault::Stop(why) | Fault::Fatal(why) => Self::internal(why),
+            Fault::Abort(why) | Fault::Fatal(why) => Self::internal(why),
+            Fault::Stop(stuck) => Self::internal(stuck),
         }
     }
 }
