@@ -20,6 +20,8 @@ pub enum Reason {
     TooLarge,
     /// A command made by a policy was refused.
     Refused,
+    /// An event of its aggregate was passed over: nothing is decided on it any more.
+    Closed,
     /// Deciding it broke a rule of the program.
     Panicked,
 }
@@ -34,6 +36,7 @@ impl Reason {
             Self::Misrouted => "misrouted",
             Self::TooLarge => "too-large",
             Self::Refused => "refused",
+            Self::Closed => "closed",
             Self::Panicked => "panicked",
         }
     }

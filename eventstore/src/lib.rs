@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod contract;
+pub mod control;
 pub mod dead_letters;
 pub mod embedded;
 pub mod fold;

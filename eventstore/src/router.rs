@@ -9,6 +9,7 @@ use domain::{Routing, routing_key};
 use schemas::envelope::caused_id;
 use schemas::{Envelope, Partition, anchor_key, partition_of};
 
+use crate::control::Control;
 use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record, Stuck};
 use crate::observer::{Note, Observer, router};
 use crate::service::{Reaction, Service, inputs};
@@ -23,6 +24,9 @@ pub struct Router {
     limits: Limits,
     anchors: Vec<String>,
     stopped: BTreeMap<Partition, Stuck>,
+    control: Option<Arc<Control>>,
+    /// the orders that were heard of
+    orders: u64,
 }
 
 impl Router {
@@ -34,14 +38,43 @@ impl Router {
         }
         let group = log.join(Group { name: format!("{}.router", service.name), topics, member: member.to_owned() })?;
         let anchors = (0..log.partitions()).map(|partition| anchor_key(Partition(partition), log.partitions())).collect();
-        Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new() }))
+        Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new(), control: None, orders: 0 }))
+    }
+
+    /// Obeys what operators settle: passes over what they say, and tries again what stopped.
+    #[must_use]
+    pub fn under(mut self, control: &Arc<Control>) -> Self {
+        self.orders = control.orders();
+        self.control = Some(Arc::clone(control));
+        self
+    }
+
+    /// After a new order, what stopped is tried again.
+    fn obey(&mut self) -> Result<(), Fault> {
+        let Some(orders) = self.control.as_ref().map(|control| control.orders()).filter(|orders| *orders != self.orders) else { return Ok(()) };
+        self.member.rewind()?;
+        self.go_on();
+        self.orders = orders;
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        for partition in std::mem::take(&mut self.stopped).into_keys() {
+            self.observer.goes_on(&router(self.service.name), partition);
+        }
+    }
+
+    /// Why an operator has a record passed over, if so.
+    fn passes_over(&self, record: &Record) -> Option<String> {
+        self.control.as_ref()?.skips().of(&router(self.service.name), record)
     }
 
     /// One turn: at most `wait` for an event, then until its commands are committed.
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        self.obey()?;
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => {
-                self.stopped.clear();
+                self.go_on();
                 self.observer.owns(self.service.name, true, Some(&claim.partitions));
                 return Ok(Progress::Worked);
             }
@@ -53,7 +86,7 @@ impl Router {
         };
         let (mut outputs, mut notes) = (vec![], vec![]);
         for record in &batch.records {
-            if self.stopped.contains_key(&record.partition) {
+            if self.stopped.contains_key(&record.partition) || self.passes_over(record).is_some() {
                 continue;
             }
             match self.route(record, &mut notes) {

@@ -12,6 +12,7 @@ use crate::heads::{Heads, Mark, Outcome};
 use crate::log::{Fault, Message, Offset, RECORD_BYTES_MAX, Record, Stuck};
 use crate::observer::Note;
 use crate::replies::{Answer, ReplyTo, body_hash};
+use crate::rows::{Digested, Last};
 use crate::service::{Decided, Erased, Handler, Reaction, Refused, Service, State};
 
 /// Why a batch cannot be decided.
@@ -50,17 +51,29 @@ impl Decision {
     /// Which of the outputs are events of `service`, by place.
     pub fn written(&self, service: &Service) -> Written {
         let events = service.events();
-        Written(self.outputs.iter().map(|message| (message.topic == events).then_some(message.partition)).collect())
+        let partitions: Vec<_> = self.outputs.iter().map(|message| (message.topic == events).then_some(message.partition)).collect();
+        let last: BTreeMap<Partition, usize> = partitions.iter().enumerate().filter_map(|(place, partition)| Some(((*partition)?, place))).collect();
+        let lasts = last.into_iter().filter_map(|(partition, place)| Some((partition, place, Digested::of(self.outputs.get(place)?)))).collect();
+        Written { partitions, lasts }
     }
 }
 
 /// The partitions of a batch's own events, by place among its outputs.
-pub struct Written(Vec<Option<Partition>>);
+pub struct Written {
+    partitions: Vec<Option<Partition>>,
+    /// each partition's last, by its place
+    lasts: Vec<(Partition, usize, Digested)>,
+}
 
 impl Written {
+    /// Each partition's last event, now that its offset is known.
+    pub fn lasts(&self, offsets: &[Offset]) -> Vec<(Partition, Last)> {
+        self.lasts.iter().filter_map(|(partition, place, digested)| Some((*partition, digested.at(*offsets.get(*place)?)))).collect()
+    }
+
     /// Where the fold of the own events stands once the outputs are committed at `offsets`.
     pub fn next(&self, offsets: &[Offset]) -> Vec<(Partition, Offset)> {
-        let own = self.0.iter().zip(offsets).filter_map(|(partition, offset)| Some(((*partition)?, offset.next())));
+        let own = self.partitions.iter().zip(offsets).filter_map(|(partition, offset)| Some(((*partition)?, offset.next())));
         own.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 }
@@ -98,6 +111,10 @@ impl<'a> Turn<'a> {
 
     /// A record of a foreign events topic with the same routing keys: its policies' commands are decided at once.
     pub fn take_event(&mut self, record: &Record) -> Result<(), Stop> {
+        if let Some(why) = self.heads.passes_over(record) {
+            tracing::warn!(service = self.service.name, topic = %record.topic, partition = record.partition.0, offset = record.offset.0, why, "passed over");
+            return Ok(());
+        }
         for (reaction, envelope, commands) in reactions_to(&self.service.direct, record, &mut self.notes)? {
             for (index, (target, command)) in commands.into_iter().enumerate() {
                 let wrong = |what: &str| Stop::Partition(Box::new(Stuck::at(record, format!("policy {}: {what} {target}", reaction.policy))));
@@ -187,6 +204,9 @@ impl<'a> Turn<'a> {
         if let Some(mark) = asked.hash.as_ref().map(|_| self.heads.mark(asked.partition, &asked.envelope.id, self.now)).transpose()?.flatten() {
             self.repeat(asked, &mark, later);
             return Ok(());
+        }
+        if let Some(why) = self.heads.closed(asked.partition, handler.name(), &asked.envelope.subject)? {
+            return self.give_up(asked, Reason::Closed, &format!("{} {} is closed: {why}", handler.name(), asked.envelope.subject));
         }
         let (version, state) = self.heads.head(asked.partition, handler, &asked.envelope.subject)?;
         let decided = match asked.envelope.expected_version.filter(|expected| *expected != version) {

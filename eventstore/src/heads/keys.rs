@@ -4,6 +4,9 @@
 use domain::Timestamp;
 use schemas::Partition;
 
+/// The letters of all tables.
+pub const TABLES_ALL: &[u8] = b"chmstwx";
+
 /// A row of one of the tables: its letter, the partition, and what tells rows apart.
 pub fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(3 + parts.iter().map(|part| part.len() + 1).sum::<usize>());
@@ -13,6 +16,11 @@ pub fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
         key.extend_from_slice(part);
     }
     key
+}
+
+/// Table `c`: an aggregate that was closed.
+pub fn closed_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
+    key(b'c', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
 }
 
 /// Table `h`: an aggregate's state and version.

@@ -16,6 +16,7 @@ use crate::log::{Fault, Offset};
 use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
+mod closed;
 mod keys;
 
 use keys::{
@@ -98,6 +99,7 @@ pub struct Heads {
     marks_from: RefCell<BTreeMap<Partition, Timestamp>>,
     /// A fault met where only an absence could be answered.
     fault: Cell<Option<Fault>>,
+    closing: closed::Closing,
 }
 
 impl Heads {
@@ -114,6 +116,7 @@ impl Heads {
             due_from: RefCell::default(),
             marks_from: RefCell::default(),
             fault: Cell::new(None),
+            closing: closed::Closing::default(),
         }
     }
 
@@ -229,6 +232,7 @@ impl Heads {
         self.marks.clear();
         self.indexed.clear();
         self.times.clear();
+        self.closing.abort();
     }
 
     /// Forgets every state in memory: another owner may have changed them.
@@ -262,10 +266,12 @@ impl Heads {
         }
         let events = self.service.events();
         positions.iter().for_each(|(partition, next)| changes.position(&events, *partition, *next));
+        self.closing.save(&events, &mut changes);
         self.rows.write(changes)?;
         self.marks.clear();
         self.indexed.clear();
         self.times.clear();
+        self.closing.saved();
         if self.slots.get_mut().values().map(HashMap::len).sum::<usize>() > CACHED_MAX {
             self.slots.get_mut().clear();
         }
