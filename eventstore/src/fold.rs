@@ -1,5 +1,7 @@
 //! Folding a log: read to a head that was taken beforehand, page by page. Cannot end early by accident, sends nothing.
 
+use std::any::Any;
+
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
@@ -69,6 +71,11 @@ pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut 
         }
         into.fold(topic, partition, page)?;
     }
+}
+
+/// What a caught panic said.
+pub fn said(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// Says which record cannot be folded, and why its partition stops.

@@ -100,7 +100,9 @@ impl Digested {
 
 fn digest(key: &[u8], headers: &Headers, value: Option<&[u8]>) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    let mut part = |bytes: &[u8]| drop(hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes));
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
     part(key);
     headers.iter().for_each(|(name, value)| {
         part(name.as_bytes());
@@ -167,7 +169,8 @@ impl Changes {
 pub type KeyedRow = (Box<[u8]>, Box<[u8]>);
 
 impl Rows {
-    /// Opens the database in `dir`, or makes it. One of another `shape` is deleted first, to be folded anew.
+    /// Opens the database in `dir`, or makes it, whatever log it is of. One of another `shape` is deleted first, to be
+    /// folded anew.
     pub fn open(dir: &Path, shape: &str, memory: &Memory) -> Result<Self, Fault> {
         Self::open_of(dir, shape, "", &[], memory)
     }
@@ -193,7 +196,9 @@ impl Rows {
         };
         let mut changes = Changes::default();
         changes.put(&meta_key("shape"), shape.as_bytes());
-        changes.put(&meta_key("log"), log.as_bytes());
+        if !log.is_empty() {
+            changes.put(&meta_key("log"), log.as_bytes());
+        }
         rows.write(changes)?;
         Ok(rows)
     }
@@ -225,7 +230,7 @@ impl Rows {
 
     /// Rows of the version before do not say whose they are: they are taken for this log's, and say so from now on.
     fn belongs(&self, dir: &Path, log: &str) -> Result<(), Fault> {
-        if !self.belongs_or_unsaid(dir, log)? {
+        if !log.is_empty() && !self.belongs_or_unsaid(dir, log)? {
             let mut changes = Changes::default();
             changes.put(&meta_key("log"), log.as_bytes());
             self.write(changes)?;
@@ -354,7 +359,7 @@ fn position_key(topic: &Topic, partition: Partition) -> Vec<u8> {
 }
 
 /// The lock that RocksDB keeps on a directory, taken for as long as it is read: it would not take it for a reader.
-fn apart(dir: &Path) -> Result<File, Fault> {
+pub(crate) fn apart(dir: &Path) -> Result<File, Fault> {
     let failed = |why: std::io::Error| Fault::Fatal(format!("{}: {why}", dir.display()));
     let file = File::options().write(true).open(dir.join("LOCK")).map_err(failed)?;
     rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)

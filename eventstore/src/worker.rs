@@ -64,7 +64,20 @@ impl Worker {
         topics.push(service.commands());
         let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
         let heads = Heads::new(Arc::clone(&service), rows);
-        Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new(), control: None, orders: 0, proven: BTreeSet::new(), awake: BTreeSet::new() })
+        Ok(Self {
+            service,
+            log,
+            member: group,
+            heads,
+            observer,
+            limits,
+            cold: true,
+            stopped: BTreeMap::new(),
+            control: None,
+            orders: 0,
+            proven: BTreeSet::new(),
+            awake: BTreeSet::new(),
+        })
     }
 
     /// Obeys what operators settle: passes over what they say, and tries again what stopped.

@@ -14,7 +14,7 @@ use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
 use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, Record, TopicSpec};
-use crate::rows::Memory;
+use crate::rows::{Memory, apart};
 
 mod appender;
 mod keys;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// what it shares with the process's other databases
     pub memory: Memory,
+    /// Only to be read, while no other process has it: nothing in the directory changes, and every write is refused.
+    pub looks: bool,
     /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
     #[doc(hidden)]
     pub sync: bool,
@@ -49,7 +51,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), sync: true }
+        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), looks: false, sync: true }
     }
 }
 
@@ -58,6 +60,8 @@ pub struct Embedded {
     shared: Arc<Shared>,
     requests: Sender<Request>,
     appender: Option<JoinHandle<()>>,
+    /// keeps other processes out of what is open to be read
+    _lock: Option<std::fs::File>,
 }
 
 /// What the log's threads share.
@@ -77,19 +81,28 @@ impl Embedded {
         std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
         let options = options(&settings.memory);
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-        let db = DBWithThreadMode::open_cf_descriptors(&options, dir, families).map_err(|why| opening(dir, &why))?;
+        let (db, lock) = if settings.looks {
+            let lock = apart(dir)?;
+            (DBWithThreadMode::open_cf_descriptors_read_only(&options, dir, families, false), Some(lock))
+        } else {
+            (DBWithThreadMode::open_cf_descriptors(&options, dir, families), None)
+        };
+        let db = db.map_err(|why| opening(dir, &why))?;
         let partitions = recorded_partitions(dir, &db, settings.partitions)?;
         let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
         let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
         let clock = LogClock::after(last, settings.clock);
         let shared = Shared { dir: dir.to_path_buf(), db, partitions, clock, gaps: settings.gaps, sync: settings.sync, state: Mutex::default() };
         shared.recover()?;
+        if settings.looks {
+            shared.state.lock().failed = Some(format!("the log in {} is open to be read only", dir.display()));
+        }
         let shared = Arc::new(shared);
         let (requests, queue) = bounded(REQUESTS_MAX);
         let of_thread = Arc::clone(&shared);
         let appender = std::thread::Builder::new().name("log appender".into()).spawn(move || appender::run(&of_thread, &queue));
         let appender = appender.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?;
-        Ok(Self { shared, requests, appender: Some(appender) })
+        Ok(Self { shared, requests, appender: Some(appender), _lock: lock })
     }
 
     fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {

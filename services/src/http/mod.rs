@@ -8,6 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
 use eventstore::Log;
+use eventstore::control::Control;
 use projections::Projection;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -22,6 +23,7 @@ pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
+pub mod doors;
 pub mod failure;
 pub mod forward;
 pub mod health;
@@ -42,6 +44,8 @@ pub type App = Arc<Shell>;
 pub struct Shell {
     /// the log
     pub log: Arc<dyn Log>,
+    /// what operators settle
+    pub control: Arc<Control>,
     /// writes commands
     pub sender: Sender,
     /// hears answers

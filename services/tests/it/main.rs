@@ -27,5 +27,6 @@ mod outside;
 mod process;
 mod sagas;
 mod seeded;
+mod stopped;
 mod verify;
 mod wiring;
