@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use eventstore::Log;
 use eventstore::log::Stuck;
 use eventstore::observer::{Note, Observer};
 use parking_lot::Mutex;
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
 use schemas::Partition;
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +34,7 @@ pub struct Metrics {
     owned: IntGaugeVec,
     lag: IntGaugeVec,
     position: IntGaugeVec,
+    time_ahead: Gauge,
     /// durations of requests, by route
     pub requests: HistogramVec,
     /// durations of commands that were waited for, by type
@@ -71,6 +73,8 @@ impl Metrics {
             &["method", "route", "status"],
         )?;
         registry.register(Box::new(requests.clone()))?;
+        let time_ahead = Gauge::new("daybook_log_time_ahead_seconds", "Log time minus this machine's clock: a clock is or was wrong where it is not about 0")?;
+        registry.register(Box::new(time_ahead.clone()))?;
         gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -84,6 +88,7 @@ impl Metrics {
             owned: gauge("daybook_partitions_owned", "Partitions owned", &["service", "role"])?,
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
+            time_ahead,
             requests,
             command_seconds,
             registry,
@@ -117,8 +122,9 @@ impl Metrics {
         self.checks().iter().all(|(_, wrong)| wrong.is_none())
     }
 
-    /// The exposition text, with the views' positions of now.
-    pub fn text(&self, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
+    /// The exposition text, with the views' positions and the log's time of now.
+    pub fn text(&self, log: &dyn Log, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
+        self.time_ahead.set(log.ahead() as f64 / 1e6);
         for view in views {
             for (partition, lag) in view.lag()? {
                 self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);

@@ -254,17 +254,17 @@ impl Group {
         if messages.is_empty() {
             return vec![];
         }
-        let now = shared.clock.now();
-        self.recorded_at = Some(now);
+        let first = shared.clock.stamps(messages.len());
         let (state, records) = (shared.state.lock(), shared.records());
         let mut offsets = Vec::with_capacity(messages.len());
-        for mut kept in messages {
+        for (at, mut kept) in (0..).map(|n| Timestamp(first.0.saturating_add(n))).zip(messages) {
+            self.recorded_at = Some(at);
             let next = self.next.entry(kept.place).or_insert_with(|| state.extent(kept.place).end);
             let offset = Offset(next.0 + gaps.skip());
             *next = offset.next();
-            records::stamp(&mut kept.bytes, now);
+            records::stamp(&mut kept.bytes, at);
             self.batch.put_cf(&records, records::key(kept.place.0, kept.place.1, offset), kept.bytes);
-            self.written.push((kept.place, Arc::new(Record::of(kept.message, offset, now))));
+            self.written.push((kept.place, Arc::new(Record::of(kept.message, offset, at))));
             offsets.push(offset);
         }
         offsets

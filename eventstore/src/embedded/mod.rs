@@ -286,6 +286,10 @@ impl Log for Embedded {
         self.shared.clock.now()
     }
 
+    fn ahead(&self) -> i64 {
+        self.shared.clock.ahead()
+    }
+
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
         for spec in topics {
             let known = self.shared.state.lock().topics.get(&spec.topic).cloned();

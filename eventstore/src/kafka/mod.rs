@@ -225,7 +225,7 @@ impl Cluster {
             return Ok(page);
         }
         let page = self.scans.page(topic, partition, from, end, limits)?;
-        page.records.iter().for_each(|record| self.clock.seen(record.recorded_at));
+        page.records.iter().map(|record| record.recorded_at).max().into_iter().for_each(|newest| self.clock.seen(newest));
         Ok(page)
     }
 
@@ -303,6 +303,10 @@ impl Log for Kafka {
 
     fn now(&self) -> Timestamp {
         self.cluster.clock.now()
+    }
+
+    fn ahead(&self) -> i64 {
+        self.cluster.clock.ahead()
     }
 
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {

@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use eventstore::clock;
 use serde_json::json;
 
 use super::failure::Failure;
@@ -38,12 +39,13 @@ async fn ready(State(app): State<App>, Query(query): Query<Verbose>) -> Response
             format!("{} {check}{}\n", if wrong.is_none() { "[+]" } else { "[-]" }, wrong.as_ref().map(|why| format!(": {why}")).unwrap_or_default())
         })
         .collect();
+    let notes = clock::note(app.log.ahead()).filter(|_| query.verbose.is_some()).map(|note| format!("[i] {note}\n")).unwrap_or_default();
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{lines}{}\n", if all { "ready" } else { "not ready" })).into_response()
+    (status, format!("{lines}{notes}{}\n", if all { "ready" } else { "not ready" })).into_response()
 }
 
 async fn metrics(State(app): State<App>) -> Result<String, Failure> {
-    blocking(move || app.metrics.text(app.views.values().cloned()).map_err(Failure::internal)).await
+    blocking(move || app.metrics.text(app.log.as_ref(), app.views.values().cloned()).map_err(Failure::internal)).await
 }
 
 async fn index() -> Json<serde_json::Value> {
