@@ -243,14 +243,15 @@ impl Shared {
     }
 
     fn decode(&self, topic: &Topic, place: Place, offset: Offset, value: &[u8]) -> Result<Record, Fault> {
-        let damaged = || {
-            Fault::Fatal(format!(
-                "the log in {}: the record at {topic}/{} offset {offset} is damaged; restore the directory from a backup",
-                self.dir.display(),
-                place.1
-            ))
-        };
-        records::decode(topic, place.1, offset, value).ok_or_else(damaged)
+        records::decode(topic, place.1, offset, value).ok_or_else(|| self.damaged(topic, place, offset))
+    }
+
+    fn damaged(&self, topic: &Topic, place: Place, offset: Offset) -> Fault {
+        Fault::Fatal(format!(
+            "the log in {}: the record at {topic}/{} offset {offset} is damaged; restore the directory from a backup",
+            self.dir.display(),
+            place.1
+        ))
     }
 
     /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
