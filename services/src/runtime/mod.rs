@@ -107,7 +107,7 @@ impl Platform {
     /// Opens the log and starts every part of the services that `runs` names, or of all. Ready when [`Metrics::ready`] says so.
     pub fn start(data: &Path, at: Kept, runs: Option<&[String]>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
-        std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
+        eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
         let log = at.open(&layout, &memory)?;
         provision(log.as_ref(), &capabilities)?;
