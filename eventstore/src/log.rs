@@ -326,6 +326,11 @@ pub trait Log: Send + Sync + 'static {
         None
     }
 
+    /// The end as it was known here last, without asking anybody: never blocks, and may lie behind the true one.
+    fn end_seen(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.end_known(topic, partition)
+    }
+
     /// Waits until one of `positions` lies before its partition's end, or `wait` is over; says which it was.
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault>;
 

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use eventstore::Log;
+use eventstore::dead_letters::Reason;
 use eventstore::log::Stuck;
 use eventstore::observer::{Note, Observer};
+use eventstore::service::Service;
 use parking_lot::Mutex;
 use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
 use schemas::Partition;
+use schemas::envelope::Kind;
+use schemas::wire::shapes;
 use tracing_subscriber::EnvFilter;
 
 /// Upper bounds of the histograms' buckets.
@@ -25,6 +29,8 @@ pub fn logs(filter: &str) -> anyhow::Result<()> {
 /// All counters and gauges, and what readiness goes by.
 pub struct Metrics {
     registry: Registry,
+    /// the types of the marketplace's events and commands
+    kinds: Vec<(Kind, &'static str)>,
     commands: IntCounterVec,
     events: IntCounterVec,
     dead_letters: IntCounterVec,
@@ -92,6 +98,7 @@ impl Metrics {
             requests,
             command_seconds,
             registry,
+            kinds: shapes().into_iter().map(|shape| (shape.kind, shape.group)).collect(),
             state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), failed: BTreeMap::new() }),
         })
     }
@@ -122,11 +129,30 @@ impl Metrics {
         self.checks().iter().all(|(_, wrong)| wrong.is_none())
     }
 
-    /// The exposition text, with the views' positions and the log's time of now.
+    /// What is counted of a service is there from the start, at zero.
+    pub fn born(&self, service: &Service) {
+        let (name, ours) = (service.name, |kind: &Kind| service.handler(&kind.aggregate).is_some());
+        for (kind, group) in self.kinds.iter().filter(|(kind, _)| ours(kind)) {
+            let kind = format!("{}.{}", kind.aggregate, kind.name);
+            if *group == "events" {
+                self.events.with_label_values(&[name, &kind]);
+            } else {
+                for outcome in ["accepted", "refused", "repeated", "conflict"] {
+                    self.commands.with_label_values(&[name, &kind, outcome]);
+                }
+            }
+        }
+        for reason in Reason::ALL {
+            self.dead_letters.with_label_values(&[name, reason.as_str()]);
+        }
+        self.thrown_away.with_label_values(&[name]);
+    }
+
+    /// The exposition text, with the views' positions and the log's time of now. Asks nobody: it is there while the log is away.
     pub fn text(&self, log: &dyn Log, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
         self.time_ahead.set(log.ahead() as f64 / 1e6);
         for view in views {
-            for (partition, lag) in view.lag()? {
+            for (partition, lag) in view.lag_seen() {
                 self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);
             }
             for (_, partition, next) in view.positions() {

@@ -346,6 +346,10 @@ impl Log for Kafka {
         self.cluster.end(topic, partition)
     }
 
+    fn end_seen(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.cluster.tail.end_seen(topic, partition)
+    }
+
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
         self.cluster.wait(positions, wait)
     }

@@ -129,6 +129,7 @@ impl Platform {
                 elsewhere.extend(capability.views.iter().map(|view| (view.name.clone(), service.name)));
                 continue;
             }
+            metrics.born(&service);
             let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
