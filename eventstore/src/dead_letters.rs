@@ -27,6 +27,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Malformed, Self::UnknownType, Self::NewerVersion, Self::Misrouted, Self::TooLarge, Self::Refused, Self::Panicked, Self::Closed];
+
     /// As the header says it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod contract;
 pub mod control;
 pub mod dead_letters;
+pub mod directory;
 pub mod embedded;
 pub mod fold;
 pub mod heads;

@@ -280,8 +280,14 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
     fn partitions(&self) -> u16;
 
-    /// Log time: the greater of the last record's and now. While running it moves no faster than a monotonic clock.
+    /// Log time: begins at the greater of the newest record's and now, and goes on with a monotonic clock: it never goes
+    /// back, and never stands still, whatever is done to the wall clock.
     fn now(&self) -> Timestamp;
+
+    /// Microseconds that log time is ahead of the machine's wall clock; negative where it is behind.
+    fn ahead(&self) -> i64 {
+        0
+    }
 
     /// Creates the topics that are missing. Fatal, naming the topic and the fix, where one exists with other settings.
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault>;
@@ -318,6 +324,11 @@ pub trait Log: Send + Sync + 'static {
     fn end_known(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
         let _to_be_asked = (topic, partition);
         None
+    }
+
+    /// The end as it was known here last, without asking anybody: never blocks, and may lie behind the true one.
+    fn end_seen(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.end_known(topic, partition)
     }
 
     /// Waits until one of `positions` lies before its partition's end, or `wait` is over; says which it was.

@@ -263,6 +263,13 @@ impl Projection {
         self.positions().into_iter().map(|(topic, partition, next)| Ok((partition, self.log.end(&topic, partition)?.0.saturating_sub(next.0)))).collect()
     }
 
+    /// The same by ends that are known without asking the log: for whoever must not wait for it. Partitions whose end is
+    /// not known yet are absent.
+    pub fn lag_seen(&self) -> Vec<(Partition, u64)> {
+        let lag = |(topic, partition, next): (Topic, Partition, Offset)| Some((partition, self.log.end_seen(&topic, partition)?.0.saturating_sub(next.0)));
+        self.positions().into_iter().filter_map(lag).collect()
+    }
+
     /// Whether it may serve a reader who brings `token` (possibly empty) and asks about what lies in the partition `of`
     /// of its topic, if that is known.
     pub fn serves(&self, token: &Positions, of: Option<Partition>) -> Result<(), NotServed> {

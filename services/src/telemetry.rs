@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use domain::Timestamp;
+use eventstore::Log;
 use eventstore::clock::{Clock, SystemClock};
+use eventstore::dead_letters::Reason;
 use eventstore::log::Stuck;
 use eventstore::observer::{Note, Observer};
+use eventstore::service::Service;
 use parking_lot::Mutex;
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry, histogram_opts, opts};
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry, histogram_opts, opts};
 use schemas::Partition;
+use schemas::envelope::Kind;
+use schemas::wire::shapes;
 use tracing_subscriber::EnvFilter;
 
 /// Upper bounds of the histograms' buckets.
@@ -26,6 +31,8 @@ pub fn logs(filter: &str) -> anyhow::Result<()> {
 /// All counters and gauges, and what readiness goes by.
 pub struct Metrics {
     registry: Registry,
+    /// the types of the marketplace's events and commands
+    kinds: Vec<(Kind, &'static str)>,
     commands: IntCounterVec,
     events: IntCounterVec,
     dead_letters: IntCounterVec,
@@ -36,6 +43,7 @@ pub struct Metrics {
     owned: IntGaugeVec,
     lag: IntGaugeVec,
     position: IntGaugeVec,
+    time_ahead: Gauge,
     /// durations of requests, by route
     pub requests: HistogramVec,
     /// durations of commands that were waited for, by type
@@ -80,6 +88,8 @@ impl Metrics {
             &["method", "route", "status"],
         )?;
         registry.register(Box::new(requests.clone()))?;
+        let time_ahead = Gauge::new("daybook_log_time_ahead_seconds", "Log time minus this machine's clock: a clock is or was wrong where it is not about 0")?;
+        registry.register(Box::new(time_ahead.clone()))?;
         gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let topics_wrong = IntGauge::new("daybook_topics_wrong", "Settings of topics that are not as they were made: records may be lost")?;
         registry.register(Box::new(topics_wrong.clone()))?;
@@ -96,9 +106,11 @@ impl Metrics {
             owned: gauge("daybook_partitions_owned", "Partitions owned", &["service", "role"])?,
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
+            time_ahead,
             requests,
             command_seconds,
             registry,
+            kinds: shapes().into_iter().map(|shape| (shape.kind, shape.group)).collect(),
             state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), ..State::default() }),
         })
     }
@@ -161,10 +173,30 @@ impl Metrics {
         self.checks().iter().all(|(_, wrong)| wrong.is_none())
     }
 
-    /// The exposition text, with the views' positions of now.
-    pub fn text(&self, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
+    /// What is counted of a service is there from the start, at zero.
+    pub fn born(&self, service: &Service) {
+        let (name, ours) = (service.name, |kind: &Kind| service.handler(&kind.aggregate).is_some());
+        for (kind, group) in self.kinds.iter().filter(|(kind, _)| ours(kind)) {
+            let kind = format!("{}.{}", kind.aggregate, kind.name);
+            if *group == "events" {
+                self.events.with_label_values(&[name, &kind]);
+            } else {
+                for outcome in ["accepted", "refused", "repeated", "conflict"] {
+                    self.commands.with_label_values(&[name, &kind, outcome]);
+                }
+            }
+        }
+        for reason in Reason::ALL {
+            self.dead_letters.with_label_values(&[name, reason.as_str()]);
+        }
+        self.thrown_away.with_label_values(&[name]);
+    }
+
+    /// The exposition text, with the views' positions and the log's time of now. Asks nobody: it is there while the log is away.
+    pub fn text(&self, log: &dyn Log, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
+        self.time_ahead.set(log.ahead() as f64 / 1e6);
         for view in views {
-            for (partition, lag) in view.lag()? {
+            for (partition, lag) in view.lag_seen() {
                 self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);
             }
             for (_, partition, next) in view.positions() {

@@ -15,6 +15,7 @@ pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "what was acknowledged is there after a restart", check: restart },
     Promise { name: "a wait wakes for a record and only for one", check: wait },
     Promise { name: "log time never goes back", check: time },
+    Promise { name: "log time never stands still", check: passing },
     Promise { name: "other settings are refused by name", check: settings },
     Promise { name: "what does not exist is named", check: unknown },
 ];
@@ -125,6 +126,19 @@ fn time(world: &mut World<'_>) -> Checked<()> {
     world.restart()?;
     let now = world.log()?.now();
     that(times.last().is_some_and(|last| *last <= now), || format!("log time is {now} after a record of {:?}", times.last()))
+}
+
+fn passing(world: &mut World<'_>) -> Checked<()> {
+    let (topic, log) = (world.topic("events")?, world.log()?);
+    let mut last = log.now();
+    for n in 0..5 {
+        world.append(vec![message(&topic, 0, &n.to_string())])?;
+        std::thread::sleep(Duration::from_millis(2));
+        let now = log.now();
+        that(now > last, || format!("two milliseconds after {last} log time is {now}"))?;
+        last = now;
+    }
+    Ok(())
 }
 
 fn settings(world: &mut World<'_>) -> Checked<()> {

@@ -17,8 +17,9 @@ use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, Record, Topic
 const GROUP_MAX: usize = 256;
 /// Bytes of one group, the last request excepted.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How often expired records are looked for, in log time.
+/// How often expired records are looked for, in log time; and in how many places between two groups.
 const TRIM_SECONDS: i64 = 30;
+const TRIM_PLACES_MAX: usize = 64;
 /// How long an idle appender sleeps.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -87,15 +88,19 @@ struct Group {
 pub fn run(shared: &Arc<Shared>, requests: &Receiver<Request>) {
     let mut trimmed = shared.clock.now();
     let mut gaps = Gaps(shared.gaps);
+    let mut passing = vec![];
     loop {
-        let first = match requests.recv_timeout(IDLE) {
+        let first = match requests.recv_timeout(if passing.is_empty() { IDLE } else { Duration::ZERO }) {
             Ok(request) => Some(request),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if shared.clock.now() >= trimmed.plus_seconds(TRIM_SECONDS) {
             trimmed = shared.clock.now();
-            if let Err(fault) = shared.expire() {
+            passing = shared.passing();
+        }
+        for (place, spec) in passing.drain(passing.len().saturating_sub(TRIM_PLACES_MAX)..) {
+            if let Err(fault) = shared.expire(place, &spec) {
                 tracing::warn!(%fault, "expired records stay for now");
             }
         }
@@ -254,17 +259,17 @@ impl Group {
         if messages.is_empty() {
             return vec![];
         }
-        let now = shared.clock.now();
-        self.recorded_at = Some(now);
+        let first = shared.clock.stamps(messages.len());
         let (state, records) = (shared.state.lock(), shared.records());
         let mut offsets = Vec::with_capacity(messages.len());
-        for mut kept in messages {
+        for (at, mut kept) in (0..).map(|n| Timestamp(first.0.saturating_add(n))).zip(messages) {
+            self.recorded_at = Some(at);
             let next = self.next.entry(kept.place).or_insert_with(|| state.extent(kept.place).end);
             let offset = Offset(next.0 + gaps.skip());
             *next = offset.next();
-            records::stamp(&mut kept.bytes, now);
+            records::stamp(&mut kept.bytes, at);
             self.batch.put_cf(&records, records::key(kept.place.0, kept.place.1, offset), kept.bytes);
-            self.written.push((kept.place, Arc::new(Record::of(kept.message, offset, now))));
+            self.written.push((kept.place, Arc::new(Record::of(kept.message, offset, at))));
             offsets.push(offset);
         }
         offsets

@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use domain::Timestamp;
 use parking_lot::{Condvar, Mutex};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, Direction, IteratorMode, MultiThreaded, Options, ReadOptions};
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
-use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, Record, TopicSpec};
+use crate::directory;
+use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
 use crate::rows::{Memory, apart};
 
 mod appender;
 mod keys;
 mod member;
+mod older;
 mod records;
 mod state;
 mod trim;
@@ -78,7 +80,7 @@ struct Shared {
 impl Embedded {
     /// Opens the log in `dir`, or makes it. One process at a time.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, Fault> {
-        std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
+        directory::make(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
         let options = options(&settings.memory);
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let (db, lock) = if settings.looks {
@@ -236,36 +238,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Records of a place from `from` on, below `end`, from the disk.
-    fn older(&self, topic: &Topic, place: Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(records::key(place.0, place.1, end));
-        let first = records::key(place.0, place.1, from);
-        let (mut page, mut bytes) = (Page { records: vec![], next: end }, 0);
-        for row in self.db.iterator_cf_opt(&self.records(), options, IteratorMode::From(&first, Direction::Forward)) {
-            let (key, value) = row.map_err(|why| self.broken(&why))?;
-            let offset = records::offset_of(&key).unwrap_or_default();
-            if page.records.len() >= limits.records.max(1) || (bytes + value.len() > limits.bytes && !page.records.is_empty()) {
-                page.next = offset;
-                break;
-            }
-            bytes += value.len();
-            page.records.push(Arc::new(self.decode(topic, place, offset, &value)?));
-        }
-        Ok(page)
-    }
-
-    fn decode(&self, topic: &Topic, place: Place, offset: Offset, value: &[u8]) -> Result<Record, Fault> {
-        let damaged = || {
-            Fault::Fatal(format!(
-                "the log in {}: the record at {topic}/{} offset {offset} is damaged; restore the directory from a backup",
-                self.dir.display(),
-                place.1
-            ))
-        };
-        records::decode(topic, place.1, offset, value).ok_or_else(damaged)
-    }
-
     /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
     fn wait(&self, beyond: Vec<(Place, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
         let deadline = Instant::now() + wait;
@@ -297,6 +269,10 @@ impl Log for Embedded {
 
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    fn ahead(&self) -> i64 {
+        self.shared.clock.ahead()
     }
 
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {

@@ -81,6 +81,11 @@ pub fn stamp(kept: &mut [u8], recorded_at: Timestamp) {
     }
 }
 
+/// When a kept message was recorded, without reading the rest of it.
+pub fn stamped(kept: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp(i64::from_be_bytes(kept.get(1..9)?.try_into().ok()?)))
+}
+
 fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_be_bytes());
     out.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! The two calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
+//! The three calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -50,6 +50,14 @@ pub fn commit<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) -> R
         sys::rd_kafka_error_destroy(error);
         Err(trouble)
     }
+}
+
+/// Where a partition ends, as the last answer to a fetch said; none before the first. Asks nobody.
+pub fn end_seen<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &CStr, partition: i32) -> Option<u64> {
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client and the name outlive the call, which writes two numbers.
+    let told = unsafe { sys::rd_kafka_get_watermark_offsets(consumer.client().native_ptr(), topic.as_ptr(), partition, &mut low, &mut high) };
+    if RDKafkaErrorCode::from(told) == RDKafkaErrorCode::NoError { u64::try_from(high).ok() } else { None }
 }
 
 /// Every error that librdkafka knows, with its name there.

@@ -225,7 +225,7 @@ impl Cluster {
             return Ok(page);
         }
         let page = self.scans.page(topic, partition, from, end, limits)?;
-        page.records.iter().for_each(|record| self.clock.seen(record.recorded_at));
+        page.records.iter().map(|record| record.recorded_at).max().into_iter().for_each(|newest| self.clock.seen(newest));
         Ok(page)
     }
 
@@ -305,6 +305,10 @@ impl Log for Kafka {
         self.cluster.clock.now()
     }
 
+    fn ahead(&self) -> i64 {
+        self.cluster.clock.ahead()
+    }
+
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
         let cluster = &self.cluster;
         topics::provision(&cluster.settings, &cluster.metadata()?, topics, cluster.partitions)?;
@@ -340,6 +344,10 @@ impl Log for Kafka {
 
     fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
         self.cluster.end(topic, partition)
+    }
+
+    fn end_seen(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.cluster.tail.end_seen(topic, partition)
     }
 
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {

@@ -2,6 +2,7 @@
 //! scans read what lies further back. Positions come from the client, which counts transaction markers too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,12 +19,14 @@ use schemas::{Headers, Partition, Topic};
 
 use super::config::Settings;
 use super::fault::fault;
-use super::{Logged, closing};
+use super::{Logged, closing, ffi};
 use crate::log::{Fault, Limits, Message, Offset, Page, Record};
 use crate::ring::Ring;
 
 /// How long one poll of the tail lasts; a topic that is newly followed waits for its end.
 const SLICE: Duration = Duration::from_millis(50);
+/// How often the tail notes where its partitions end.
+const ENDS: Duration = Duration::from_secs(1);
 /// How long a read waits for what lies before an end, an open transaction's records among it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Scans that stay open for the next page.
@@ -40,6 +43,9 @@ struct Rings {
     /// topics to be followed, not yet by the tail
     asked: Vec<(Topic, Vec<Offset>)>,
     failed: Option<String>,
+    /// where partitions ended when it looked last
+    ends: BTreeMap<Place, Offset>,
+    looked: Option<Instant>,
 }
 
 /// What follows topics.
@@ -109,6 +115,12 @@ impl Tail {
     /// Where it stands in a partition it follows.
     pub fn next(&self, topic: &Topic, partition: Partition) -> Offset {
         self.rings.lock().known.get(&(topic.clone(), partition)).map_or(Offset(0), Ring::next)
+    }
+
+    /// Where a partition it follows ended when a broker said so last.
+    pub fn end_seen(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        let (rings, place) = (self.rings.lock(), (topic.clone(), partition));
+        Some(rings.known.get(&place)?.next().max(rings.ends.get(&place).copied().unwrap_or_default()))
     }
 
     /// Waits until one of these places has been passed; says whether.
@@ -195,7 +207,23 @@ impl Tail {
         // Markers that were read after the records are counted by now.
         let positions = consumer.position().map_err(failed)?;
         self.take(read, &positions);
+        self.note_ends(consumer);
         Ok(())
+    }
+
+    /// Notes what the last fetches told of ends, from the client's memory.
+    fn note_ends(&self, consumer: &BaseConsumer<Logged>) {
+        let mut rings = self.rings.lock();
+        if rings.looked.is_some_and(|looked| looked.elapsed() < ENDS) {
+            return;
+        }
+        rings.looked = Some(Instant::now());
+        let places: Vec<Place> = rings.known.keys().cloned().collect();
+        for (topic, partition) in places {
+            let name = CString::new(self.settings.named(&topic)).ok();
+            let end = name.and_then(|name| ffi::end_seen(consumer, &name, i32::from(partition.0)));
+            rings.ends.extend(end.map(|end| ((topic, partition), Offset(end))));
+        }
     }
 
     fn take(&self, read: Vec<Record>, positions: &TopicPartitionList) {

@@ -24,6 +24,7 @@ pub enum Bug {
     EmptyCommitUnchecked,
     AppendedTwice,
     TimeGoesBack,
+    TimeStandsStill,
     EveryoneOwnsAll,
     WaitSleepsThrough,
     LateStart,
@@ -46,6 +47,7 @@ pub const BUGS: &[Bug] = &[
     Bug::EmptyCommitUnchecked,
     Bug::AppendedTwice,
     Bug::TimeGoesBack,
+    Bug::TimeStandsStill,
     Bug::EveryoneOwnsAll,
     Bug::WaitSleepsThrough,
     Bug::LateStart,
@@ -65,7 +67,9 @@ impl Log for Bugged {
         self.inner.partitions()
     }
     fn now(&self) -> Timestamp {
-        self.inner.now()
+        const DAY: i64 = 86_400_000_000;
+        let now = self.inner.now();
+        if self.bug == Bug::TimeStandsStill { Timestamp((now.0 / DAY + 1) * DAY) } else { now }
     }
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
         match self.inner.provision(topics) {

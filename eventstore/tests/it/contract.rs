@@ -103,3 +103,39 @@ fn what_is_past_its_retention_goes_and_the_rest_stays() {
     drop(log);
     check(&open());
 }
+
+/// Whoever appends just when expired records are looked for waits for a few seeks, however many have expired.
+#[test]
+fn an_append_does_not_wait_for_what_expires() {
+    const RECORDS: usize = 300_000;
+    const AT_ONCE: usize = 10_000;
+    let (dir, clock) = (TempDir::new().unwrap(), Arc::new(Moved::default()));
+    clock.by(1_000_000);
+    let settings = Settings { clock: Arc::new(Hands(Arc::clone(&clock))), gaps: Some(3), sync: false, partitions: Some(2), ..Settings::default() };
+    let (log, topic) = (Embedded::open(dir.path(), settings).unwrap(), Topic::named("passing"));
+    log.provision(&[TopicSpec { topic: topic.clone(), retention: Some(std::time::Duration::from_secs(86_400)) }]).unwrap();
+    let message =
+        |partition| Message { topic: topic.clone(), partition: Partition(partition), key: vec![], headers: Headers::default(), value: Some(vec![7; 400]) };
+    let append = |count: usize| {
+        let began = std::time::Instant::now();
+        let last = log.append((0..count).map(|n| message((n % 2) as u16)).collect()).unwrap();
+        (last, began.elapsed())
+    };
+    (0..RECORDS / AT_ONCE / 2).for_each(|_| drop(append(AT_ONCE)));
+    clock.by(43_200);
+    (0..RECORDS / AT_ONCE / 2).for_each(|_| drop(append(AT_ONCE)));
+    let mut others: Vec<_> = (0..50).map(|_| append(1).1).collect();
+    others.sort();
+    // Half of it expires, then the rest: each time in one look.
+    for (passed, left) in [(43_201, true), (43_200, false)] {
+        let end = log.end(&topic, Partition(0)).unwrap();
+        clock.by(passed);
+        let took = append(1).1;
+        let start = log.start(&topic, Partition(0)).unwrap();
+        println!("the append in which {} records expired took {took:?}; without, the slowest of 50 took {:?}", RECORDS / 2, others[49]);
+        // Of each partition a half of its half stays, and then nothing but what came with the first look.
+        assert_eq!(end.0 - start.0 > 10, left, "it begins at {start}, and ended at {end}");
+        assert!(start.0 > (RECORDS / 4) as u64, "expired records are kept: it begins at {start}");
+        assert!(took < others[25] * 5 + std::time::Duration::from_millis(100), "an append took {took:?}");
+    }
+}

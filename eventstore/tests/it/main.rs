@@ -17,4 +17,5 @@ mod powercut;
 mod refusals;
 mod takeover;
 mod tally;
+mod time;
 mod worker;

@@ -1,4 +1,4 @@
-//! A power cut: the process is killed and every file loses what was not synced. What was acknowledged must be there;
+//! A power cut: the process is killed, every file loses what was not synced, and every directory the names that were not. What was acknowledged must be there;
 //! with syncs switched off the same check must find a loss.
 
 use std::collections::{BTreeSet, HashMap};
@@ -58,7 +58,9 @@ fn victim() {
 /// Runs the victim, cuts its power, and says how many acknowledged records are lost.
 fn cut(synced: bool) -> Result<usize, String> {
     let dir = TempDir::new().unwrap();
-    let (library, ledger, data) = (dir.path().join("powercut.so"), dir.path().join("ledger"), dir.path().join("log"));
+    let (library, ledger) = (dir.path().join("powercut.so"), dir.path().join("ledger"));
+    let (disk, data) = (dir.path().join("disk"), dir.path().join("disk/new/data/log"));
+    std::fs::create_dir(&disk).unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/powercut.c");
     let built =
         Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").status().expect("a C compiler: RocksDB needs one too");
@@ -84,19 +86,50 @@ fn cut(synced: bool) -> Result<usize, String> {
     victim.wait().unwrap();
     acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("acknowledged ")?.1.to_owned())));
     assert!(acknowledged.len() >= ACKNOWLEDGED_MIN, "the victim acknowledged {} appends in {RUN_MAX:?}", acknowledged.len());
-    take_away_unsynced(&data, &std::fs::read_to_string(&ledger).unwrap_or_default());
+    take_away_unsynced(&disk, &Ledger::read(&std::fs::read_to_string(&ledger).unwrap_or_default()));
     let log = Embedded::open(&data, Settings::default()).map_err(|why| why.to_string())?;
-    Ok(acknowledged.difference(&found(&log).map_err(|why| why.to_string())?).count())
+    let found = found(&log).map_err(|why| why.to_string())?;
+    Ok(acknowledged.difference(&found).count())
 }
 
-fn take_away_unsynced(data: &Path, ledger: &str) {
-    let sizes: HashMap<u64, u64> =
-        ledger.lines().filter_map(|line| line.split_once(' ')).map(|(inode, size)| (inode.parse().unwrap(), size.parse().unwrap())).collect();
-    for file in std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()) {
-        let known = std::fs::metadata(&file).unwrap();
-        let synced = sizes.get(&known.ino()).copied().unwrap_or(0);
-        if known.len() > synced {
-            std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(synced).unwrap();
+/// What was synced: sizes of files, and names in directories, by inode.
+#[derive(Default)]
+struct Ledger {
+    sizes: HashMap<u64, u64>,
+    names: HashMap<u64, BTreeSet<String>>,
+}
+
+impl Ledger {
+    fn read(text: &str) -> Self {
+        let mut ledger = Self::default();
+        for line in text.lines() {
+            if let Some(names) = line.strip_prefix('/') {
+                let mut names = names.split('/').map(str::to_owned);
+                ledger.names.insert(names.next().unwrap().parse().unwrap(), names.collect());
+            } else {
+                let (inode, size) = line.split_once(' ').unwrap();
+                ledger.sizes.insert(inode.parse().unwrap(), size.parse().unwrap());
+            }
+        }
+        ledger
+    }
+}
+
+fn take_away_unsynced(dir: &Path, ledger: &Ledger) {
+    let nothing = BTreeSet::new();
+    let names = ledger.names.get(&std::fs::metadata(dir).unwrap().ino()).unwrap_or(&nothing);
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, known) = (entry.path(), entry.metadata().unwrap());
+        match (names.contains(entry.file_name().to_str().unwrap()), known.is_dir()) {
+            (true, true) => take_away_unsynced(&path, ledger),
+            (true, false) => {
+                let synced = ledger.sizes.get(&known.ino()).copied().unwrap_or(0);
+                if known.len() > synced {
+                    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(synced).unwrap();
+                }
+            }
+            (false, true) => std::fs::remove_dir_all(&path).unwrap(),
+            (false, false) => std::fs::remove_file(&path).unwrap(),
         }
     }
 }

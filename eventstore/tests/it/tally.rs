@@ -109,22 +109,29 @@ impl Policy for Across {
     }
 }
 
-/// A clock that the test moves.
+/// Clocks that the test moves: the time of day, and the one that never jumps.
 #[derive(Default)]
-pub struct Moved(Mutex<i64>);
+pub struct Moved(Mutex<(i64, u64)>);
 /// What the log reads it by.
 pub struct Hands(pub Arc<Moved>);
 impl Clock for Hands {
     fn wall(&self) -> Timestamp {
-        Timestamp(*self.0.0.lock())
+        Timestamp(self.0.0.lock().0)
     }
     fn monotonic(&self) -> Duration {
-        Duration::from_micros(u64::try_from(*self.0.0.lock()).unwrap())
+        Duration::from_micros(self.0.0.lock().1)
     }
 }
 impl Moved {
+    /// Time passes.
     pub fn by(&self, seconds: i64) {
-        *self.0.lock() += seconds * 1_000_000;
+        self.0.lock().1 += u64::try_from(seconds).unwrap() * 1_000_000;
+        self.set_by(seconds);
+    }
+
+    /// Somebody sets the time of day.
+    pub fn set_by(&self, seconds: i64) {
+        self.0.lock().0 += seconds * 1_000_000;
     }
 }
 

@@ -6,18 +6,25 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemas::Partition;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
+use super::command::Waiting;
 use super::failure::Failure;
-use super::{App, WAIT_MAX};
+use super::{App, WAIT_MAX, blocking, read};
 
 /// Marks a request that was passed on: it is not passed on again.
 const FORWARDED: &str = "daybook-forwarded";
 /// How long another instance may take to say what it has.
 const TOLD: Duration = Duration::from_secs(5);
+/// What a query that is passed on may take beyond the time its caller gives it.
+const MARGIN: Duration = Duration::from_secs(2);
+/// An instance that is silent for this long may be frozen: the next one is asked as well.
+const SILENCE: Duration = Duration::from_millis(500);
 /// Largest answer passed back.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -60,7 +67,7 @@ impl Elsewhere {
 impl Forward {
     /// For these views of other instances' services.
     pub fn new(views: BTreeMap<String, &'static str>) -> Self {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).timeout(WAIT_MAX + Duration::from_secs(5)).build().unwrap_or_default();
+        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).timeout(WAIT_MAX + MARGIN).build().unwrap_or_default();
         Self { views, client }
     }
 
@@ -81,19 +88,46 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
     headers.remove(axum::http::header::HOST);
     let path = elsewhere.path.unwrap_or_else(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string));
     let (service, partition) = (elsewhere.service, elsewhere.partition);
+    let wait = match Waiting::of(&headers) {
+        Ok(wait) => wait.unwrap_or(read::WAIT),
+        Err(failure) => return failure.into_response(),
+    };
+    let deadline = Instant::now() + wait + MARGIN;
     let asked = app.clone();
-    let urls = match tokio::task::spawn_blocking(move || owners(&asked, service, partition)).await {
+    let urls = match timeout_at(deadline, blocking(move || owners(&asked, service, partition))).await {
         Ok(Ok(urls)) => urls,
         Ok(Err(failure)) => return failure.into_response(),
-        Err(why) => return Failure::internal(why).into_response(),
+        Err(_) => return Failure::unavailable("who runs this service is not known: the log does not answer").into_response(),
     };
-    for url in urls {
-        match ask(&app, &format!("{url}{path}"), headers.clone()).await {
-            Ok(answer) => return answer,
-            Err(why) => tracing::debug!(service, url, %why, "an instance does not answer"),
+    let count = urls.len();
+    match first(&app, urls, &path, headers, deadline).await {
+        Some(answer) => answer,
+        None if count == 0 => Failure::unavailable(format!("no instance runs {service} now")).into_response(),
+        None => Failure::unavailable(format!("none of the {count} instances that run {service} answers now")).into_response(),
+    }
+}
+
+/// The first answer of any of them before the deadline: one after the other is asked, the next as soon as those before
+/// have failed, have nothing to serve, or are silent. One that can serve nothing is passed on where no other has better.
+async fn first(app: &App, urls: BTreeSet<String>, path: &str, headers: HeaderMap, deadline: Instant) -> Option<Response> {
+    let (mut urls, mut asked, mut poor) = (urls.into_iter(), JoinSet::new(), None);
+    loop {
+        match urls.next() {
+            Some(url) => {
+                let (app, url, headers) = (app.clone(), format!("{url}{path}"), headers.clone());
+                asked.spawn(async move { ask(&app, &url, headers).await.inspect_err(|why| tracing::debug!(url, %why, "an instance does not answer")) });
+            }
+            None if asked.is_empty() => return poor,
+            None => {}
+        }
+        let until = if urls.len() == 0 { deadline } else { deadline.min(Instant::now() + SILENCE) };
+        match timeout_at(until, asked.join_next()).await {
+            Ok(Some(Ok(Ok(answer)))) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => return Some(answer),
+            Ok(Some(Ok(Ok(answer)))) => poor = Some(answer),
+            Err(_) if Instant::now() >= deadline => return poor,
+            _ => {}
         }
     }
-    Failure::unavailable(format!("no instance of {service} answers now")).into_response()
 }
 
 /// Where instances of a service are reached, each once: those that own this partition, or any.
@@ -108,16 +142,32 @@ pub fn passed_on(headers: &HeaderMap) -> bool {
 }
 
 /// What another instance answers from what it has itself.
-pub async fn told(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+async fn told(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
     let answer = app.forward.client.get(format!("{url}{path}")).header(FORWARDED, "1").timeout(TOLD).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }
 
+/// What several instances answer from what they have themselves, asked at the same time.
+pub async fn told_by_all(app: &App, urls: BTreeSet<String>, path: &str) -> Vec<(String, anyhow::Result<serde_json::Value>)> {
+    let mut asked = JoinSet::new();
+    for url in urls {
+        let (app, path) = (app.clone(), path.to_owned());
+        asked.spawn(async move {
+            let answer = told(&app, &url, &path).await;
+            (url, answer)
+        });
+    }
+    asked.join_all().await
+}
+
 async fn ask(app: &App, url: &str, headers: HeaderMap) -> anyhow::Result<Response> {
-    let answer = app.forward.client.get(url).headers(headers).send().await?;
+    let mut answer = app.forward.client.get(url).headers(headers).send().await?;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = answer.bytes().await?;
-    anyhow::ensure!(body.len() <= ANSWER_BYTES_MAX, "the answer is too large");
+    let mut body = vec![];
+    while let Some(chunk) = answer.chunk().await? {
+        anyhow::ensure!(body.len() + chunk.len() <= ANSWER_BYTES_MAX, "the answer is too large");
+        body.extend_from_slice(&chunk);
+    }
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let passed = headers.iter().filter(|(name, _)| *name != axum::http::header::TRANSFER_ENCODING && *name != axum::http::header::CONNECTION);

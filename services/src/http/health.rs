@@ -8,10 +8,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use eventstore::clock;
 use serde_json::json;
 
+use super::App;
 use super::failure::Failure;
-use super::{App, blocking};
 
 /// Health and metrics.
 pub fn routes() -> Router<App> {
@@ -41,6 +42,7 @@ async fn ready(State(app): State<App>, Query(query): Query<Verbose>) -> Response
     lines.extend(app.metrics.notes().into_iter().map(|(part, what)| format!("[!] {part}: {what}\n")));
     if query.verbose.is_some() {
         lines.extend(folding(&app));
+        lines.extend(clock::note(app.log.ahead()).map(|note| format!("[i] {note}\n")));
     }
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, format!("{lines}{}\n", if all { "ready" } else { "not ready" })).into_response()
@@ -63,7 +65,7 @@ async fn started(State(app): State<App>) -> Response {
 }
 
 async fn metrics(State(app): State<App>) -> Result<String, Failure> {
-    blocking(move || app.metrics.text(app.views.values().cloned()).map_err(Failure::internal)).await
+    app.metrics.text(app.log.as_ref(), app.views.values().cloned()).map_err(Failure::internal) // waits for nobody
 }
 
 async fn index() -> Json<serde_json::Value> {

@@ -19,7 +19,7 @@ use super::forward::Elsewhere;
 use super::{App, token};
 
 /// How long a read waits for its view to reach the caller's position, if the caller does not say.
-const WAIT: Duration = Duration::from_secs(5);
+pub const WAIT: Duration = Duration::from_secs(5);
 /// Most rows of a page.
 const LIMIT_MAX: usize = 1_000;
 

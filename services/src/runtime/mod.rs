@@ -134,7 +134,7 @@ impl Platform {
         signals: &Signals,
     ) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
-        std::fs::create_dir_all(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
+        eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
         let log = at.open(&layout, &memory)?;
         let specs = specs(&capabilities);
@@ -160,6 +160,7 @@ impl Platform {
                 elsewhere.extend(capability.views.iter().map(|view| (view.name.clone(), service.name)));
                 continue;
             }
+            metrics.born(&service);
             // What heads must pass over they drop by themselves, partition by partition.
             let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &service.shape(), control.id(), &[], &memory)?);
             platform.worker(&service, &log, &rows)?;

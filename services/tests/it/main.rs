@@ -23,6 +23,7 @@ mod kill;
 mod load;
 mod marketplace;
 mod operate;
+mod outage;
 mod outside;
 mod process;
 mod sagas;

@@ -141,6 +141,12 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// SIGSTOP: it takes connections and answers nobody.
+    pub fn freeze(&self) {
+        let id = rustix::process::Pid::from_child(self.child.as_ref().expect("it runs"));
+        rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// SIGTERM; says whether it ended well.
     pub fn stop(&mut self) -> bool {
         let mut child = self.child.take().expect("it runs");

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::super::body::Body;
 use super::super::command::{Ask, Written};
 use super::super::failure::Failure;
-use super::super::forward::{passed_on, told};
+use super::super::forward::{passed_on, told_by_all};
 use super::super::{App, blocking};
 use super::partitions;
 
@@ -62,9 +62,10 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
     })
     .await?;
     let (mut silent, mut seen) = (vec![], BTreeSet::new());
-    for url in others.iter().filter(|_| !passed_on(&headers)) {
-        let stuck = filter.stuck.map(|seconds| format!("&stuck={seconds}")).unwrap_or_default();
-        match told(&app, url, &format!("/sagas?limit={limit}{stuck}")).await {
+    let others = if passed_on(&headers) { BTreeSet::new() } else { others };
+    let stuck = filter.stuck.map(|seconds| format!("&stuck={seconds}")).unwrap_or_default();
+    for (url, answer) in told_by_all(&app, others, &format!("/sagas?limit={limit}{stuck}")).await {
+        match answer {
             Ok(answer) => found.add(&answer),
             Err(why) => silent.push(json!({ "url": url, "why": why.to_string() })),
         }

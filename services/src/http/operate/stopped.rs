@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::super::body::Body;
 use super::super::failure::Failure;
-use super::super::forward::{passed_on, told};
+use super::super::forward::{passed_on, told_by_all};
 use super::super::{App, blocking};
 use super::records::shown;
 use super::sagas::elsewhere;
@@ -51,8 +51,8 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
     if !only_here {
         let asked = app.clone();
         let (others, _) = blocking(move || elsewhere(&asked)).await?;
-        for url in others {
-            match told(app, &url, "/partitions").await {
+        for (url, told) in told_by_all(app, others, "/partitions").await {
+            match told {
                 Ok(answer) => items.extend(answer.get("items").and_then(Value::as_array).into_iter().flatten().map(|item| {
                     let mut item = item.clone();
                     item["instance"] = json!(url);

@@ -1,0 +1,104 @@
+//! What an instance answers while its broker is away.
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use tempfile::TempDir;
+
+use crate::broker::Broker;
+use crate::process::{Caller, Server, binary};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_are_there_while_the_broker_is_away() {
+    let (dir, mut broker) = (TempDir::new().unwrap(), Broker::start());
+    let mut server = Server::on_kafka(binary(), &dir.path().join("data"), &broker, &Broker::namespace(), &["catalog"]);
+    server.start();
+    let client = Caller::new(&server.url).client;
+    let metrics = || async {
+        let (client, began) = (client.clone(), Instant::now());
+        let answer = client.get(format!("{}/metrics", server.url)).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap(), began.elapsed())
+    };
+    // Before anything has happened every counter is there.
+    let (_, text, _) = metrics().await;
+    for line in [
+        "daybook_commands_total{outcome=\"refused\",service=\"catalog\",type=\"product.register\"} 0",
+        "daybook_events_appended_total{service=\"catalog\",type=\"product.registered\"} 0",
+        "daybook_dead_letters_total{reason=\"malformed\",service=\"catalog\"} 0",
+        "daybook_batches_thrown_away_total{service=\"catalog\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await; // the tail has seen its partitions' ends
+    broker.kill();
+    let killed = Instant::now();
+    while killed.elapsed() < Duration::from_secs(14) {
+        let (status, text, took) = metrics().await;
+        assert_eq!(status, StatusCode::OK, "{:?} after the broker went: {text}", killed.elapsed());
+        assert!(took < Duration::from_secs(2), "the answer took {took:?}");
+        assert_eq!(text.matches("\ndaybook_projection_lag_records{").count() % 8, 0, "{text}");
+        assert!(text.contains("daybook_projection_lag_records{partition=\"7\",projection=\"products\"} 0"), "{text}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    broker.go();
+}
+
+/// Instances that are frozen take connections and never answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_passed_on_ends_in_time_whoever_is_silent() {
+    let (dir, broker, namespace) = (TempDir::new().unwrap(), Broker::shared(), Broker::namespace());
+    let start = |name: &str, service: &str| {
+        let mut server = Server::on_kafka(binary(), &dir.path().join(name), broker, &namespace, &[service]);
+        server.start();
+        server
+    };
+    let (asked, mut others) = (start("asked", "catalog"), [start("one", "stock"), start("two", "stock")]);
+    others.sort_by_key(|server| server.url.clone());
+    let client = reqwest::Client::new();
+    let get = |path: &'static str, wait: u64| {
+        let asking = client.get(format!("{}{path}", asked.url)).header("prefer", format!("wait={wait}"));
+        async move {
+            let began = Instant::now();
+            let answer = asking.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap(), began.elapsed())
+        }
+    };
+    // Both own partitions: until then there is nobody to ask besides the first.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let silent = get("/stock?limit=1", 5).await;
+        let owned = share_the_work(&client, &others).await;
+        if silent.0 == 200 && owned {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{silent:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    others[0].freeze();
+    let (status, text, took) = get("/stock?limit=1", 5).await;
+    println!("with one of two frozen: {status} after {took:?}");
+    assert_eq!(status, 200, "{text}");
+    assert!(took < Duration::from_secs(4), "the second was asked only after {took:?}");
+    others[1].freeze();
+    let (status, text, took) = get("/stock?limit=1", 2).await;
+    println!("with both frozen: {status} after {took:?}: {text}");
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("answers now") && text.contains("\"retryable\":true"), "{text}");
+    assert!(took < Duration::from_secs(8), "the answer took {took:?}");
+    // And a question to all of them ends as well, saying who was silent.
+    let (status, text, took) = get("/sagas", 2).await;
+    println!("sagas with both frozen: {status} after {took:?}");
+    assert!(status == 200 && text.contains("\"silent\":[{"), "{text}");
+    assert!(took < Duration::from_secs(12), "the answer took {took:?}");
+}
+
+/// Whether each of these instances owns a part of its service.
+async fn share_the_work(client: &reqwest::Client, servers: &[Server]) -> bool {
+    for server in servers {
+        let text = client.get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap();
+        if !text.contains("daybook_partitions_owned{role=\"worker\",service=\"stock\"} 4") {
+            return false;
+        }
+    }
+    true
+}
