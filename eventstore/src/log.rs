@@ -184,7 +184,8 @@ pub enum Polled {
 /// Records of owned partitions, each partition's in order.
 #[derive(Debug)]
 pub struct Batch {
-    /// what a commit of this batch must prove
+    /// What a commit of this batch must prove. Without partitions there is nothing to be decided or committed by now, be it
+    /// that nothing is owned, or that committed positions are being read again.
     pub claim: Claim,
     /// the records
     pub records: Vec<Arc<Record>>,
@@ -337,6 +338,11 @@ pub trait Log: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What this body counts of its own since it was opened, by name: for metrics.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![]
+    }
+
     /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;
 
@@ -354,7 +360,7 @@ pub trait Member: Send {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault>;
 
     /// Writes `outputs` and `positions` together or not at all, if `claim` is still true; durable and visible
-    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim.
+    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim, and never moves a position.
     /// After any other result, `Err` included, the member stands at its committed positions again.
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault>;
 

@@ -66,6 +66,7 @@ impl Worker {
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => return self.take_over(&claim),
             Polled::Revoked { .. } => return self.give_back(),
+            Polled::Batch(batch) if batch.claim.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
             Polled::Batch(batch) => batch,
         };
         if self.cold

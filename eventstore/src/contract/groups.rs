@@ -15,6 +15,7 @@ pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "after an error the batch is polled again", check: rewound },
     Promise { name: "what is thrown away is polled again", check: thrown_away },
     Promise { name: "a commit of nothing proves the claim", check: empty },
+    Promise { name: "a commit of nothing never moves a position back", check: nothing_back },
     Promise { name: "members share partitions, co-located", check: shared },
     Promise { name: "a leaver's partitions are taken over", check: left },
     Promise { name: "a claim of before a restart is void", check: void },
@@ -137,6 +138,29 @@ fn empty(world: &mut World<'_>) -> Checked<()> {
     assigned(new.as_mut())?;
     let ended = old.commit(vec![], &vec![], &claim).map_err(|why| said(&why))?;
     that(ended == Commit::Lost, || format!("a commit of nothing under a lost claim ended {ended:?}"))
+}
+
+fn nothing_back(world: &mut World<'_>) -> Checked<()> {
+    let (input, output) = (world.topic("in")?, world.topic("out")?);
+    world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch_of(member.as_mut(), 2)?;
+    committed(commit(member.as_mut(), vec![], &polled)?)?;
+    let stood = world.committed(&input, 0)?;
+    let mut proven = 0;
+    for round in 0..6 {
+        // The position is known to the member, or thrown away a moment ago, and not read again yet.
+        if round % 2 == 1 {
+            member.rewind().map_err(|why| said(&why))?;
+        }
+        let outputs = if round < 2 { vec![] } else { vec![message(&output, 0, "timer")] };
+        let ended = member.commit(outputs, &vec![], &polled.claim).map_err(|why| said(&why))?;
+        proven += usize::from(matches!(ended, Commit::Committed(_)));
+        let stands = world.committed(&input, 0)?;
+        that(stands >= stood, || format!("a commit of nothing ended {ended:?} and moved the position from {stood:?} to {stands:?}"))?;
+    }
+    that(proven > 0, || "no commit of nothing under a true claim was taken".to_owned())?;
+    quiet(member.as_mut())
 }
 
 fn shared(world: &mut World<'_>) -> Checked<()> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use schemas::Topic;
 
 use crate::clock::{Clock, SystemClock};
@@ -17,7 +18,7 @@ pub const SESSION_MS: u32 = 6_000;
 pub const TRANSACTION_MS: u32 = 20_000;
 
 /// Settings that decide whether a record can be lost or doubled, or that only one client can have: not for callers.
-const SETTLED: [&str; 22] = [
+const SETTLED: [&str; 23] = [
     "acks",
     "request.required.acks",
     "allow.auto.create.topics",
@@ -33,6 +34,7 @@ const SETTLED: [&str; 22] = [
     "group.protocol",
     "group.remote.assignor",
     "isolation.level",
+    "log.connection.close",
     "max.in.flight.requests.per.connection",
     "max.in.flight",
     "metadata.broker.list",
@@ -180,7 +182,7 @@ impl Settings {
     /// Writes transactions under `id`.
     pub(super) fn transactional(&self, id: &str) -> Result<ClientConfig, Fault> {
         let timeout = TRANSACTION_MS.to_string();
-        asserted(self.client(
+        let mut config = self.client(
             id,
             &BUFFERS,
             &[
@@ -189,8 +191,11 @@ impl Settings {
                 ("message.timeout.ms", &timeout),
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
+                // A connection that broke under a request must be heard of.
+                ("log.connection.close", "true"),
             ],
-        ))
+        );
+        asserted(config.set_log_level(RDKafkaLogLevel::Info).clone())
     }
 
     /// A group's name on the cluster.

@@ -29,7 +29,7 @@ impl KafkaMember {
             Some(seat) => seat,
             None => {
                 let name = format!("{}.{}.{}", self.group.name, self.group.member, self.cluster.instance);
-                let producers = Producers::new(Arc::clone(&self.cluster.settings), &name);
+                let producers = Producers::new(Arc::clone(&self.cluster.settings), &name, Arc::clone(&self.cluster.recycled));
                 Seat::take(Arc::clone(&self.cluster), self.group.clone(), producers)?
             }
         };
@@ -98,7 +98,8 @@ impl Member for KafkaMember {
             records.extend(state.records.pop_front().map(Arc::new));
         }
         state.bytes -= bytes;
-        let claim = state.claim.clone();
+        // While committed positions are read again nothing can be committed: nothing is owned, so to speak.
+        let claim = if state.rewind { Claim { epoch: state.claim.epoch, partitions: vec![] } } else { state.claim.clone() };
         drop(state);
         let mut positions = Positions::new();
         for record in &records {
@@ -126,11 +127,11 @@ impl Member for KafkaMember {
                 Ok(Commit::Lost)
             }
             Ended::Not(fault) => Err(fault),
-            Ended::Unknown(why) => {
+            Ended::Unknown(why, _) => {
                 tracing::warn!(group = self.group.name, why, "a commit's outcome is unknown: the log tells");
                 Ok(Commit::Unknown)
             }
-            Ended::Fenced(why) => {
+            Ended::Fenced(why, _) => {
                 tracing::warn!(group = self.group.name, why, "fenced: joining again");
                 self.stand_up(false);
                 Ok(Commit::Unknown)

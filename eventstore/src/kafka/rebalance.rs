@@ -62,7 +62,7 @@ impl Inbox {
         match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
             Ended::Committed(_) => Ok(()),
             Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
+            Ended::Lost(why) | Ended::Unknown(why, _) | Ended::Fenced(why, _) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
         }
     }
 

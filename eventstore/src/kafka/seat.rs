@@ -146,7 +146,7 @@ impl Inbox {
     /// Whether the claim is true and covers these places.
     pub(super) fn holds(&self, claim: &Claim, places: impl Iterator<Item = Partition>) -> bool {
         let state = self.state.lock();
-        state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
+        !state.rewind && state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
     }
 
     /// Positions for a transaction that consumed nothing: one that is committed already, committed again as a proof.
@@ -164,11 +164,14 @@ impl Inbox {
         }
     }
 
-    /// Throws away what was read; the next records are those after the committed positions.
+    /// Throws away what was read; the next records are those after the committed positions. Until these have been read
+    /// again nothing stands: a commit that ended badly may have moved them, and what was known of them must not be
+    /// committed once more.
     pub(super) fn rewind(&self) {
         let mut state = self.state.lock();
         (state.bytes, state.rewind) = (0, true);
         state.records.clear();
+        state.stands.clear();
     }
 
     pub(super) fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {

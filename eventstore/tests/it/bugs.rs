@@ -29,6 +29,7 @@ pub enum Bug {
     LateStart,
     AnySettingsTaken,
     RewindForgotten,
+    OldPositionAsProof,
     TrimsUndecided,
     TrimsNothing,
 }
@@ -51,6 +52,7 @@ pub const BUGS: &[Bug] = &[
     Bug::LateStart,
     Bug::AnySettingsTaken,
     Bug::RewindForgotten,
+    Bug::OldPositionAsProof,
     Bug::TrimsUndecided,
     Bug::TrimsNothing,
 ];
@@ -130,6 +132,7 @@ impl Log for Bugged {
             bug: self.bug,
             seen: HashMap::new(),
             polls: AtomicU64::new(0),
+            first: None,
         }))
     }
 }
@@ -140,11 +143,15 @@ struct BuggedMember {
     bug: Bug,
     seen: HashMap<(Topic, Partition), Offset>,
     polls: AtomicU64,
+    first: Option<(Topic, Partition, Offset)>,
 }
 
 impl Member for BuggedMember {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let mut polled = self.inner.poll(limits, wait)?;
+        if let (None, Polled::Batch(batch)) = (&self.first, &polled) {
+            self.first = batch.records.first().map(|record| (record.topic.clone(), record.partition, record.offset));
+        }
         match &mut polled {
             Polled::Batch(batch) if self.bug == Bug::BatchKeptAfterLoss => {
                 // What was handed out once is thought to be in hand still.
@@ -168,6 +175,8 @@ impl Member for BuggedMember {
         let told = outputs.clone();
         match self.bug {
             Bug::EmptyCommitUnchecked if outputs.is_empty() && positions.is_empty() => return Ok(Commit::Committed(vec![])),
+            // Where it stood at its beginning proves the claim as well.
+            Bug::OldPositionAsProof if positions.is_empty() => positions.extend(self.first.clone()),
             Bug::PositionAheadOfRows => outputs.clear(),
             Bug::RowsAheadOfPosition => positions.clear(),
             Bug::BatchHalfWritten => outputs.truncate(count / 2),
