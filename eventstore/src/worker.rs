@@ -17,7 +17,7 @@ use crate::heads::Heads;
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled, Stuck};
 use crate::observer::{Observer, worker};
 use crate::rows::Rows;
-use crate::service::{Service, inputs};
+use crate::service::Service;
 use crate::turn::{Decision, Stop, Turn};
 
 /// Deadlines that one turn looks at in one partition.
@@ -54,9 +54,10 @@ pub struct Worker {
 impl Worker {
     /// Joins the service's group.
     pub fn join(service: Arc<Service>, log: Arc<dyn Log>, rows: Arc<Rows>, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self, Fault> {
-        let mut topics = inputs(&service.direct);
-        topics.push(service.commands());
-        let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
+        let commands = service.commands();
+        let mut inputs = service.reads(&service.direct);
+        inputs.push(commands.clone().into());
+        let group = log.join(Group { name: service.name.to_owned(), commands, inputs, member: member.to_owned() })?;
         let heads = Heads::new(Arc::clone(&service), rows);
         Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new(), awake: BTreeSet::new() })
     }

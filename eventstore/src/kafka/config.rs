@@ -17,6 +17,10 @@ pub const SESSION_MS: u32 = 6_000;
 /// A transaction that is open for longer is aborted by the broker.
 pub const TRANSACTION_MS: u32 = 20_000;
 
+/// Brokers forget positions in topics that a group is not subscribed to when they were not committed for this long (a week
+/// by default), whether the group lives or not: they are committed again in time.
+const COMMITS_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Settings that decide whether a record can be lost or doubled, or that only one client can have: not for callers.
 const SETTLED: [&str; 23] = [
     "acks",
@@ -64,6 +68,9 @@ pub struct Settings {
     /// Holds each transaction open this long before its commit, for tests that kill and freeze its owner there.
     #[doc(hidden)]
     pub held: Option<Duration>,
+    /// How often positions that stand are committed again. Shorter only in tests.
+    #[doc(hidden)]
+    pub commits_again: Duration,
 }
 
 impl Settings {
@@ -78,6 +85,7 @@ impl Settings {
             advertised: None,
             clock: Arc::new(SystemClock::default()),
             held: None,
+            commits_again: COMMITS_AGAIN,
         }
     }
 
@@ -147,7 +155,7 @@ impl Settings {
         )
     }
 
-    /// A member of a group. Range puts partition p of all topics on one member; the classic protocol, since this
+    /// A member of a group, which is subscribed to one topic. Range gives neighbours to one member; the classic protocol, since this
     /// librdkafka's newer one stalls (its issues 5488, 5541).
     pub(super) fn member(&self, group: &str) -> ClientConfig {
         let session = SESSION_MS.to_string();

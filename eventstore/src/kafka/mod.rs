@@ -15,6 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::groups::GroupList;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as At;
@@ -28,6 +29,7 @@ mod closing;
 mod config;
 mod fault;
 mod ffi;
+mod groups;
 mod member;
 mod producer;
 mod reader;
@@ -68,6 +70,8 @@ struct Cluster {
     sender: Mutex<Option<Reporting>>,
     /// producers of transactions that were dropped and made anew
     recycled: Arc<AtomicU64>,
+    /// times that a group's standing positions were committed once more
+    committed_again: AtomicU64,
     claims: Mutex<Table>,
     /// new at each start: part of its transactional ids
     instance: String,
@@ -130,6 +134,7 @@ impl Kafka {
             scans: Scans::new(Arc::clone(&settings)),
             appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"), Arc::clone(&recycled))),
             recycled,
+            committed_again: AtomicU64::new(0),
             sender: Mutex::default(),
             claims: Mutex::default(),
             instance,
@@ -284,6 +289,11 @@ impl Cluster {
         offsets.filter(|offsets| offsets.len() == messages.len()).ok_or_else(|| not_known("the broker did not say where they are"))
     }
 
+    /// Who is in a group.
+    fn groups(&self, name: &str, wait: Duration) -> Result<GroupList, Fault> {
+        self.probe.fetch_group_list(Some(name), wait).map_err(|why| fault(&format!("members of group {name}"), why))
+    }
+
     /// The positions that a group has committed in these places.
     fn committed(&self, group: &str, places: TopicPartitionList) -> Result<Positions, Fault> {
         let failed = |why: KafkaError| fault(&format!("positions of group {group}"), why);
@@ -401,11 +411,13 @@ impl Log for Kafka {
     }
 
     fn counts(&self) -> Vec<(&'static str, u64)> {
-        vec![("producers_recycled", self.cluster.recycled.load(Ordering::Relaxed))]
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        vec![("producers_recycled", count(&self.cluster.recycled)), ("positions_committed_again", count(&self.cluster.committed_again))]
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
-        group.topics.iter().try_for_each(|topic| self.cluster.place(topic, Partition(0)))?;
+        let inputs = group.inputs.iter().map(|input| &input.topic);
+        inputs.chain([&group.commands]).try_for_each(|topic| self.cluster.place(topic, Partition(0)))?;
         Ok(Box::new(KafkaMember::new(Arc::clone(&self.cluster), group)))
     }
 

@@ -16,6 +16,7 @@ mod kafka;
 mod powercut;
 mod proxy;
 mod refusals;
+mod rolling;
 mod takeover;
 mod tally;
 mod unsure;

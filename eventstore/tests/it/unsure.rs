@@ -48,7 +48,7 @@ fn message(topic: &str, key: &str) -> Message {
 }
 
 fn join(log: &Kafka) -> Box<dyn Member> {
-    log.join(Group { name: "group".into(), topics: vec![Topic::named("in")], member: "one".into() }).unwrap()
+    log.join(Group { name: "group".into(), commands: Topic::named("in"), inputs: vec![Topic::named("in").into()], member: "one".into() }).unwrap()
 }
 
 fn batch(member: &mut dyn Member) -> Batch {
