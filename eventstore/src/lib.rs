@@ -22,4 +22,4 @@ pub mod show;
 pub mod turn;
 pub mod worker;
 
-pub use log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};
+pub use log::{Batch, Begin, Claim, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};

@@ -12,7 +12,7 @@ use schemas::{Envelope, Partition, anchor_key, partition_of};
 use crate::control::Control;
 use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record, Stuck};
 use crate::observer::{Note, Observer, router};
-use crate::service::{Reaction, Service, inputs};
+use crate::service::{Reaction, Service};
 use crate::turn::{Stop, reactions_to};
 use crate::worker::Progress;
 
@@ -32,11 +32,12 @@ pub struct Router {
 impl Router {
     /// Joins the router's group; none if the service follows nothing across keys.
     pub fn join(service: Arc<Service>, log: &dyn Log, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Option<Self>, Fault> {
-        let topics = inputs(&service.routed);
-        if topics.is_empty() {
+        let inputs = service.reads(&service.routed);
+        if inputs.is_empty() {
             return Ok(None);
         }
-        let group = log.join(Group { name: format!("{}.router", service.name), topics, member: member.to_owned() })?;
+        // The command topic says who owns what; what is in it is the worker's to read.
+        let group = log.join(Group { name: format!("{}.router", service.name), commands: service.commands(), inputs, member: member.to_owned() })?;
         let anchors = (0..log.partitions()).map(|partition| anchor_key(Partition(partition), log.partitions())).collect();
         Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new(), control: None, orders: 0 }))
     }

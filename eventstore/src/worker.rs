@@ -60,9 +60,10 @@ pub struct Worker {
 impl Worker {
     /// Joins the service's group.
     pub fn join(service: Arc<Service>, log: Arc<dyn Log>, rows: Arc<Rows>, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self, Fault> {
-        let mut topics = inputs(&service.direct);
-        topics.push(service.commands());
-        let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
+        let commands = service.commands();
+        let mut inputs = service.reads(&service.direct);
+        inputs.push(commands.clone().into());
+        let group = log.join(Group { name: service.name.to_owned(), commands, inputs, member: member.to_owned() })?;
         let heads = Heads::new(Arc::clone(&service), rows);
         Ok(Self {
             service,
@@ -95,6 +96,7 @@ impl Worker {
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => return self.take_over(&claim),
             Polled::Revoked { .. } => return self.give_back(),
+            Polled::Batch(batch) if batch.claim.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
             Polled::Batch(batch) => batch,
         };
         if self.cold

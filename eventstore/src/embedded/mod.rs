@@ -14,7 +14,7 @@ use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
 use crate::directory;
-use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
+use crate::log::{Begin, Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
 use crate::rows::{Memory, apart};
 
 mod appender;
@@ -365,11 +365,14 @@ impl Log for Embedded {
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
-        {
+        let from_now_on = {
             let state = self.shared.state.lock();
-            group.topics.iter().try_for_each(|topic| state.known(topic).map(|_| ()))?;
-        }
-        let serial = self.ask(|answer| Request::Join { group: group.name.clone(), member: group.member.clone(), answer })??;
+            state.known(&group.commands)?;
+            let numbers = group.inputs.iter().map(|input| Ok((state.known(&input.topic)?.number, input.begin)));
+            let numbers: Vec<(u16, Begin)> = numbers.collect::<Result<_, Fault>>()?;
+            numbers.into_iter().filter(|(_, begin)| *begin == Begin::Next).map(|(number, _)| number).collect()
+        };
+        let serial = self.ask(|answer| Request::Join { group: group.name.clone(), member: group.member.clone(), from_now_on, answer })??;
         Ok(Box::new(member::EmbeddedMember::new(Arc::clone(&self.shared), self.requests.clone(), group, serial)))
     }
 }
