@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use domain::Timestamp;
 use parking_lot::{Condvar, Mutex};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub memory: Memory,
     /// Only to be read, while no other process has it: nothing in the directory changes, and every write is refused.
     pub looks: bool,
+    /// Opens a log that is damaged as far as it can be read, and takes it that the records behind the damage are lost.
+    pub accept_loss: bool,
     /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
     #[doc(hidden)]
     pub sync: bool,
@@ -53,7 +55,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), looks: false, sync: true }
+        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), looks: false, accept_loss: false, sync: true }
     }
 }
 
@@ -81,7 +83,7 @@ impl Embedded {
     /// Opens the log in `dir`, or makes it. One process at a time.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, Fault> {
         directory::make(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
-        let options = options(&settings.memory);
+        let options = options(&settings.memory, settings.accept_loss);
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let (db, lock) = if settings.looks {
             let lock = apart(dir)?;
@@ -126,8 +128,11 @@ fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request
     answered.recv().map_err(|_| closed())
 }
 
-fn options(memory: &Memory) -> Options {
+fn options(memory: &Memory, accept_loss: bool) -> Options {
     let mut options = memory.options();
+    // A write that was cut off at the end was never acknowledged, and goes. Damage before that took what was: left to its
+    // default, RocksDB would open the log cut off there, and say nothing.
+    options.set_wal_recovery_mode(if accept_loss { DBRecoveryMode::PointInTime } else { DBRecoveryMode::TolerateCorruptedTailRecords });
     options.create_missing_column_families(true);
     options.set_write_buffer_size(32 * 1024 * 1024);
     options.set_max_write_buffer_number(4);
@@ -141,6 +146,13 @@ fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
     if text.contains("lock") || text.contains("LOCK") {
         return Fault::Fatal(format!(
             "{} is open in another process: a log has one process at a time; stop that one, or name another data directory",
+            dir.display()
+        ));
+    }
+    if text.starts_with("Corruption") {
+        return Fault::Fatal(format!(
+            "the log in {} is damaged: {text}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
+             backup; or accept that they are lost with --accept-loss, which opens the log as far as it can be read",
             dir.display()
         ));
     }

@@ -18,13 +18,15 @@ use crate::rows::{Changes, Last};
 
 /// An aggregate of a partition, by its type's name and its id.
 type Closed = (Partition, String, String);
+/// Why each is closed, by type and id.
+type Reasons = HashMap<(String, String), String>;
 
 /// What a batch passes over and closes, until it is saved.
 #[derive(Default)]
 pub(super) struct Closing {
     skips: Arc<Skips>,
-    /// (partition, aggregate, id) -> why; none until they are looked for
-    known: RefCell<HashMap<Partition, HashMap<(String, String), String>>>,
+    /// of a partition, once they were looked for
+    known: RefCell<HashMap<Partition, Reasons>>,
     passed: Vec<(Partition, Offset)>,
     closed: Vec<(Closed, String, Vec<Vec<u8>>)>,
     lasts: Vec<(Partition, Last)>,

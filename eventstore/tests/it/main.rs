@@ -11,6 +11,7 @@
 mod broker;
 mod bugs;
 mod contract;
+mod damage;
 mod flaky;
 mod kafka;
 mod powercut;
