@@ -63,6 +63,8 @@ pub struct Settings {
     pub replication: Option<u16>,
     /// Where this process's HTTP can be reached by the others.
     pub advertised: Option<String>,
+    /// Only to be read: a log that is not there is not made.
+    pub looks: bool,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
     /// Holds each transaction open this long before its commit, for tests that kill and freeze its owner there.
@@ -83,6 +85,7 @@ impl Settings {
             partitions: None,
             replication: None,
             advertised: None,
+            looks: false,
             clock: Arc::new(SystemClock::default()),
             held: None,
             commits_again: COMMITS_AGAIN,

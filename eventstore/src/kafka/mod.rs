@@ -119,6 +119,9 @@ impl Kafka {
             (None, Some(0)) => return Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
             (found, asked) => found.or(asked).unwrap_or(PARTITIONS),
         };
+        if settings.looks && found.is_none() {
+            return Err(Fault::Fatal(format!("there is no log of Daybook's on {} in namespace '{}'", settings.brokers, settings.namespace)));
+        }
         topics::provision(&settings, &metadata, &[TopicSpec { topic: claims_topic(), retention: None }], partitions)?;
         let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes())
             .to_hex()[..16]

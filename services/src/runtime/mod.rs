@@ -65,7 +65,7 @@ impl Kept {
     fn look(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
             Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, memory: memory.clone(), ..Settings::default() })?),
-            Self::Kafka(settings) => Arc::new(Kafka::open(*settings)?),
+            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, ..*settings })?),
         })
     }
 
