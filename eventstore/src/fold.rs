@@ -3,7 +3,9 @@
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
-use crate::heads::{Heads, Mark, Outcome};
+use crate::caught::caught;
+use crate::fingerprint::Fingerprints;
+use crate::heads::{Heads, Mark, Outcome, Unevolved};
 use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
 use crate::service::Service;
 
@@ -66,6 +68,7 @@ impl Fold for Heads {
 impl Heads {
     fn fold_one(&mut self, record: &Record, place: usize) -> Result<(), Fault> {
         let stop = |why: Malformed| unreadable(record, &why);
+        let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
         let at = envelope.time.unwrap_or(record.recorded_at);
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
@@ -74,13 +77,19 @@ impl Heads {
                 let version = envelope.version.ok_or(Malformed::Missing("ce_sequence")).map_err(stop)?;
                 let service = self.service();
                 let handler = handler(&service, envelope).map_err(stop)?;
-                let event = handler.decode_event(&envelope.kind, body).map_err(stop)?;
-                self.evolve(record.partition, handler.name(), &envelope.subject, (version, at, place), &event)?;
+                let event = caught(|| handler.decode_event(&envelope.kind, body)).map_err(panicked)?.map_err(stop)?;
+                self.evolve(record.partition, handler, &envelope.subject, (version, at, place), event).map_err(|why| match why {
+                    Unevolved::Panicked(panic) => panicked(panic),
+                    Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why))),
+                    Unevolved::Fault(fault) => fault,
+                })?;
                 Outcome::Accepted { version }
             }
         };
-        if let (Some(hash), Some(command_id)) = (envelope.body_hash.clone(), &envelope.causation) {
-            self.remember(record.partition, command_id, Mark { hash, outcome, at });
+        self.passed(record.partition, at);
+        if let (Some(prints), Some(command_id)) = (Fingerprints::behind(envelope), &envelope.causation) {
+            let unscoped = prints.meaning.is_none().then(|| (envelope.kind.aggregate.to_string(), envelope.subject.clone()));
+            self.remember(record.partition, command_id, Mark { prints, outcome, at, unscoped })?;
         }
         Ok(())
     }

@@ -1,17 +1,21 @@
 //! Where it is kept: the log, the worker that turns commands into events, folds and their rows.
 //! Knows no marketplace noun.
 
+pub mod caught;
 pub mod clock;
 pub mod contract;
 pub mod dead_letters;
 pub mod embedded;
+pub mod fingerprint;
 pub mod fold;
 pub mod heads;
+pub mod inside;
 pub mod inspect;
 pub mod kafka;
 pub mod log;
 pub mod observer;
 pub mod replies;
+pub mod reactions;
 mod ring;
 pub mod router;
 pub mod rows;

@@ -280,6 +280,12 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
     fn partitions(&self) -> u16;
 
+    /// What only those inside know: made with the log, the same for all who open it, and for nobody to see. Commands made
+    /// inside are signed with it (see [`crate::inside`]).
+    fn secret(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
     /// Log time: the greater of the last record's and now. While running it moves no faster than a monotonic clock.
     fn now(&self) -> Timestamp;
 

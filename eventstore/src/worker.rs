@@ -5,7 +5,7 @@
 //! poll ─ decode ─ decide on an overlay over heads ─ commit (events, replies, dead letters, offsets) ─ fold heads
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +47,6 @@ pub struct Worker {
     /// the last batch's fate is not known here: fold before deciding
     cold: bool,
     stopped: BTreeMap<Partition, Stuck>,
-    /// woken without effect, so not woken again at the same instant
-    awake: BTreeSet<(Partition, String, String, Timestamp)>,
 }
 
 impl Worker {
@@ -58,7 +56,7 @@ impl Worker {
         topics.push(service.commands());
         let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
         let heads = Heads::new(Arc::clone(&service), rows);
-        Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new(), awake: BTreeSet::new() })
+        Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new() })
     }
 
     /// One turn: at most `wait` for a record, then all the way to the fold.
@@ -85,7 +83,8 @@ impl Worker {
             Ok(Commit::Committed(offsets)) => {
                 if let Err(fault) = self.heads.save(&offsets, &written.next(&offsets)) {
                     self.throw_away(&fault.to_string()); // what is committed is folded from the log
-                    return Err(fault);
+                    // A record that cannot be saved stops its partition there, and no other.
+                    return if matches!(fault, Fault::Stop(_)) { Ok(Progress::ThrownAway) } else { Err(fault) };
                 }
                 self.observer.noted(self.service.name, &notes);
                 Ok(Progress::Worked)
@@ -106,11 +105,11 @@ impl Worker {
 
     fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
         self.heads.forget();
+        self.heads.timers().keep(&claim.partitions);
         self.stopped.clear();
         self.cold = true; // should the fold fail now, the next turn begins with it
         self.fold_to_head(claim)?;
         tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
-        self.observer.owns(self.service.name, false, Some(&claim.partitions));
         Ok(Progress::Worked)
     }
 
@@ -132,6 +131,7 @@ impl Worker {
             }
         }
         self.cold = false;
+        self.observer.owns(self.service.name, false, Some(&claim.partitions)); // whenever the fold succeeds, at first or later
         Ok(())
     }
 
@@ -168,21 +168,21 @@ impl Worker {
 
     fn try_decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Stop> {
         let commands = self.service.commands();
-        let partitions = self.log.partitions();
         let mut due = vec![];
         for partition in batch.claim.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
-            due.extend(self.heads.due(*partition, now, DUE_MAX)?.into_iter().map(|(aggregate, id, at)| (*partition, aggregate, id, at)));
+            let now = self.heads.now(*partition, now)?;
+            due.extend(self.heads.due(*partition, now, DUE_MAX)?);
         }
-        let mut turn = Turn::new(&self.service, &mut self.heads, now, partitions);
+        let mut turn = Turn::new(&self.service, &mut self.heads, self.log.as_ref(), now);
         for record in batch.records.iter().filter(|record| !self.stopped.contains_key(&record.partition)) {
             if record.topic == commands { turn.take_command(record)? } else { turn.take_event(record)? }
         }
-        due.retain(|timer| !self.awake.contains(timer));
+        let mut woken = Vec::with_capacity(due.len());
         for timer in due {
-            if !turn.wake(timer.0, &timer.1, &timer.2)? {
-                self.awake.insert(timer);
-            }
+            woken.push((turn.wake(&timer)?, timer));
         }
-        Ok(turn.done())
+        let decision = turn.done();
+        woken.into_iter().for_each(|(woken, timer)| self.heads.timers().told(woken, timer));
+        Ok(decision)
     }
 }

@@ -25,6 +25,11 @@ pub fn mark_key(partition: Partition, command_id: &str) -> Vec<u8> {
     key(b'm', partition, &[command_id.as_bytes()])
 }
 
+/// Table `n`: the time of a partition's newest event.
+pub fn newest_key(partition: Partition) -> Vec<u8> {
+    key(b'n', partition, &[])
+}
+
 /// Table `s`: where an aggregate's version lies in the log.
 pub fn stream_key(partition: Partition, aggregate: &str, id: &str, version: u64) -> Vec<u8> {
     key(b's', partition, &[aggregate.as_bytes(), &[0], id.as_bytes(), &[0], &version.to_be_bytes()])

@@ -64,6 +64,9 @@ impl Log for Bugged {
     fn partitions(&self) -> u16 {
         self.inner.partitions()
     }
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
+    }
     fn now(&self) -> Timestamp {
         self.inner.now()
     }
