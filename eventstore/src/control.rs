@@ -105,7 +105,6 @@ impl Skips {
 pub struct Control {
     log: Arc<dyn Log>,
     id: String,
-    secret: [u8; 32],
     skips: Arc<Skips>,
     /// rises with every order that was read
     orders: AtomicU64,
@@ -120,7 +119,7 @@ impl Control {
 
     /// Reads the topic to its end; gives a log its identity that has none yet. The topic must be provisioned.
     pub fn open(log: Arc<dyn Log>) -> Result<Arc<Self>, Fault> {
-        let mut control = Self { log, id: String::new(), secret: [0; 32], skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
+        let mut control = Self { log, id: String::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
         let mut identity = control.read()?;
         if identity.is_none() {
             let random = || blake3::hash(uuid::Uuid::new_v4().as_bytes()).to_hex().to_string();
@@ -128,16 +127,17 @@ impl Control {
             identity = control.read()?; // another instance may have been faster: the first record counts
         }
         let (id, secret) = identity.ok_or_else(|| Fault::Retry(format!("{}: the log's identity cannot be read back yet", topic(Stream::Control))))?;
-        control.secret = blake3::Hash::from_hex(&secret)
+        let secret = blake3::Hash::from_hex(&secret)
             .map(Into::into)
             .map_err(|why| Fault::Fatal(format!("{}: the log's secret is no 64 hex digits: {why}", topic(Stream::Control))))?;
         control.id = id;
+        control.log.initiate(secret);
         Ok(Arc::new(control))
     }
 
     /// The same without writing anything, for a log that is only looked at: one that has no identity yet has none here.
     pub fn look(log: Arc<dyn Log>) -> Result<Arc<Self>, Fault> {
-        let mut control = Self { log, id: String::new(), secret: [0; 32], skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
+        let mut control = Self { log, id: String::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
         if control.log.start(&topic(Stream::Control), PARTITION).is_ok()
             && let Some((id, _)) = control.read()?
         {
@@ -154,11 +154,6 @@ impl Control {
     /// What tells this log from every other; empty if it has none yet.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// What only the inside has.
-    pub fn secret(&self) -> &[u8; 32] {
-        &self.secret
     }
 
     /// Which records are passed over.

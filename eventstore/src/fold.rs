@@ -1,11 +1,11 @@
 //! Folding a log: read to a head that was taken beforehand, page by page. Cannot end early by accident, sends nothing.
 
-use std::any::Any;
-
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
-use crate::heads::{Heads, Mark, Outcome};
+use crate::caught::caught;
+use crate::fingerprint::Fingerprints;
+use crate::heads::{Heads, Mark, Outcome, Unevolved};
 use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
 use crate::rows::Last;
 use crate::service::Service;
@@ -73,11 +73,6 @@ pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut 
     }
 }
 
-/// What a caught panic said.
-pub fn said(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
-
 /// Says which record cannot be folded, and why its partition stops.
 pub fn unreadable(record: &Record, why: &Malformed) -> Fault {
     Fault::Stop(Box::new(Stuck::at(record, why.to_string())))
@@ -112,6 +107,7 @@ impl Heads {
             return self.pass_over(record, &why);
         }
         let stop = |why: Malformed| unreadable(record, &why);
+        let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
         let at = envelope.time.unwrap_or(record.recorded_at);
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
@@ -120,15 +116,21 @@ impl Heads {
                 let version = envelope.version.ok_or(Malformed::Missing("ce_sequence")).map_err(stop)?;
                 let service = self.service();
                 let handler = handler(&service, envelope).map_err(stop)?;
-                let event = handler.decode_event(&envelope.kind, body).map_err(stop)?;
+                let event = caught(|| handler.decode_event(&envelope.kind, body)).map_err(panicked)?.map_err(stop)?;
                 if self.closed(record.partition, handler.name(), &envelope.subject)?.is_none() {
-                    self.evolve(record.partition, handler.name(), &envelope.subject, (version, at, place), &event)?;
+                    self.evolve(record.partition, handler, &envelope.subject, (version, at, place), event).map_err(|why| match why {
+                        Unevolved::Panicked(panic) => panicked(panic),
+                        Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why))),
+                        Unevolved::Fault(fault) => fault,
+                    })?;
                 }
                 Outcome::Accepted { version }
             }
         };
-        if let (Some(hash), Some(command_id)) = (envelope.body_hash.clone(), &envelope.causation) {
-            self.remember(record.partition, command_id, Mark { hash, outcome, at });
+        self.passed(record.partition, at);
+        if let (Some(prints), Some(command_id)) = (Fingerprints::behind(envelope), &envelope.causation) {
+            let unscoped = prints.meaning.is_none().then(|| (envelope.kind.aggregate.to_string(), envelope.subject.clone()));
+            self.remember(record.partition, command_id, Mark { prints, outcome, at, unscoped })?;
         }
         Ok(())
     }

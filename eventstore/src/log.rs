@@ -311,6 +311,17 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
     fn partitions(&self) -> u16;
 
+    /// What only those inside know: made with the log, the same for all who open it, and for nobody to see. Commands made
+    /// inside are signed with it (see [`crate::inside`]). All zeros until it was read (see [`crate::control`]).
+    fn secret(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    /// The secret was read.
+    fn initiate(&self, secret: [u8; 32]) {
+        let _nobody_asks = secret;
+    }
+
     /// Log time: begins at the greater of the newest record's and now, and goes on with a monotonic clock: it never goes
     /// back, and never stands still, whatever is done to the wall clock.
     fn now(&self) -> Timestamp;

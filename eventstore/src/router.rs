@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Routing, routing_key};
-use schemas::envelope::caused_id;
-use schemas::{Envelope, Partition, anchor_key, partition_of};
+use schemas::Partition;
 
 use crate::control::Control;
-use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record, Stuck};
+use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Record, Stuck};
 use crate::observer::{Note, Observer, router};
-use crate::service::{Reaction, Service};
-use crate::turn::{Stop, reactions_to};
+use crate::reactions::{Writer, anchors, reactions_to};
+use crate::service::Service;
+use crate::turn::Stop;
 use crate::worker::Progress;
 
 /// One service's router.
@@ -23,6 +22,7 @@ pub struct Router {
     observer: Arc<dyn Observer>,
     limits: Limits,
     anchors: Vec<String>,
+    secret: [u8; 32],
     stopped: BTreeMap<Partition, Stuck>,
     control: Option<Arc<Control>>,
     /// the orders that were heard of
@@ -38,8 +38,8 @@ impl Router {
         }
         // The command topic says who owns what; what is in it is the worker's to read.
         let group = log.join(Group { name: format!("{}.router", service.name), commands: service.commands(), inputs, member: member.to_owned() })?;
-        let anchors = (0..log.partitions()).map(|partition| anchor_key(Partition(partition), log.partitions())).collect();
-        Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new(), control: None, orders: 0 }))
+        let (anchors, secret) = (anchors(log.partitions()), log.secret());
+        Ok(Some(Self { service, member: group, observer, limits, anchors, secret, stopped: BTreeMap::new(), control: None, orders: 0 }))
     }
 
     /// Obeys what operators settle: passes over what they say, and tries again what stopped.
@@ -123,53 +123,17 @@ impl Router {
         self.member.leave()
     }
 
+    /// What an event's policies ask for, as messages of the partition it came from.
     fn route(&self, record: &Record, notes: &mut Vec<Note>) -> Result<Vec<(Partition, Message)>, String> {
         let reactions = reactions_to(&self.service.routed, record, notes).map_err(|stop| match stop {
             Stop::Partition(stuck) => stuck.why,
             Stop::Worker(fault) => fault.to_string(),
         })?;
+        let writer = Writer::new(&self.service, &self.anchors, self.secret);
         let mut outputs = vec![];
-        for (reaction, cause, commands) in reactions {
-            for (index, (target, command)) in commands.into_iter().enumerate() {
-                let handler = self
-                    .service
-                    .handler(reaction.target)
-                    .ok_or_else(|| format!("policy {} commands {}, which is not owned here", reaction.policy, reaction.target))?;
-                let (kind, body) = handler.encode_command(&command).ok_or_else(|| format!("policy {} made a command of another aggregate", reaction.policy))?;
-                let keys: Vec<&str> = match handler.routing() {
-                    Routing::BySubject => vec![routing_key(&target)],
-                    Routing::EveryPartition => self.anchors.iter().map(String::as_str).collect(),
-                };
-                for (copy, key) in keys.into_iter().enumerate() {
-                    let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
-                    let envelope = self.envelope(reaction, cause, Envelope::new(id, "", kind.clone(), &target));
-                    outputs.push((record.partition, self.message(key, &envelope, body.clone())?));
-                }
-            }
+        for reacted in reactions {
+            outputs.extend(writer.write(record, reacted, notes)?.into_iter().map(|message| (record.partition, message)));
         }
         Ok(outputs)
-    }
-
-    fn envelope(&self, reaction: &Reaction, cause: &Envelope, mut envelope: Envelope) -> Envelope {
-        envelope.source = format!("/{}/{}", self.service.name, reaction.policy);
-        envelope.causation = Some(cause.id.clone());
-        envelope.correlation.clone_from(&cause.correlation);
-        envelope.occurred_at = cause.occurred_at.or(cause.time);
-        envelope.trace.clone_from(&cause.trace);
-        envelope
-    }
-
-    fn message(&self, key: &str, envelope: &Envelope, body: Vec<u8>) -> Result<Message, String> {
-        let partition = partition_of(key.as_bytes(), u16::try_from(self.anchors.len()).unwrap_or(u16::MAX));
-        let message = Message { topic: self.service.commands(), partition, key: key.as_bytes().to_vec(), headers: envelope.headers(), value: Some(body) };
-        if message.bytes() > RECORD_BYTES_MAX {
-            return Err(format!(
-                "command {} for {} would have {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                envelope.kind,
-                envelope.subject,
-                message.bytes()
-            ));
-        }
-        Ok(message)
     }
 }

@@ -285,10 +285,15 @@ impl Rows {
     /// The keys that begin with `prefix`, in order, as long as they are wanted: the first that is not ends the read, so
     /// looking for nothing costs nothing.
     pub fn keys_while(&self, prefix: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Box<[u8]>>, Fault> {
+        self.keys_from(prefix, prefix, wanted)
+    }
+
+    /// The same, of the keys that are not before `from`.
+    pub fn keys_from(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Box<[u8]>>, Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let mut keys = vec![];
-        for row in self.db.iterator_opt(IteratorMode::From(prefix, Direction::Forward), options) {
+        for row in self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options) {
             let (key, _) = row.map_err(|why| broken(self.db.path(), &why))?;
             if !wanted(&key) {
                 break;

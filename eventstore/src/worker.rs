@@ -53,8 +53,6 @@ pub struct Worker {
     orders: u64,
     /// what was folded was held against the log
     proven: BTreeSet<Partition>,
-    /// woken without effect, so not woken again at the same instant
-    awake: BTreeSet<(Partition, String, String, Timestamp)>,
 }
 
 impl Worker {
@@ -77,7 +75,6 @@ impl Worker {
             control: None,
             orders: 0,
             proven: BTreeSet::new(),
-            awake: BTreeSet::new(),
         })
     }
 
@@ -117,7 +114,8 @@ impl Worker {
                 written.lasts(&offsets).into_iter().for_each(|(partition, last)| self.heads.ends_with(partition, last));
                 if let Err(fault) = self.heads.save(&offsets, &written.next(&offsets)) {
                     self.throw_away(&fault.to_string()); // what is committed is folded from the log
-                    return Err(fault);
+                    // A record that cannot be saved stops its partition there, and no other.
+                    return if matches!(fault, Fault::Stop(_)) { Ok(Progress::ThrownAway) } else { Err(fault) };
                 }
                 self.observer.noted(self.service.name, &notes);
                 Ok(Progress::Worked)
@@ -138,11 +136,11 @@ impl Worker {
 
     fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
         self.heads.forget();
+        self.heads.timers().keep(&claim.partitions);
         self.go_on();
         self.cold = true; // should the fold fail now, the next turn begins with it
         self.fold_to_head(claim)?;
         tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
-        self.observer.owns(self.service.name, false, Some(&claim.partitions));
         Ok(Progress::Worked)
     }
 
@@ -190,6 +188,7 @@ impl Worker {
             }
         }
         self.cold = false;
+        self.observer.owns(self.service.name, false, Some(&claim.partitions)); // whenever the fold succeeds, at first or later
         Ok(())
     }
 
@@ -245,21 +244,21 @@ impl Worker {
 
     fn try_decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Stop> {
         let commands = self.service.commands();
-        let partitions = self.log.partitions();
         let mut due = vec![];
         for partition in batch.claim.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
-            due.extend(self.heads.due(*partition, now, DUE_MAX)?.into_iter().map(|(aggregate, id, at)| (*partition, aggregate, id, at)));
+            let now = self.heads.now(*partition, now)?;
+            due.extend(self.heads.due(*partition, now, DUE_MAX)?);
         }
-        let mut turn = Turn::new(&self.service, &mut self.heads, now, partitions);
+        let mut turn = Turn::new(&self.service, &mut self.heads, self.log.as_ref(), now);
         for record in batch.records.iter().filter(|record| !self.stopped.contains_key(&record.partition)) {
             if record.topic == commands { turn.take_command(record)? } else { turn.take_event(record)? }
         }
-        due.retain(|timer| !self.awake.contains(timer));
+        let mut woken = Vec::with_capacity(due.len());
         for timer in due {
-            if !turn.wake(timer.0, &timer.1, &timer.2)? {
-                self.awake.insert(timer);
-            }
+            woken.push((turn.wake(&timer)?, timer));
         }
-        Ok(turn.done())
+        let decision = turn.done();
+        woken.into_iter().for_each(|(woken, timer)| self.heads.timers().told(woken, timer));
+        Ok(decision)
     }
 }

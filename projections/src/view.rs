@@ -1,10 +1,10 @@
 //! A view: which topic it folds and what an event does to its rows. A view folds one topic, so that replay order is live order.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use eventstore::caught::caught;
 use eventstore::control::Skips;
-use eventstore::fold::{Fold, said, unreadable};
+use eventstore::fold::{Fold, unreadable};
 use eventstore::log::Stuck;
 use eventstore::observer::view as reader;
 use eventstore::rows::{Last, Rows};
@@ -124,13 +124,11 @@ impl Folding {
             }
             let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
             // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
-            let folded = catch_unwind(AssertUnwindSafe(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay)));
-            folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {}", said(panic.as_ref()))))))?.map_err(
-                |why| match why {
-                    Unfolded::Malformed(why) => unreadable(record, &why),
-                    Unfolded::Fault(fault) => fault,
-                },
-            )?;
+            let folded = caught(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay));
+            folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
+                Unfolded::Malformed(why) => unreadable(record, &why),
+                Unfolded::Fault(fault) => fault,
+            })?;
         }
         Ok(passed)
     }

@@ -2,7 +2,7 @@
 //! acknowledges. Must not promise what Kafka could not keep.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,7 @@ struct Shared {
     clock: LogClock<Arc<dyn Clock>>,
     gaps: Option<u64>,
     sync: bool,
+    secret: OnceLock<[u8; 32]>,
     state: Mutex<State>,
 }
 
@@ -96,7 +97,16 @@ impl Embedded {
         let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
         let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
         let clock = LogClock::after(last, settings.clock);
-        let shared = Shared { dir: dir.to_path_buf(), db, partitions, clock, gaps: settings.gaps, sync: settings.sync, state: Mutex::default() };
+        let shared = Shared {
+            dir: dir.to_path_buf(),
+            db,
+            partitions,
+            clock,
+            gaps: settings.gaps,
+            sync: settings.sync,
+            secret: OnceLock::new(),
+            state: Mutex::default(),
+        };
         shared.recover()?;
         if settings.looks {
             shared.state.lock().failed = Some(format!("the log in {} is open to be read only", dir.display()));
@@ -277,6 +287,14 @@ impl Shared {
 impl Log for Embedded {
     fn partitions(&self) -> u16 {
         self.shared.partitions
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.shared.secret.get().copied().unwrap_or_default()
+    }
+
+    fn initiate(&self, secret: [u8; 32]) {
+        let _the_same = self.shared.secret.set(secret);
     }
 
     fn now(&self) -> Timestamp {

@@ -5,7 +5,7 @@ use domain::Timestamp;
 use schemas::Partition;
 
 /// The letters of all tables.
-pub const TABLES_ALL: &[u8] = b"chmstwx";
+pub const TABLES_ALL: &[u8] = b"chmnstwx";
 
 /// A row of one of the tables: its letter, the partition, and what tells rows apart.
 pub fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
@@ -31,6 +31,11 @@ pub fn head_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
 /// Table `m`: what is remembered of a client's command.
 pub fn mark_key(partition: Partition, command_id: &str) -> Vec<u8> {
     key(b'm', partition, &[command_id.as_bytes()])
+}
+
+/// Table `n`: the time of a partition's newest event.
+pub fn newest_key(partition: Partition) -> Vec<u8> {
+    key(b'n', partition, &[])
 }
 
 /// Table `s`: where an aggregate's version lies in the log.

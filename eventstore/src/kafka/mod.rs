@@ -3,8 +3,8 @@
 //! cannot check.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,7 @@ struct Cluster {
     /// times that a group's standing positions were committed once more
     committed_again: AtomicU64,
     claims: Mutex<Table>,
+    secret: OnceLock<[u8; 32]>,
     /// new at each start: part of its transactional ids
     instance: String,
 }
@@ -140,6 +141,7 @@ impl Kafka {
             committed_again: AtomicU64::new(0),
             sender: Mutex::default(),
             claims: Mutex::default(),
+            secret: OnceLock::new(),
             instance,
             settings,
         };
@@ -347,6 +349,14 @@ fn is(record: &Record, message: &Message) -> bool {
 impl Log for Kafka {
     fn partitions(&self) -> u16 {
         self.cluster.partitions
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.cluster.secret.get().copied().unwrap_or_default()
+    }
+
+    fn initiate(&self, secret: [u8; 32]) {
+        let _the_same = self.cluster.secret.set(secret);
     }
 
     fn now(&self) -> Timestamp {

@@ -74,6 +74,9 @@ impl Log for Bugged {
     fn partitions(&self) -> u16 {
         self.inner.partitions()
     }
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
+    }
     fn now(&self) -> Timestamp {
         const DAY: i64 = 86_400_000_000;
         let now = self.inner.now();

@@ -2,7 +2,6 @@
 //! them; decides nothing.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
+use eventstore::caught::caught;
 use eventstore::control::Control;
 use eventstore::embedded::{Embedded, Settings};
-use eventstore::fold::said;
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::{Stuck, TopicSpec};
 use eventstore::observer::{Observer, view as reader};
@@ -290,9 +289,8 @@ impl Threads {
         let run = move || {
             let mut stood = vec![];
             while !stop.load(Ordering::Acquire) {
-                let turned = catch_unwind(AssertUnwindSafe(|| projection.turn(IDLE_WAIT, Limits::default())));
-                let turned = turned.unwrap_or_else(|panic| {
-                    let why = format!("the view's thread panicked: {}", said(panic.as_ref()));
+                let turned = caught(|| projection.turn(IDLE_WAIT, Limits::default())).unwrap_or_else(|panic| {
+                    let why = format!("the view's thread panicked: {panic}");
                     projection.fail(&why);
                     Err(Fault::Fatal(why))
                 });
@@ -356,11 +354,10 @@ impl Threads {
         let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone() };
         let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
         let run = move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| body(&turning)));
-            let why = match ended {
+            let why = match caught(|| body(&turning)) {
                 Ok(Ok(())) => return,
                 Ok(Err(fault)) => fault.to_string(),
-                Err(panic) => format!("panicked: {}", said(panic.as_ref())),
+                Err(panic) => format!("panicked: {panic}"),
             };
             tracing::error!(part = turning.name, why, "cannot go on: the process stops");
             metrics.fail(&turning.name, &why);
