@@ -70,14 +70,30 @@ impl Settled {
         Message { topic: topic(Stream::Control), partition: PARTITION, key: key.into_bytes(), headers: Headers::default(), value: Some(value) }
     }
 
-    fn of(record: &Record) -> Result<Self, Fault> {
-        serde_json::from_slice(record.body()).map_err(|why| {
-            Fault::Fatal(format!(
-                "{}/{} offset {}: {why}: written by a newer version, or by something else; update this program, or see who writes there",
-                record.topic, record.partition, record.offset
-            ))
-        })
+    /// What a record settles. None of what was not written by this program: it settles nothing, and must not keep everything
+    /// from starting. A kind that a newer version settles does: what it says cannot be honoured here.
+    fn of(record: &Record) -> Result<Option<Self>, Fault> {
+        let place = || format!("{}/{} offset {}", record.topic, record.partition, record.offset);
+        let why = match serde_json::from_slice(record.body()) {
+            Ok(settled) => return Ok(Some(settled)),
+            Err(why) => why,
+        };
+        let kind = serde_json::from_slice::<Kind>(record.body()).ok().filter(|Kind { kind }| !KINDS.contains(&kind.as_str()));
+        if let Some(Kind { kind }) = kind {
+            return Err(Fault::Fatal(format!("{}: a newer version of this program settled something here ('{kind}'): update it", place())));
+        }
+        tracing::warn!(place = place(), %why, "passed over: nothing that this program wrote");
+        Ok(None)
     }
+}
+
+/// The kinds of [`Settled`].
+const KINDS: [&str; 3] = ["log", "skip", "retry"];
+
+/// What every record of the topic says.
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
 }
 
 /// Which readers pass over which records, and why.
@@ -193,15 +209,16 @@ impl Control {
             }
             for record in &page.records {
                 match Settled::of(record)? {
-                    Settled::Log { id, secret } => drop(identity.get_or_insert((id, secret))),
-                    Settled::Skip(order) => {
+                    Some(Settled::Log { id, secret }) => drop(identity.get_or_insert((id, secret))),
+                    Some(Settled::Skip(order)) => {
                         let place = order.place();
                         let mut all = self.skips.0.write();
                         all.entry(place).or_default().extend(order.readers.into_iter().map(|reader| (reader, order.reason.clone())));
                         drop(all);
                         self.orders.fetch_add(1, Ordering::AcqRel);
                     }
-                    Settled::Retry(_) => drop(self.orders.fetch_add(1, Ordering::AcqRel)),
+                    None => {}
+                    Some(Settled::Retry(_)) => drop(self.orders.fetch_add(1, Ordering::AcqRel)),
                 }
             }
             *next = page.next;

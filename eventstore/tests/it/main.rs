@@ -11,6 +11,7 @@
 mod broker;
 mod bugs;
 mod contract;
+mod control;
 mod damage;
 mod flaky;
 mod hostile;
