@@ -6,6 +6,7 @@ pub mod contract;
 pub mod dead_letters;
 pub mod embedded;
 pub mod fold;
+mod group;
 pub mod heads;
 pub mod inspect;
 pub mod kafka;

@@ -36,6 +36,8 @@ pub trait Observer: Send + Sync {
     fn owns(&self, _service: &'static str, _router: bool, _partitions: Option<&[Partition]>) {}
     /// One of a reader's partitions stopped at a record; the rest go on.
     fn stopped(&self, _reader: &str, _stuck: &Stuck) {}
+    /// A part's turns have failed for a while, and why; none once one has gone well.
+    fn troubled(&self, _part: &str, _why: Option<&str>) {}
     /// A commit did not end committed: the batch was thrown away.
     fn thrown_away(&self, _service: &'static str, _why: &str) {}
 }

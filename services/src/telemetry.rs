@@ -45,6 +45,8 @@ struct State {
     /// the partitions a service owns here, possibly none; nothing while its group has not decided
     owned: BTreeMap<&'static str, Option<Vec<Partition>>>,
     failed: BTreeMap<String, String>,
+    /// parts whose turns fail by now
+    troubled: BTreeMap<String, String>,
 }
 
 impl Metrics {
@@ -87,7 +89,11 @@ impl Metrics {
             requests,
             command_seconds,
             registry,
-            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), failed: BTreeMap::new() }),
+            state: Mutex::new(State {
+                owned: services.into_iter().map(|service| (service, None)).collect(),
+                failed: BTreeMap::new(),
+                troubled: BTreeMap::new(),
+            }),
         })
     }
 
@@ -104,7 +110,8 @@ impl Metrics {
             .iter()
             .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
-        owned.chain(failed).collect()
+        let troubled = state.troubled.iter().map(|(part, why)| (format!("{part}'s turns"), Some(why.clone())));
+        owned.chain(failed).chain(troubled).collect()
     }
 
     /// The partitions whose commands a service decides here, and whose heads are current here.
@@ -152,6 +159,13 @@ impl Observer for Metrics {
     fn stopped(&self, reader: &str, stuck: &Stuck) {
         self.stopped.with_label_values(&[reader, &stuck.partition.to_string()]).set(1);
         self.fail(&format!("{reader} partition {}", stuck.partition), &stuck.to_string());
+    }
+    fn troubled(&self, part: &str, why: Option<&str>) {
+        let mut state = self.state.lock();
+        match why {
+            Some(why) => drop(state.troubled.insert(part.to_owned(), why.to_owned())),
+            None => drop(state.troubled.remove(part)),
+        }
     }
     fn thrown_away(&self, service: &'static str, _: &str) {
         self.thrown_away.with_label_values(&[service]).inc();

@@ -13,6 +13,7 @@ mod bugs;
 mod contract;
 mod flaky;
 mod kafka;
+mod nodes;
 mod powercut;
 mod proxy;
 mod refusals;
