@@ -291,6 +291,12 @@ impl Log for Kafka {
         Ok(())
     }
 
+    fn review(&self, topics: &[TopicSpec]) -> Result<Vec<String>, Fault> {
+        let (cluster, claims) = (&self.cluster, TopicSpec { topic: claims_topic(), retention: None });
+        let all: Vec<TopicSpec> = topics.iter().filter(|spec| spec.topic != claims.topic).chain([&claims]).cloned().collect();
+        topics::review(&cluster.settings, &cluster.probe, &all, cluster.partitions)
+    }
+
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
         self.cluster.append(&messages)
     }
