@@ -62,6 +62,8 @@ struct State {
     notes: BTreeMap<String, String>,
     /// what is wrong with topics
     topics: Vec<String>,
+    /// parts whose turns fail by now
+    troubled: BTreeMap<String, String>,
 }
 
 impl Metrics {
@@ -129,7 +131,8 @@ impl Metrics {
             .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
         let topics = ("topics are as they were made".to_owned(), Some(state.topics.join("; ")).filter(|wrong| !wrong.is_empty()));
-        owned.chain(failed).chain(std::iter::once(topics)).collect()
+        let troubled = state.troubled.iter().map(|(part, why)| (format!("{part}'s turns"), Some(why.clone())));
+        owned.chain(failed).chain(troubled).chain(std::iter::once(topics)).collect()
     }
 
     /// What does not take the process out, and must not pass unseen: stopped partitions above all.
@@ -232,6 +235,13 @@ impl Observer for Metrics {
     fn goes_on(&self, reader: &str, partition: Partition) {
         self.stopped.with_label_values(&[reader, &partition.to_string()]).set(0);
         self.state.lock().stops.remove(&(reader.to_owned(), partition));
+    }
+    fn troubled(&self, part: &str, why: Option<&str>) {
+        let mut state = self.state.lock();
+        match why {
+            Some(why) => drop(state.troubled.insert(part.to_owned(), why.to_owned())),
+            None => drop(state.troubled.remove(part)),
+        }
     }
     fn thrown_away(&self, service: &'static str, _: &str) {
         self.thrown_away.with_label_values(&[service]).inc();

@@ -33,6 +33,7 @@ use crate::telemetry::Metrics;
 mod prover;
 pub mod replies;
 pub mod sender;
+mod trouble;
 
 pub use prover::Prover;
 
@@ -351,7 +352,7 @@ impl Threads {
     }
 
     fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
-        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone() };
+        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone(), metrics: Arc::clone(&self.metrics) };
         let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
         let run = move || {
             let why = match caught(|| body(&turning)) {
@@ -388,12 +389,16 @@ fn stops(metrics: &Metrics, projection: &Projection, stood: &mut Vec<Stuck>) {
 struct Turning {
     stop: Arc<AtomicBool>,
     name: String,
+    metrics: Arc<Metrics>,
 }
 
 impl Turning {
     fn turn(&self, mut turn: impl FnMut() -> Result<Progress, Fault>) -> Result<(), Fault> {
+        let mut trouble = trouble::Trouble::of(&self.name);
         while !self.stop.load(Ordering::Acquire) {
-            match turn() {
+            let turned = turn();
+            trouble.turned(&turned, self.metrics.as_ref());
+            match turned {
                 Ok(_) => {}
                 Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => return Err(fault),
                 Err(fault) => {
