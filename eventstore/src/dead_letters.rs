@@ -26,8 +26,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Malformed, Self::UnknownType, Self::NewerVersion, Self::Misrouted, Self::TooLarge, Self::Refused, Self::Panicked];
+    pub const ALL: [Self; 7] = [Self::Malformed, Self::UnknownType, Self::NewerVersion, Self::Misrouted, Self::TooLarge, Self::Refused, Self::Panicked];
 
     /// As the header says it.
     pub const fn as_str(self) -> &'static str {

@@ -50,12 +50,14 @@ pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capabilit
 }
 
 async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+    let connections = http::door::files::raise()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
     let address = listener.local_addr()?;
+    let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+    let door = http::door::Door::new(http::door::Hosts::new(address, Some(&advertised), &config.allow_host));
     let at = config.cluster.settings().map_or(Kept::Here { partitions: config.partitions }, |settings| {
-        let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
         Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings }))
     });
     let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
@@ -66,12 +68,9 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
     greet(config, &address.to_string());
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let failed = std::sync::Arc::clone(&platform.failed);
-    let (stopping, mut stop) = tokio::sync::watch::channel(false);
-    let router = http::router(std::sync::Arc::clone(&platform.app), routes);
-    let server = tokio::spawn(async move {
-        let told = async move { stop.wait_for(|stop| *stop).await.map_or((), |_| ()) };
-        axum::serve(listener, router).with_graceful_shutdown(told).await
-    });
+    let (stopping, stop) = tokio::sync::watch::channel(false);
+    let router = http::router(std::sync::Arc::clone(&platform.app), routes, door);
+    let server = tokio::spawn(http::door::serve(listener, router, connections, stop));
     let broken = tokio::select! {
         _ = interrupted.recv() => false,
         _ = terminated.recv() => false,

@@ -22,6 +22,7 @@ pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
+pub mod door;
 pub mod failure;
 pub mod forward;
 pub mod health;
@@ -79,8 +80,8 @@ impl Shell {
     }
 }
 
-/// All routes: those of the capabilities, and the shell's own.
-pub fn router(app: App, capabilities: Router<App>) -> Router {
+/// All routes: those of the capabilities, and the shell's own; behind the door.
+pub fn router(app: App, capabilities: Router<App>, door: Arc<door::Door>) -> Router {
     capabilities
         .route("/commands/{id}", get(command::show))
         .merge(admin::routes())
@@ -90,6 +91,7 @@ pub fn router(app: App, capabilities: Router<App>) -> Router {
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
+        .layer(middleware::from_fn_with_state(door, door::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
         .with_state(app)

@@ -108,7 +108,7 @@ impl Platform {
     pub fn start(data: &Path, at: Kept, runs: Option<&[String]>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
-        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
+        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::door::files::of_a_database());
         let log = at.open(&layout, &memory)?;
         provision(log.as_ref(), &capabilities)?;
         let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
