@@ -14,7 +14,8 @@ fn main() {
     let settings = Settings { namespace: namespace.clone(), ..Settings::new(brokers) };
     // The claims are written by a transaction too: only what comes after it is held.
     let log = Kafka::open(Settings { held: Some(Duration::from_millis(held.parse().unwrap())), ..settings }).unwrap();
-    let mut member = log.join(Group { name: "group".into(), topics: vec![Topic::named("in")], member: "held".into() }).unwrap();
+    let mut member =
+        log.join(Group { name: "group".into(), commands: Topic::named("in"), inputs: vec![Topic::named("in").into()], member: "held".into() }).unwrap();
     loop {
         if let Polled::Batch(batch) = member.poll(Limits::default(), Duration::from_secs(1)).unwrap()
             && !batch.records.is_empty()

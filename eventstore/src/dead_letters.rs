@@ -1,9 +1,20 @@
-//! Dead letters: what could not be processed, with its reason and origin. Drops nothing; lets no card number through.
+//! Dead letters: what could not be processed, with its reason and origin. Drops nothing that fits; lets no card number
+//! through. Whatever a record holds, its letter fits a record: else it could be neither processed nor put aside.
 
-use schemas::envelope::{DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TIMESTAMP, DLT_TOPIC};
+use schemas::envelope::{DLT_CUT, DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TIMESTAMP, DLT_TOPIC};
 use schemas::{Headers, Topic};
 
 use crate::log::{Message, RECORD_BYTES_MAX, Record};
+
+/// Longest text that is said of a letter, a refusal or a failed command.
+pub const DETAIL_BYTES_MAX: usize = 2_000;
+/// What is left of a key that is too long with all the rest, and of a header's value.
+const PART_BYTES_MAX: usize = 1_024;
+/// What is left of headers that are too long with all the rest: first of ours, then of the others.
+const HEADERS_BYTES_MAX: usize = 32 * 1024;
+/// Most headers of a letter; each costs a few bytes more in the log than it counts for.
+const HEADERS_MAX: usize = 256;
+const _: () = assert!(PART_BYTES_MAX + 2 * HEADERS_BYTES_MAX + 3 * DETAIL_BYTES_MAX < RECORD_BYTES_MAX);
 
 /// Why a record became a dead letter. The names are header values: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +31,16 @@ pub enum Reason {
     TooLarge,
     /// A command made by a policy was refused.
     Refused,
+    /// An event of its aggregate was passed over: nothing is decided on it any more.
+    Closed,
     /// Deciding it broke a rule of the program.
     Panicked,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Malformed, Self::UnknownType, Self::NewerVersion, Self::Misrouted, Self::TooLarge, Self::Refused, Self::Panicked];
+    pub const ALL: [Self; 8] =
+        [Self::Malformed, Self::UnknownType, Self::NewerVersion, Self::Misrouted, Self::TooLarge, Self::Refused, Self::Panicked, Self::Closed];
 
     /// As the header says it.
     pub const fn as_str(self) -> &'static str {
@@ -37,26 +51,78 @@ impl Reason {
             Self::Misrouted => "misrouted",
             Self::TooLarge => "too-large",
             Self::Refused => "refused",
+            Self::Closed => "closed",
             Self::Panicked => "panicked",
         }
     }
 }
 
-/// The dead letter of `record`: the same key, headers and body, card numbers masked, and what went wrong.
-pub fn dead_letter(to: Topic, record: &Record, reason: Reason, detail: &str) -> Message {
-    let mut headers: Headers =
-        record.headers.iter().filter(|(name, _)| !name.starts_with("dlt-")).map(|(name, value)| (name.to_owned(), masked(value))).collect();
-    headers.push(DLT_REASON, reason.as_str());
-    headers.push(DLT_DETAIL, masked(detail.as_bytes()));
-    headers.push(DLT_TOPIC, record.topic.as_str());
-    headers.push(DLT_PARTITION, record.partition.to_string());
-    headers.push(DLT_OFFSET, record.offset.to_string());
-    headers.push(DLT_TIMESTAMP, record.recorded_at.to_string());
-    let mut letter = Message { topic: to, partition: record.partition, key: masked(&record.key), headers, value: record.value.as_deref().map(masked) };
-    if letter.bytes() > RECORD_BYTES_MAX {
-        letter.value = None; // the record itself stays where the headers say
+/// A text of at most [`DETAIL_BYTES_MAX`] bytes, with a mark where it was cut.
+pub fn shortened(text: &str) -> String {
+    let mut end = DETAIL_BYTES_MAX;
+    if text.len() <= end {
+        return text.to_owned();
     }
-    letter
+    end -= "…".len();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// The dead letter of `record`: the same key, headers and body, card numbers masked, what went wrong, and what else is to
+/// be known `about` it. What does not fit is cut, and [`DLT_CUT`] says so; the record itself stays where the headers say.
+pub fn dead_letter(to: Topic, record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)]) -> Message {
+    let mut notes = Headers::default();
+    notes.push(DLT_REASON, reason.as_str());
+    notes.push(DLT_DETAIL, masked(shortened(detail).as_bytes()));
+    notes.push(DLT_TOPIC, record.topic.as_str());
+    notes.push(DLT_PARTITION, record.partition.to_string());
+    notes.push(DLT_OFFSET, record.offset.to_string());
+    notes.push(DLT_TIMESTAMP, record.recorded_at.to_string());
+    about.iter().for_each(|(name, value)| notes.push(*name, shortened(value)));
+    let given = || record.headers.iter().filter(|(name, _)| !name.starts_with("dlt-"));
+    let whole = given().map(|(name, value)| name.len() + value.len()).sum::<usize>() + notes.bytes() + record.key.len() + DLT_CUT.len() + 16;
+    let (mut key, mut value, mut cut) = (record.key.as_slice(), record.value.as_deref(), vec![]);
+    let mut kept: Vec<(&str, &[u8])> = vec![];
+    if whole > RECORD_BYTES_MAX || given().count() + notes.len() > HEADERS_MAX {
+        if key.len() > PART_BYTES_MAX {
+            key = &key[..PART_BYTES_MAX];
+            cut.push("key");
+        }
+        kept = fitting(given());
+        cut.push("headers");
+    } else {
+        kept.extend(given());
+    }
+    let bytes = kept.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + notes.bytes() + key.len() + DLT_CUT.len() + 16;
+    if bytes + value.map_or(0, <[u8]>::len) > RECORD_BYTES_MAX {
+        value = None;
+        cut.push("body");
+    }
+    let mut headers: Headers = kept.into_iter().map(|(name, value)| (name.to_owned(), masked(value))).collect();
+    notes.iter().for_each(|(name, value)| headers.push(name.to_owned(), value));
+    if !cut.is_empty() {
+        headers.push(DLT_CUT, cut.join(","));
+    }
+    Message { topic: to, partition: record.partition, key: masked(key), headers, value: value.map(masked) }
+}
+
+/// Of headers that do not fit: ours first, each cut to a part, as many as there is room for.
+fn fitting<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Vec<(&'h str, &'h [u8])> {
+    let ours = |name: &str| name.starts_with("ce_") || ["content-type", "reply-to", "traceparent"].contains(&name);
+    let (known, others): (Vec<_>, Vec<_>) = headers.filter(|(name, _)| name.len() <= PART_BYTES_MAX).partition(|(name, _)| ours(name));
+    let mut kept = vec![];
+    for part in [known, others] {
+        let mut room = HEADERS_BYTES_MAX;
+        for (name, value) in part.into_iter().take(HEADERS_MAX / 2 - 16) {
+            let value = &value[..value.len().min(PART_BYTES_MAX)];
+            let Some(left) = room.checked_sub(name.len() + value.len()) else { break };
+            room = left;
+            kept.push((name, value));
+        }
+    }
+    kept
 }
 
 /// The bytes with every run of 13 to 19 digits that passes the Luhn check replaced by `*` but its last four.

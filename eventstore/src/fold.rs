@@ -3,8 +3,11 @@
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
-use crate::heads::{Heads, Mark, Outcome};
+use crate::caught::caught;
+use crate::fingerprint::Fingerprints;
+use crate::heads::{Heads, Mark, Outcome, Unevolved};
 use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
+use crate::rows::Last;
 use crate::service::Service;
 
 /// What a log can be folded into.
@@ -13,6 +16,36 @@ pub trait Fold {
     fn next(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault>;
     /// Takes a page; its effects and `page.next` become visible together.
     fn fold(&mut self, topic: &Topic, partition: Partition, page: Page) -> Result<(), Fault>;
+    /// The last record it folded of a partition, if it knows.
+    fn last(&self, topic: &Topic, partition: Partition) -> Result<Option<Last>, Fault> {
+        let _not_known = (topic, partition);
+        Ok(None)
+    }
+}
+
+/// Whether what was folded of a partition is what lies in the log: that it does not stand past the end, and that its
+/// last record is still there. A log that was restored from an older copy beneath its folds, or replaced, fails here.
+pub fn belongs(log: &dyn Log, topic: &Topic, partition: Partition, fold: &dyn Fold) -> Result<(), Fault> {
+    let (end, here) = (log.end(topic, partition)?, fold.next(topic, partition)?);
+    let wrong = |what: String| {
+        Fault::Fatal(format!(
+            "{what}. The log is older than these folds, or another: bring back the log that they were folded from; or, if the log is as it should be, \
+             move heads/ and views/ of the data directory aside, and they are folded anew"
+        ))
+    };
+    if here > end {
+        return Err(wrong(format!("the folds stand at {topic}/{partition} offset {here}, past the log's end {end}")));
+    }
+    let Some(last) = fold.last(topic, partition)? else { return Ok(()) };
+    if last.offset < log.start(topic, partition)? {
+        return Ok(()); // not kept any more
+    }
+    let page = log.read(topic, partition, last.offset, Limits { records: 1, ..Limits::default() })?;
+    match page.records.first().filter(|record| record.offset == last.offset) {
+        None if page.next <= last.offset => Err(Fault::Retry(format!("{topic}/{partition}: asked for the record at {}, got none", last.offset))),
+        Some(record) if Last::of(record) == last => Ok(()),
+        _ => Err(wrong(format!("the record at {topic}/{partition} offset {} is not the one that was folded from there", last.offset))),
+    }
 }
 
 /// Folds a partition from where the fold stands to the log's end as it is at the call, and returns that end.
@@ -53,6 +86,7 @@ impl Fold for Heads {
 
     fn fold(&mut self, _: &Topic, partition: Partition, page: Page) -> Result<(), Fault> {
         let offsets: Vec<Offset> = page.records.iter().map(|record| record.offset).collect();
+        page.records.last().into_iter().for_each(|record| self.ends_with(partition, Last::of(record)));
         for (place, record) in page.records.iter().enumerate() {
             if let Err(fault) = self.fold_one(record, place) {
                 self.abort();
@@ -61,11 +95,19 @@ impl Fold for Heads {
         }
         self.save(&offsets, &[(partition, page.next)])
     }
+
+    fn last(&self, topic: &Topic, partition: Partition) -> Result<Option<Last>, Fault> {
+        self.rows().last(topic, partition)
+    }
 }
 
 impl Heads {
     fn fold_one(&mut self, record: &Record, place: usize) -> Result<(), Fault> {
+        if let Some(why) = self.passes_over(record) {
+            return self.pass_over(record, &why);
+        }
         let stop = |why: Malformed| unreadable(record, &why);
+        let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
         let at = envelope.time.unwrap_or(record.recorded_at);
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
@@ -74,13 +116,21 @@ impl Heads {
                 let version = envelope.version.ok_or(Malformed::Missing("ce_sequence")).map_err(stop)?;
                 let service = self.service();
                 let handler = handler(&service, envelope).map_err(stop)?;
-                let event = handler.decode_event(&envelope.kind, body).map_err(stop)?;
-                self.evolve(record.partition, handler.name(), &envelope.subject, (version, at, place), &event)?;
+                let event = caught(|| handler.decode_event(&envelope.kind, body)).map_err(panicked)?.map_err(stop)?;
+                if self.closed(record.partition, handler.name(), &envelope.subject)?.is_none() {
+                    self.evolve(record.partition, handler, &envelope.subject, (version, at, place), event).map_err(|why| match why {
+                        Unevolved::Panicked(panic) => panicked(panic),
+                        Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why))),
+                        Unevolved::Fault(fault) => fault,
+                    })?;
+                }
                 Outcome::Accepted { version }
             }
         };
-        if let (Some(hash), Some(command_id)) = (envelope.body_hash.clone(), &envelope.causation) {
-            self.remember(record.partition, command_id, Mark { hash, outcome, at });
+        self.passed(record.partition, at);
+        if let (Some(prints), Some(command_id)) = (Fingerprints::behind(envelope), &envelope.causation) {
+            let unscoped = prints.meaning.is_none().then(|| (envelope.kind.aggregate.to_string(), envelope.subject.clone()));
+            self.remember(record.partition, command_id, Mark { prints, outcome, at, unscoped })?;
         }
         Ok(())
     }

@@ -129,17 +129,47 @@ pub struct Page {
 pub struct Claim {
     /// Rises whenever the group's owners change.
     pub epoch: u64,
-    /// The owned partition numbers, of every topic of the group.
+    /// The owned partition numbers, of the group's command topic and of every input.
     pub partitions: Vec<Partition>,
 }
 
-/// Who reads what together. Its members share the partitions: partition p of every topic is owned by one of them.
+/// From where a group reads an input in which it has no position yet. Settled, and committed at once, when the group first
+/// sees the partition: whatever comes after that is read, also by another member and after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Begin {
+    /// from the first record that is kept
+    #[default]
+    First,
+    /// from the next record on
+    Next,
+}
+
+/// A topic that a group reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// which
+    pub topic: Topic,
+    /// from where
+    pub begin: Begin,
+}
+
+impl From<Topic> for Input {
+    /// All of it.
+    fn from(topic: Topic) -> Self {
+        Self { topic, begin: Begin::First }
+    }
+}
+
+/// Who reads what together. Its members share the partitions: whoever owns partition p of the command topic owns p of the
+/// group, and reads partition p of its own inputs. Members of different versions may have different inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// the group's name, unique on the log
     pub name: String,
-    /// the topics it reads, all with the log's partition count
-    pub topics: Vec<Topic>,
+    /// The topic whose partitions the members share, and all that they are subscribed to. Read only if it is among the inputs.
+    pub commands: Topic,
+    /// what this member reads, all with the log's partition count
+    pub inputs: Vec<Input>,
     /// this member's name, unique in the group
     pub member: String,
 }
@@ -184,7 +214,8 @@ pub enum Polled {
 /// Records of owned partitions, each partition's in order.
 #[derive(Debug)]
 pub struct Batch {
-    /// what a commit of this batch must prove
+    /// What a commit of this batch must prove. Without partitions there is nothing to be decided or committed by now, be it
+    /// that nothing is owned, or that committed positions are being read again.
     pub claim: Claim,
     /// the records
     pub records: Vec<Arc<Record>>,
@@ -280,6 +311,17 @@ pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
     fn partitions(&self) -> u16;
 
+    /// What only those inside know: made with the log, the same for all who open it, and for nobody to see. Commands made
+    /// inside are signed with it (see [`crate::inside`]). All zeros until it was read (see [`crate::control`]).
+    fn secret(&self) -> [u8; 32] {
+        [0; 32]
+    }
+
+    /// The secret was read.
+    fn initiate(&self, secret: [u8; 32]) {
+        let _nobody_asks = secret;
+    }
+
     /// Log time: begins at the greater of the newest record's and now, and goes on with a monotonic clock: it never goes
     /// back, and never stands still, whatever is done to the wall clock.
     fn now(&self) -> Timestamp;
@@ -348,6 +390,11 @@ pub trait Log: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What this body counts of its own since it was opened, by name: for metrics.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![]
+    }
+
     /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;
 
@@ -361,11 +408,11 @@ pub trait Log: Send + Sync + 'static {
 /// A place in a group. Dropping it leaves the group; [`Member::leave`] does so cleanly and says if it failed.
 pub trait Member: Send {
     /// What is new, waiting at most `wait` for the first record. Starts at the group's committed positions,
-    /// or at the start of a partition that has none.
+    /// or, in a partition that has none, where its input begins (see [`Begin`]).
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault>;
 
     /// Writes `outputs` and `positions` together or not at all, if `claim` is still true; durable and visible
-    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim.
+    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim, and never moves a position.
     /// After any other result, `Err` included, the member stands at its committed positions again.
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault>;
 

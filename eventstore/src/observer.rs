@@ -6,12 +6,17 @@ use crate::log::Stuck;
 
 /// The name, among all readers of the log, of a service's worker and of its heads.
 pub fn worker(service: &str) -> String {
-    format!("{service} worker")
+    format!("worker:{service}")
 }
 
 /// The name of a service's router.
 pub fn router(service: &str) -> String {
-    format!("{service} router")
+    format!("router:{service}")
+}
+
+/// The name of a view.
+pub fn view(name: &str) -> String {
+    format!("view:{name}")
 }
 
 /// Something that happened, told once it is committed. Types are `<aggregate>.<name>`.
@@ -36,6 +41,8 @@ pub trait Observer: Send + Sync {
     fn owns(&self, _service: &'static str, _router: bool, _partitions: Option<&[Partition]>) {}
     /// One of a reader's partitions stopped at a record; the rest go on.
     fn stopped(&self, _reader: &str, _stuck: &Stuck) {}
+    /// It goes on there, or is about to try.
+    fn goes_on(&self, _reader: &str, _partition: Partition) {}
     /// A commit did not end committed: the batch was thrown away.
     fn thrown_away(&self, _service: &'static str, _why: &str) {}
 }

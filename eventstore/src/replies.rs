@@ -4,6 +4,7 @@ use schemas::envelope::{Kind, Malformed};
 use schemas::wire::{AcceptedV1, RefusedV1, ReplyV1, marker};
 use schemas::{Envelope, Partition, Stream, codec, topic};
 
+use crate::dead_letters::shortened;
 use crate::heads::Outcome;
 use crate::log::Message;
 
@@ -56,11 +57,12 @@ impl ReplyTo {
             command_id: answer.command_id.to_owned(),
             outcome: outcome.to_owned(),
             code: code.map(str::to_owned),
-            detail: detail.map(str::to_owned),
+            detail: detail.map(shortened),
             aggregate: answer.aggregate.to_owned(),
             subject: answer.subject.to_owned(),
             version,
             ended: answer.ended.map(str::to_owned),
+            decided_as: answer.decided_as.map(str::to_owned),
         };
         let id = schemas::envelope::caused_id(answer.command_id, "reply", 0);
         let mut envelope = Envelope::new(id, "/daybook/replies", marker::reply_kind(), answer.subject);
@@ -85,16 +87,8 @@ pub struct Answer<'a> {
     pub aggregate: &'a str,
     /// the event that ended the process, if it is that which answers
     pub ended: Option<&'a str>,
-}
-
-/// What makes two commands of one id the same: type, subject, expected version and body. 128 bits of BLAKE3, in hex.
-pub fn body_hash(envelope: &Envelope, body: &[u8]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in [envelope.kind.to_string().as_bytes(), envelope.subject.as_bytes(), &envelope.expected_version.unwrap_or(u64::MAX).to_be_bytes(), body] {
-        hasher.update(&(part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().to_hex()[..32].to_owned()
+    /// the id under which the command was decided, if that is another
+    pub decided_as: Option<&'a str>,
 }
 
 impl Outcome {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Routing, routing_key};
-use schemas::envelope::caused_id;
-use schemas::{Envelope, Partition, anchor_key, partition_of};
+use schemas::Partition;
 
-use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, RECORD_BYTES_MAX, Record, Stuck};
+use crate::control::Control;
+use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Record, Stuck};
 use crate::observer::{Note, Observer, router};
-use crate::service::{Reaction, Service, inputs};
-use crate::turn::{Stop, reactions_to};
+use crate::reactions::{Writer, anchors, reactions_to};
+use crate::service::Service;
+use crate::turn::Stop;
 use crate::worker::Progress;
 
 /// One service's router.
@@ -22,26 +22,60 @@ pub struct Router {
     observer: Arc<dyn Observer>,
     limits: Limits,
     anchors: Vec<String>,
+    secret: [u8; 32],
     stopped: BTreeMap<Partition, Stuck>,
+    control: Option<Arc<Control>>,
+    /// the orders that were heard of
+    orders: u64,
 }
 
 impl Router {
     /// Joins the router's group; none if the service follows nothing across keys.
     pub fn join(service: Arc<Service>, log: &dyn Log, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Option<Self>, Fault> {
-        let topics = inputs(&service.routed);
-        if topics.is_empty() {
+        let inputs = service.reads(&service.routed);
+        if inputs.is_empty() {
             return Ok(None);
         }
-        let group = log.join(Group { name: format!("{}.router", service.name), topics, member: member.to_owned() })?;
-        let anchors = (0..log.partitions()).map(|partition| anchor_key(Partition(partition), log.partitions())).collect();
-        Ok(Some(Self { service, member: group, observer, limits, anchors, stopped: BTreeMap::new() }))
+        // The command topic says who owns what; what is in it is the worker's to read.
+        let group = log.join(Group { name: format!("{}.router", service.name), commands: service.commands(), inputs, member: member.to_owned() })?;
+        let (anchors, secret) = (anchors(log.partitions()), log.secret());
+        Ok(Some(Self { service, member: group, observer, limits, anchors, secret, stopped: BTreeMap::new(), control: None, orders: 0 }))
+    }
+
+    /// Obeys what operators settle: passes over what they say, and tries again what stopped.
+    #[must_use]
+    pub fn under(mut self, control: &Arc<Control>) -> Self {
+        self.orders = control.orders();
+        self.control = Some(Arc::clone(control));
+        self
+    }
+
+    /// After a new order, what stopped is tried again.
+    fn obey(&mut self) -> Result<(), Fault> {
+        let Some(orders) = self.control.as_ref().map(|control| control.orders()).filter(|orders| *orders != self.orders) else { return Ok(()) };
+        self.member.rewind()?;
+        self.go_on();
+        self.orders = orders;
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        for partition in std::mem::take(&mut self.stopped).into_keys() {
+            self.observer.goes_on(&router(self.service.name), partition);
+        }
+    }
+
+    /// Why an operator has a record passed over, if so.
+    fn passes_over(&self, record: &Record) -> Option<String> {
+        self.control.as_ref()?.skips().of(&router(self.service.name), record)
     }
 
     /// One turn: at most `wait` for an event, then until its commands are committed.
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        self.obey()?;
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => {
-                self.stopped.clear();
+                self.go_on();
                 self.observer.owns(self.service.name, true, Some(&claim.partitions));
                 return Ok(Progress::Worked);
             }
@@ -53,7 +87,7 @@ impl Router {
         };
         let (mut outputs, mut notes) = (vec![], vec![]);
         for record in &batch.records {
-            if self.stopped.contains_key(&record.partition) {
+            if self.stopped.contains_key(&record.partition) || self.passes_over(record).is_some() {
                 continue;
             }
             match self.route(record, &mut notes) {
@@ -89,53 +123,17 @@ impl Router {
         self.member.leave()
     }
 
+    /// What an event's policies ask for, as messages of the partition it came from.
     fn route(&self, record: &Record, notes: &mut Vec<Note>) -> Result<Vec<(Partition, Message)>, String> {
         let reactions = reactions_to(&self.service.routed, record, notes).map_err(|stop| match stop {
             Stop::Partition(stuck) => stuck.why,
             Stop::Worker(fault) => fault.to_string(),
         })?;
+        let writer = Writer::new(&self.service, &self.anchors, self.secret);
         let mut outputs = vec![];
-        for (reaction, cause, commands) in reactions {
-            for (index, (target, command)) in commands.into_iter().enumerate() {
-                let handler = self
-                    .service
-                    .handler(reaction.target)
-                    .ok_or_else(|| format!("policy {} commands {}, which is not owned here", reaction.policy, reaction.target))?;
-                let (kind, body) = handler.encode_command(&command).ok_or_else(|| format!("policy {} made a command of another aggregate", reaction.policy))?;
-                let keys: Vec<&str> = match handler.routing() {
-                    Routing::BySubject => vec![routing_key(&target)],
-                    Routing::EveryPartition => self.anchors.iter().map(String::as_str).collect(),
-                };
-                for (copy, key) in keys.into_iter().enumerate() {
-                    let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
-                    let envelope = self.envelope(reaction, cause, Envelope::new(id, "", kind.clone(), &target));
-                    outputs.push((record.partition, self.message(key, &envelope, body.clone())?));
-                }
-            }
+        for reacted in reactions {
+            outputs.extend(writer.write(record, reacted, notes)?.into_iter().map(|message| (record.partition, message)));
         }
         Ok(outputs)
-    }
-
-    fn envelope(&self, reaction: &Reaction, cause: &Envelope, mut envelope: Envelope) -> Envelope {
-        envelope.source = format!("/{}/{}", self.service.name, reaction.policy);
-        envelope.causation = Some(cause.id.clone());
-        envelope.correlation.clone_from(&cause.correlation);
-        envelope.occurred_at = cause.occurred_at.or(cause.time);
-        envelope.trace.clone_from(&cause.trace);
-        envelope
-    }
-
-    fn message(&self, key: &str, envelope: &Envelope, body: Vec<u8>) -> Result<Message, String> {
-        let partition = partition_of(key.as_bytes(), u16::try_from(self.anchors.len()).unwrap_or(u16::MAX));
-        let message = Message { topic: self.service.commands(), partition, key: key.as_bytes().to_vec(), headers: envelope.headers(), value: Some(body) };
-        if message.bytes() > RECORD_BYTES_MAX {
-            return Err(format!(
-                "command {} for {} would have {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                envelope.kind,
-                envelope.subject,
-                message.bytes()
-            ));
-        }
-        Ok(message)
     }
 }

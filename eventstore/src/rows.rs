@@ -1,12 +1,13 @@
 //! Rows of a fold and the positions they stand for, in one RocksDB write batch. The only place outside the
 //! embedded log that names RocksDB. Never syncs: what a crash of the machine takes, the log gives back.
 
+use std::fs::File;
 use std::path::Path;
 
 use rocksdb::{BlockBasedOptions, Cache, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions};
-use schemas::{Partition, Topic};
+use schemas::{Headers, Partition, Topic};
 
-use crate::log::{Fault, Offset, Positions};
+use crate::log::{Fault, Message, Offset, Positions, Record};
 
 /// Memory that all of a process's databases share.
 #[derive(Clone)]
@@ -60,12 +61,63 @@ impl Default for Memory {
 }
 
 /// First bytes of the database's own keys: no UTF-8 text begins with them.
+const SKIPPED: u8 = 0xfc;
+const LAST: u8 = 0xfd;
 const POSITION: u8 = 0xfe;
 const META: u8 = 0xff;
 
-/// A database of rows. Keys that begin with the bytes 0xfe and 0xff are its own.
+/// A database of rows. Keys that begin with the bytes 0xfc to 0xff are its own.
 pub struct Rows {
     db: DB,
+    /// keeps other processes out of what is open to be read
+    _lock: Option<File>,
+}
+
+/// What tells the last record that was folded from any other at its place: a hash of its key, headers and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// its offset
+    pub offset: Offset,
+    /// its first 64 bits of BLAKE3
+    pub digest: u64,
+}
+
+impl Last {
+    /// Of a record.
+    pub fn of(record: &Record) -> Self {
+        Self { offset: record.offset, digest: digest(&record.key, &record.headers, record.value.as_deref()) }
+    }
+}
+
+/// A message's digest, before its offset is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Digested(u64);
+
+impl Digested {
+    /// Of a message.
+    pub fn of(message: &Message) -> Self {
+        Self(digest(&message.key, &message.headers, message.value.as_deref()))
+    }
+
+    /// It was written there.
+    #[must_use]
+    pub fn at(self, offset: Offset) -> Last {
+        Last { offset, digest: self.0 }
+    }
+}
+
+fn digest(key: &[u8], headers: &Headers, value: Option<&[u8]>) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    part(key);
+    headers.iter().for_each(|(name, value)| {
+        part(name.as_bytes());
+        part(value);
+    });
+    part(value.unwrap_or_default());
+    hasher.finalize().as_bytes().iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 /// Changes that happen together.
@@ -83,9 +135,36 @@ impl Changes {
         self.0.delete(key);
     }
 
+    /// Removes the rows whose keys begin with `prefix`, which is not empty and does not end with the byte 0xff.
+    pub fn delete_all(&mut self, prefix: &[u8]) {
+        let mut after = prefix.to_vec();
+        if let Some(last) = after.last_mut() {
+            *last += 1;
+        }
+        self.0.delete_range(prefix, &after);
+    }
+
+    /// Forgets where the fold stands in a partition, and how it came there.
+    pub fn delete_standing(&mut self, topic: &Topic, partition: Partition) {
+        self.0.delete(position_key(topic, partition));
+        self.0.delete(own_key(LAST, topic, partition, &[]));
+        let skipped = |offset: u64| own_key(SKIPPED, topic, partition, &offset.to_be_bytes());
+        self.0.delete_range(skipped(0), skipped(u64::MAX));
+    }
+
     /// Says where the fold stands after these changes.
     pub fn position(&mut self, topic: &Topic, partition: Partition, next: Offset) {
         self.0.put(position_key(topic, partition), next.0.to_be_bytes());
+    }
+
+    /// Says which record of a partition was the last to be folded.
+    pub fn last(&mut self, topic: &Topic, partition: Partition, last: Last) {
+        self.0.put(own_key(LAST, topic, partition, &[]), [last.offset.0.to_be_bytes(), last.digest.to_be_bytes()].concat());
+    }
+
+    /// Says that a record was passed over, as an operator settled it.
+    pub fn skipped(&mut self, topic: &Topic, partition: Partition, offset: Offset) {
+        self.0.put(own_key(SKIPPED, topic, partition, &offset.0.to_be_bytes()), []);
     }
 
     /// Whether nothing would change.
@@ -98,16 +177,25 @@ impl Changes {
 pub type KeyedRow = (Box<[u8]>, Box<[u8]>);
 
 impl Rows {
-    /// Opens the database in `dir`, or makes it. One of another `shape` is deleted first, to be folded anew.
+    /// Opens the database in `dir`, or makes it, whatever log it is of. One of another `shape` is deleted first, to be
+    /// folded anew.
     pub fn open(dir: &Path, shape: &str, memory: &Memory) -> Result<Self, Fault> {
+        Self::open_of(dir, shape, "", &[], memory)
+    }
+
+    /// The same for rows that are folded from the log with this identity, passing over what `skips` say: those of
+    /// another log are refused, and those that hold a record which is passed over now are folded anew.
+    pub fn open_of(dir: &Path, shape: &str, log: &str, skips: &[(Topic, Partition, Offset)], memory: &Memory) -> Result<Self, Fault> {
         let rows = Self::open_any(dir, memory)?;
-        let shape_key = [&[META], "shape".as_bytes()].concat();
-        let found = rows.get(&shape_key)?;
+        let found = rows.get(&meta_key("shape"))?;
         if found.as_deref() == Some(shape.as_bytes()) {
-            return Ok(rows);
+            rows.belongs(dir, log)?;
+            let Some((topic, partition, offset)) = rows.unskipped(skips)? else { return Ok(rows) };
+            tracing::info!(dir = %dir.display(), "these rows hold {topic}/{partition} offset {offset}, which is passed over now: folding them anew");
+        } else if found.is_some() {
+            tracing::info!(dir = %dir.display(), shape, "rows are of another shape: folding them anew");
         }
         let rows = if found.is_some() {
-            tracing::info!(dir = %dir.display(), shape, "rows are of another shape: folding them anew");
             drop(rows);
             DB::destroy(&Options::default(), dir).map_err(|why| broken(dir, &why))?;
             Self::open_any(dir, memory)?
@@ -115,14 +203,77 @@ impl Rows {
             rows
         };
         let mut changes = Changes::default();
-        changes.put(&shape_key, shape.as_bytes());
+        changes.put(&meta_key("shape"), shape.as_bytes());
+        if !log.is_empty() {
+            changes.put(&meta_key("log"), log.as_bytes());
+        }
         rows.write(changes)?;
+        Ok(rows)
+    }
+
+    /// Opens the database in `dir` to be read, while no other process has it: nothing in it changes. Fatal if it is of
+    /// another shape, or was folded from another log (none: whose it is was not recorded yet).
+    pub fn look(dir: &Path, shape: &str, log: Option<&str>, memory: &Memory) -> Result<Self, Fault> {
+        let lock = apart(dir)?;
+        let mut options = memory.options();
+        options.create_if_missing(false);
+        let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
+        let rows = Self { db, _lock: Some(lock) };
+        let found = rows.get(&meta_key("shape"))?.map(|found| String::from_utf8_lossy(&found).into_owned());
+        if found.as_deref() != Some(shape) {
+            return Err(Fault::Fatal(format!(
+                "the rows in {} are of shape '{}', and this program folds '{shape}': they are folded anew at the next start, and prove nothing until then",
+                dir.display(),
+                found.unwrap_or_default()
+            )));
+        }
+        log.map_or(Ok(()), |log| rows.belongs_or_unsaid(dir, log).map(|_| ()))?;
         Ok(rows)
     }
 
     fn open_any(dir: &Path, memory: &Memory) -> Result<Self, Fault> {
         std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
-        Ok(Self { db: DB::open(&memory.options(), dir).map_err(|why| broken(dir, &why))? })
+        Ok(Self { db: DB::open(&memory.options(), dir).map_err(|why| broken(dir, &why))?, _lock: None })
+    }
+
+    /// Rows of the version before do not say whose they are: they are taken for this log's, and say so from now on.
+    fn belongs(&self, dir: &Path, log: &str) -> Result<(), Fault> {
+        if !log.is_empty() && !self.belongs_or_unsaid(dir, log)? {
+            let mut changes = Changes::default();
+            changes.put(&meta_key("log"), log.as_bytes());
+            self.write(changes)?;
+        }
+        Ok(())
+    }
+
+    fn belongs_or_unsaid(&self, dir: &Path, log: &str) -> Result<bool, Fault> {
+        match self.get(&meta_key("log"))? {
+            Some(of) if of != log.as_bytes() => Err(Fault::Fatal(format!(
+                "{} was folded from another log ({}) than this one ({log}): name the data directory that belongs to this log (--data), or the brokers and \
+                 namespace that the directory belongs to; or move heads/ and views/ of it aside, and they are folded anew from this log",
+                dir.display(),
+                String::from_utf8_lossy(&of)
+            ))),
+            found => Ok(found.is_some()),
+        }
+    }
+
+    /// The first of `skips` that lies before where the fold stands, and was not passed over.
+    pub fn unskipped<'s>(&self, skips: &'s [(Topic, Partition, Offset)]) -> Result<Option<&'s (Topic, Partition, Offset)>, Fault> {
+        for skip @ (topic, partition, offset) in skips {
+            let passed = self.get(&own_key(SKIPPED, topic, *partition, &offset.0.to_be_bytes()))?.is_some();
+            if !passed && self.position(topic, *partition)? > *offset {
+                return Ok(Some(skip));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last record of a partition that was folded; none if there was none, or it was not recorded.
+    pub fn last(&self, topic: &Topic, partition: Partition) -> Result<Option<Last>, Fault> {
+        let row = self.get(&own_key(LAST, topic, partition, &[]))?;
+        let number = |bytes: Option<&[u8]>| Some(u64::from_be_bytes(bytes?.try_into().ok()?));
+        Ok(row.and_then(|row| Some(Last { offset: Offset(number(row.get(..8))?), digest: number(row.get(8..))? })))
     }
 
     /// A row.
@@ -162,10 +313,15 @@ impl Rows {
     /// The keys that begin with `prefix`, in order, as long as they are wanted: the first that is not ends the read, so
     /// looking for nothing costs nothing.
     pub fn keys_while(&self, prefix: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Box<[u8]>>, Fault> {
+        self.keys_from(prefix, prefix, wanted)
+    }
+
+    /// The same, of the keys that are not before `from`.
+    pub fn keys_from(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Box<[u8]>>, Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let mut keys = vec![];
-        for row in self.db.iterator_opt(IteratorMode::From(prefix, Direction::Forward), options) {
+        for row in self.db.iterator_opt(IteratorMode::From(from, Direction::Forward), options) {
             let (key, _) = row.map_err(|why| broken(self.db.path(), &why))?;
             if !wanted(&key) {
                 break;
@@ -220,11 +376,28 @@ impl Frozen<'_> {
 }
 
 fn own(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(POSITION | META)))
+    matches!(key.first(), Some(&(SKIPPED | LAST | POSITION | META)))
+}
+
+fn meta_key(name: &str) -> Vec<u8> {
+    [&[META], name.as_bytes()].concat()
+}
+
+fn own_key(kind: u8, topic: &Topic, partition: Partition, more: &[u8]) -> Vec<u8> {
+    [&[kind], topic.as_str().as_bytes(), &[0], &partition.0.to_be_bytes()[..], more].concat()
 }
 
 fn position_key(topic: &Topic, partition: Partition) -> Vec<u8> {
-    [&[POSITION], topic.as_str().as_bytes(), &[0], &partition.0.to_be_bytes()].concat()
+    own_key(POSITION, topic, partition, &[])
+}
+
+/// The lock that RocksDB keeps on a directory, taken for as long as it is read: it would not take it for a reader.
+pub(crate) fn apart(dir: &Path) -> Result<File, Fault> {
+    let failed = |why: std::io::Error| Fault::Fatal(format!("{}: {why}", dir.display()));
+    let file = File::options().write(true).open(dir.join("LOCK")).map_err(failed)?;
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| Fault::Fatal(format!("{} is open in another process: a directory is looked at while nothing else has it", dir.display())))?;
+    Ok(file)
 }
 
 fn read_position(key: &[u8], row: &[u8]) -> Option<(Topic, Partition, Offset)> {

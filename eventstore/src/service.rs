@@ -9,6 +9,8 @@ use domain::{Aggregate, Context, Origin, Policy, Routing, Timestamp};
 use schemas::envelope::{Kind, Malformed};
 use schemas::{Codec, Stream, Topic, topic};
 
+use crate::log::{Begin, Input};
+
 /// A command or event of a type that only its aggregate's handler knows.
 pub type Erased = Box<dyn Any>;
 
@@ -167,6 +169,17 @@ fn react<P: Policy<Source: Codec>>(subject: &str, kind: &Kind, body: &[u8]) -> R
 }
 
 /// A service: who owns what and reacts to what. Everything else is the worker's.
+///
+/// A version that follows one service more may join beside running instances of the version before: these go on without
+/// that input, and each partition's new owner reads it. From where? A policy on a newly followed topic reacts to all of
+/// it, its whole past, unless its author chooses otherwise with [`Service::from_now_on`].
+///
+/// ```
+/// use eventstore::service::Service;
+///
+/// // Of what `catalog` has written before this service first saw it, nothing is reacted to.
+/// let service = Service::new("stock").from_now_on("catalog");
+/// ```
 pub struct Service {
     /// its name, the first part of its topics' names
     pub name: &'static str,
@@ -176,12 +189,14 @@ pub struct Service {
     pub direct: Vec<Reaction>,
     /// Policies over events with another routing key: read by the router, which writes commands.
     pub routed: Vec<Reaction>,
+    /// Events topics whose past, as this service finds it, is not reacted to.
+    pub from_now_on: Vec<Topic>,
 }
 
 impl Service {
     /// A service that owns nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, aggregates: vec![], direct: vec![], routed: vec![] }
+        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![] }
     }
 
     /// It owns aggregates of this type.
@@ -203,6 +218,21 @@ impl Service {
     pub fn follows_across<P: Policy<Source: Codec>>(mut self, service: &str) -> Self {
         self.routed.push(reaction::<P>(service));
         self
+    }
+
+    /// Of `service`'s events, which it follows, only those count that come after it has first seen the partition. Settled
+    /// then, for each partition, once and for all: what comes while it does not run is reacted to later. Without this a
+    /// newly followed topic is read from its beginning.
+    #[must_use]
+    pub fn from_now_on(mut self, service: &str) -> Self {
+        self.from_now_on.push(topic(Stream::Events(service)));
+        self
+    }
+
+    /// What its worker (or, for the routed ones, its router) reads for these policies.
+    pub fn reads(&self, reactions: &[Reaction]) -> Vec<Input> {
+        let begin = |topic: &Topic| if self.from_now_on.contains(topic) { Begin::Next } else { Begin::First };
+        inputs(reactions).into_iter().map(|topic| Input { begin: begin(&topic), topic }).collect()
     }
 
     /// The handler of an aggregate type.

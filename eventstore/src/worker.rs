@@ -12,7 +12,8 @@ use std::time::Duration;
 use domain::Timestamp;
 use schemas::Partition;
 
-use crate::fold::replay;
+use crate::control::Control;
+use crate::fold::{belongs, replay};
 use crate::heads::Heads;
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled, Stuck};
 use crate::observer::{Observer, worker};
@@ -47,25 +48,52 @@ pub struct Worker {
     /// the last batch's fate is not known here: fold before deciding
     cold: bool,
     stopped: BTreeMap<Partition, Stuck>,
-    /// woken without effect, so not woken again at the same instant
-    awake: BTreeSet<(Partition, String, String, Timestamp)>,
+    control: Option<Arc<Control>>,
+    /// the orders that were heard of
+    orders: u64,
+    /// what was folded was held against the log
+    proven: BTreeSet<Partition>,
 }
 
 impl Worker {
     /// Joins the service's group.
     pub fn join(service: Arc<Service>, log: Arc<dyn Log>, rows: Arc<Rows>, member: &str, limits: Limits, observer: Arc<dyn Observer>) -> Result<Self, Fault> {
-        let mut topics = inputs(&service.direct);
-        topics.push(service.commands());
-        let group = log.join(Group { name: service.name.to_owned(), topics, member: member.to_owned() })?;
+        let commands = service.commands();
+        let mut inputs = service.reads(&service.direct);
+        inputs.push(commands.clone().into());
+        let group = log.join(Group { name: service.name.to_owned(), commands, inputs, member: member.to_owned() })?;
         let heads = Heads::new(Arc::clone(&service), rows);
-        Ok(Self { service, log, member: group, heads, observer, limits, cold: true, stopped: BTreeMap::new(), awake: BTreeSet::new() })
+        Ok(Self {
+            service,
+            log,
+            member: group,
+            heads,
+            observer,
+            limits,
+            cold: true,
+            stopped: BTreeMap::new(),
+            control: None,
+            orders: 0,
+            proven: BTreeSet::new(),
+        })
+    }
+
+    /// Obeys what operators settle: passes over what they say, and tries again what stopped.
+    #[must_use]
+    pub fn under(mut self, control: &Arc<Control>) -> Self {
+        self.orders = control.orders();
+        self.heads = self.heads.honouring(Arc::clone(control.skips()));
+        self.control = Some(Arc::clone(control));
+        self
     }
 
     /// One turn: at most `wait` for a record, then all the way to the fold.
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        self.obey()?;
         let batch = match self.member.poll(self.limits, wait)? {
             Polled::Assigned(claim) => return self.take_over(&claim),
             Polled::Revoked { .. } => return self.give_back(),
+            Polled::Batch(batch) if batch.claim.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
             Polled::Batch(batch) => batch,
         };
         if self.cold
@@ -83,9 +111,11 @@ impl Worker {
         let (written, notes) = (turn.written(&self.service), turn.notes);
         match self.member.commit(turn.outputs, &positions, &batch.claim) {
             Ok(Commit::Committed(offsets)) => {
+                written.lasts(&offsets).into_iter().for_each(|(partition, last)| self.heads.ends_with(partition, last));
                 if let Err(fault) = self.heads.save(&offsets, &written.next(&offsets)) {
                     self.throw_away(&fault.to_string()); // what is committed is folded from the log
-                    return Err(fault);
+                    // A record that cannot be saved stops its partition there, and no other.
+                    return if matches!(fault, Fault::Stop(_)) { Ok(Progress::ThrownAway) } else { Err(fault) };
                 }
                 self.observer.noted(self.service.name, &notes);
                 Ok(Progress::Worked)
@@ -106,11 +136,11 @@ impl Worker {
 
     fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
         self.heads.forget();
-        self.stopped.clear();
+        self.heads.timers().keep(&claim.partitions);
+        self.go_on();
         self.cold = true; // should the fold fail now, the next turn begins with it
         self.fold_to_head(claim)?;
         tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
-        self.observer.owns(self.service.name, false, Some(&claim.partitions));
         Ok(Progress::Worked)
     }
 
@@ -121,10 +151,36 @@ impl Worker {
         Ok(Progress::Worked)
     }
 
+    /// After a new order: what stopped is tried again, with its batch; what is passed over now and was folded goes.
+    fn obey(&mut self) -> Result<(), Fault> {
+        let Some(orders) = self.control.as_ref().map(|control| control.orders()).filter(|orders| *orders != self.orders) else { return Ok(()) };
+        self.member.rewind()?;
+        self.heads.forget();
+        self.cold = true;
+        self.go_on();
+        self.orders = orders;
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        for partition in std::mem::take(&mut self.stopped).into_keys() {
+            self.observer.goes_on(&worker(self.service.name), partition);
+        }
+    }
+
     /// Folds all that was committed, by whomever, before anything is decided.
     fn fold_to_head(&mut self, claim: &Claim) -> Result<(), Fault> {
         let events = self.service.events();
+        self.heads.drop_unskipped()?;
+        self.not_past_the_end(claim)?;
         for partition in &claim.partitions {
+            if self.stopped.contains_key(partition) {
+                continue;
+            }
+            if !self.proven.contains(partition) {
+                belongs(self.log.as_ref(), &events, *partition, &self.heads)?;
+                self.proven.insert(*partition);
+            }
             match replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY) {
                 Ok(_) => {}
                 Err(Fault::Stop(stuck)) => self.stop(*stuck),
@@ -132,6 +188,26 @@ impl Worker {
             }
         }
         self.cold = false;
+        self.observer.owns(self.service.name, false, Some(&claim.partitions)); // whenever the fold succeeds, at first or later
+        Ok(())
+    }
+
+    /// That the group has not committed past the end of what it reads: such a log is older than its own positions.
+    fn not_past_the_end(&self, claim: &Claim) -> Result<(), Fault> {
+        if claim.partitions.iter().all(|partition| self.proven.contains(partition)) {
+            return Ok(());
+        }
+        let mut read = inputs(&self.service.direct);
+        read.push(self.service.commands());
+        for (topic, partition, next) in self.log.committed(self.service.name)? {
+            if read.contains(&topic) && claim.partitions.contains(&partition) && next > self.log.end(&topic, partition)? {
+                return Err(Fault::Fatal(format!(
+                    "group {} has committed {topic}/{partition} up to offset {next}, past its end: records are missing there (the topic was made anew, or \
+                     restored from an older copy); bring them back, or set the group's position by hand once you know what is lost",
+                    self.service.name
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -168,21 +244,21 @@ impl Worker {
 
     fn try_decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Stop> {
         let commands = self.service.commands();
-        let partitions = self.log.partitions();
         let mut due = vec![];
         for partition in batch.claim.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
-            due.extend(self.heads.due(*partition, now, DUE_MAX)?.into_iter().map(|(aggregate, id, at)| (*partition, aggregate, id, at)));
+            let now = self.heads.now(*partition, now)?;
+            due.extend(self.heads.due(*partition, now, DUE_MAX)?);
         }
-        let mut turn = Turn::new(&self.service, &mut self.heads, now, partitions);
+        let mut turn = Turn::new(&self.service, &mut self.heads, self.log.as_ref(), now);
         for record in batch.records.iter().filter(|record| !self.stopped.contains_key(&record.partition)) {
             if record.topic == commands { turn.take_command(record)? } else { turn.take_event(record)? }
         }
-        due.retain(|timer| !self.awake.contains(timer));
+        let mut woken = Vec::with_capacity(due.len());
         for timer in due {
-            if !turn.wake(timer.0, &timer.1, &timer.2)? {
-                self.awake.insert(timer);
-            }
+            woken.push((turn.wake(&timer)?, timer));
         }
-        Ok(turn.done())
+        let decision = turn.done();
+        woken.into_iter().for_each(|(woken, timer)| self.heads.timers().told(woken, timer));
+        Ok(decision)
     }
 }

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use eventstore::rows::{Memory, Rows};
+use eventstore::control::Control;
+use eventstore::fold::belongs;
+use eventstore::log::Stuck;
+use eventstore::observer::view as reader;
+use eventstore::rows::{Changes, Memory, Rows};
 use eventstore::{Fault, Limits, Log, Offset, Page, Positions};
 use parking_lot::Mutex;
 use schemas::{Partition, Topic};
@@ -36,8 +40,8 @@ pub enum NotServed {
         /// the token's
         named: String,
     },
-    /// It stopped at an event it cannot fold.
-    #[error("view {view} stopped: {why}")]
+    /// It stopped, or the partition that the reader asks about did, at an event it cannot fold.
+    #[error("view {view} does not go on: {why}")]
     Stopped {
         /// the view
         view: String,
@@ -60,32 +64,52 @@ pub struct Projection {
     goal: BTreeMap<Partition, Offset>,
     at: Mutex<BTreeMap<Partition, Offset>>,
     ready: AtomicBool,
-    stopped: Mutex<Option<String>>,
+    /// partitions that stand still at a record, the others go on
+    stopped: Mutex<BTreeMap<Partition, Stuck>>,
+    /// why all of it stands still
+    failed: Mutex<Option<String>>,
+    /// whether what was folded before the start was held against the log
+    proven: AtomicBool,
+    control: Arc<Control>,
+    /// the operator's orders that were heard of
+    orders: AtomicU64,
     folded: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Projection {
     /// Opens the view's rows below `dir`; `folded` is called after each step, for those who wait.
-    pub fn open(view: Arc<View>, log: Arc<dyn Log>, dir: &Path, memory: &Memory, folded: Box<dyn Fn() + Send + Sync>) -> Result<Self, Fault> {
-        let rows = Arc::new(Rows::open(&dir.join(&view.name), &format!("{} {}", view.name, view.shape), memory)?);
-        let topic = &view.topic;
+    pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, folded: Box<dyn Fn() + Send + Sync>) -> Result<Self, Fault> {
+        let (topic, log, orders) = (&view.topic, control.log(), control.orders());
+        let skips: Vec<_> =
+            control.skips().places(&reader(&view.name), topic).into_iter().map(|(partition, offset)| (topic.clone(), partition, offset)).collect();
+        let rows = Arc::new(Rows::open_of(&dir.join(&view.name), &view.shape(), control.id(), &skips, memory)?);
         let (mut goal, mut at) = (BTreeMap::new(), BTreeMap::new());
         for partition in (0..log.partitions()).map(Partition) {
-            let (end, here) = (log.end(topic, partition)?, rows.position(topic, partition)?);
-            if here > end {
-                return Err(Fault::Fatal(format!(
-                    "view {} stands at {topic}/{partition} offset {here}, past the log's end {end}: these rows belong to another log; delete {} and start again",
-                    view.name,
-                    dir.join(&view.name).display()
-                )));
-            }
-            goal.insert(partition, end);
-            at.insert(partition, here);
+            goal.insert(partition, log.end(topic, partition)?);
+            at.insert(partition, rows.position(topic, partition)?);
         }
-        let ready = AtomicBool::new(at.iter().all(|(partition, here)| *here >= goal[partition]));
+        // A proof tells by this what was not folded yet from what is missing.
+        let mut standing = Changes::default();
+        at.iter().for_each(|(partition, here)| standing.position(topic, *partition, *here));
+        rows.write(standing)?;
         let queue = view.queue.map(|prefix| Queue::open(prefix, &rows)).transpose()?.map(Arc::new);
-        let folding = Mutex::new(Folding::new(Arc::clone(&view), Arc::clone(&rows)).telling(queue.clone()));
-        Ok(Self { view, rows, folding, queue, log, goal, at: Mutex::new(at), ready, stopped: Mutex::new(None), folded })
+        let folding = Folding::new(Arc::clone(&view), Arc::clone(&rows)).telling(queue.clone()).honouring(Arc::clone(control.skips()));
+        Ok(Self {
+            view,
+            rows,
+            folding: Mutex::new(folding),
+            queue,
+            log: Arc::clone(log),
+            goal,
+            at: Mutex::new(at),
+            ready: AtomicBool::new(false),
+            stopped: Mutex::default(),
+            failed: Mutex::default(),
+            proven: AtomicBool::new(false),
+            control: Arc::clone(control),
+            orders: AtomicU64::new(orders),
+            folded,
+        })
     }
 
     /// The view's name.
@@ -99,7 +123,7 @@ impl Projection {
     }
 
     /// Its rows, for scans and proofs.
-    pub fn rows(&self) -> &Rows {
+    pub fn rows(&self) -> &Arc<Rows> {
         &self.rows
     }
 
@@ -109,16 +133,70 @@ impl Projection {
     }
 
     /// Folds what is new, one page of each partition; waits at most `wait` for something new. Says whether there was any.
+    /// A partition whose next record cannot be folded stands still from then on, and no other: see [`Projection::stops`].
     pub fn turn(&self, wait: Duration, limits: Limits) -> Result<bool, Fault> {
-        let result = self.try_turn(wait, limits);
+        let result = self.obey().and_then(|()| self.try_turn(wait, limits));
         if let Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) = &result {
-            *self.stopped.lock() = Some(fault.to_string());
+            self.fail(&fault.to_string());
         }
         result
     }
 
+    /// Nothing of it goes on, and it serves nobody, until the next start.
+    pub fn fail(&self, why: &str) {
+        *self.failed.lock() = Some(why.to_owned());
+        (self.folded)(); // who waits is told
+    }
+
+    /// Where its partitions stand still, if any do.
+    pub fn stops(&self) -> Vec<Stuck> {
+        self.stopped.lock().values().cloned().collect()
+    }
+
+    /// Why all of it stands still, if it does.
+    pub fn failed(&self) -> Option<String> {
+        self.failed.lock().clone()
+    }
+
+    /// How far it is from serving, as records folded of those there were at the start.
+    pub fn progress(&self) -> (u64, u64) {
+        let at = self.at.lock();
+        let folded = |partition: &Partition, goal: &Offset| at.get(partition).map_or(0, |here| here.0.min(goal.0));
+        self.goal.iter().fold((0, 0), |(done, all), (partition, goal)| (done + folded(partition, goal), all + goal.0))
+    }
+
+    /// Whether it has caught up once.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// After a new order, what stands still is tried again.
+    fn obey(&self) -> Result<(), Fault> {
+        let orders = self.control.orders();
+        if self.orders.swap(orders, Ordering::AcqRel) == orders {
+            return Ok(());
+        }
+        self.stopped.lock().clear();
+        let skips = self.control.skips().places(&reader(self.name()), &self.view.topic).into_iter();
+        let skips: Vec<_> = skips.map(|(partition, offset)| (self.view.topic.clone(), partition, offset)).collect();
+        match self.rows.unskipped(&skips)? {
+            Some((topic, partition, offset)) => Err(Fault::Fatal(format!(
+                "{topic}/{partition} offset {offset} was folded here before it was settled that it is passed over: start again, and the view is folded anew"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn try_turn(&self, wait: Duration, limits: Limits) -> Result<bool, Fault> {
-        let standing = self.positions();
+        if !self.proven.load(Ordering::Acquire) {
+            for partition in (0..self.log.partitions()).map(Partition) {
+                belongs(self.log.as_ref(), &self.view.topic, partition, &*self.folding.lock())?;
+            }
+            self.proven.store(true, Ordering::Release);
+            self.look_whether_ready();
+        }
+        let mut standing = self.positions();
+        standing.retain(|(_, partition, _)| !self.stopped.lock().contains_key(partition));
         if !self.log.wait(&standing, wait)? {
             return Ok(false);
         }
@@ -139,18 +217,38 @@ impl Projection {
             }
         }
         self.fold(pages)?;
-        if !self.ready.load(Ordering::Acquire) {
-            let caught_up = self.at.lock().iter().all(|(partition, here)| *here >= self.goal[partition]);
-            self.ready.store(caught_up, Ordering::Release);
-        }
+        self.look_whether_ready();
         (self.folded)();
         Ok(true)
     }
 
-    fn fold(&self, pages: Vec<(Partition, Page)>) -> Result<(), Fault> {
-        if !pages.is_empty() {
-            self.folding.lock().fold_all(&self.view.topic, &pages)?;
-            self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+    fn look_whether_ready(&self) {
+        if !self.is_ready() {
+            let stopped = self.stopped.lock();
+            let caught_up = self.at.lock().iter().all(|(partition, here)| *here >= self.goal[partition] || stopped.contains_key(partition));
+            self.ready.store(caught_up, Ordering::Release);
+        }
+    }
+
+    fn fold(&self, mut pages: Vec<(Partition, Page)>) -> Result<(), Fault> {
+        // Each round ends with all of it folded, or with one more partition that stands still.
+        while !pages.is_empty() {
+            match self.folding.lock().fold_all(&self.view.topic, &pages) {
+                Ok(()) => {
+                    self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+                    return Ok(());
+                }
+                Err(Fault::Stop(stuck)) => {
+                    for (partition, page) in pages.iter_mut().filter(|(partition, _)| *partition == stuck.partition) {
+                        page.records.retain(|record| record.partition == *partition && record.offset < stuck.offset);
+                        page.next = stuck.offset;
+                    }
+                    if self.stopped.lock().insert(stuck.partition, (*stuck).clone()).is_some() {
+                        return Err(Fault::Fatal(format!("{stuck}: it stopped there twice")));
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
         }
         Ok(())
     }
@@ -172,13 +270,19 @@ impl Projection {
         self.positions().into_iter().filter_map(lag).collect()
     }
 
-    /// Whether it may serve a reader who brings `token` (possibly empty).
-    pub fn serves(&self, token: &Positions) -> Result<(), NotServed> {
-        if let Some(why) = self.stopped.lock().clone() {
-            return Err(NotServed::Stopped { view: self.name().to_owned(), why });
+    /// Whether it may serve a reader who brings `token` (possibly empty) and asks about what lies in the partition `of`
+    /// of its topic, if that is known.
+    pub fn serves(&self, token: &Positions, of: Option<Partition>) -> Result<(), NotServed> {
+        let not_going_on = |why: String| NotServed::Stopped { view: self.name().to_owned(), why };
+        if let Some(why) = self.failed() {
+            return Err(not_going_on(why));
         }
-        if !self.ready.load(Ordering::Acquire) {
+        if !self.is_ready() {
             return Err(NotServed::Rebuilding(self.name().to_owned()));
+        }
+        let stopped = self.stopped.lock();
+        if let Some(stuck) = of.and_then(|partition| stopped.get(&partition)) {
+            return Err(not_going_on(stuck.to_string()));
         }
         let own: Vec<_> = token.iter().filter(|(topic, ..)| *topic == self.view.topic).collect();
         if own.is_empty() && !token.is_empty() {
@@ -186,8 +290,13 @@ impl Projection {
             return Err(NotServed::OtherTopic { view: self.name().to_owned(), folds: self.view.topic.clone(), named });
         }
         let at = self.at.lock();
-        let reached = |(_, partition, next): &&(Topic, Partition, Offset)| at.get(partition).is_some_and(|here| here >= next);
-        if own.iter().all(reached) { Ok(()) } else { Err(NotServed::Behind(self.name().to_owned())) }
+        let behind = |(_, partition, next): &&&(Topic, Partition, Offset)| at.get(partition).is_none_or(|here| here < next);
+        match own.iter().find(behind) {
+            None => Ok(()),
+            Some((_, partition, _)) => {
+                Err(stopped.get(partition).map_or_else(|| NotServed::Behind(self.name().to_owned()), |stuck| not_going_on(stuck.to_string())))
+            }
+        }
     }
 
     /// A row.

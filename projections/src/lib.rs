@@ -10,5 +10,5 @@ mod view;
 pub use follow::{NotServed, Projection};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
-pub use verify::{Difference, Verdict, verify};
+pub use verify::{Difference, Proof, Verdict};
 pub use view::{FoldEvent, Folding, Seen, Unfolded, View};

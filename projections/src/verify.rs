@@ -3,11 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventstore::fold::{Fold, replay_to};
 use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
-use eventstore::{Fault, Limits, Log};
+use eventstore::{Fault, Limits, Log, Offset, Positions};
+use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize};
 
 /// Fields of rows that hold log times and log positions, wherever they occur: another log has others.
@@ -17,6 +18,8 @@ pub const OF_THE_LOG: [&str; 3] = ["at", "created_at", "next"];
 const TABLES_OF_THE_LOG: [&[u8]; 2] = [b"h/", b"u/"];
 /// Pauses before a read that met a passing fault is tried again, in one partition.
 const PAUSES: [Duration; 5] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+/// How long a fold that runs may take for its next record.
+const ADVANCES: Duration = Duration::from_secs(10);
 /// Differing keys that are named.
 const NAMED_MAX: usize = 10;
 
@@ -48,12 +51,21 @@ pub struct Verdict {
     pub records: u64,
     /// the first rows that differ, at most ten
     pub differences: Vec<Difference>,
+    /// why it proves nothing, although the rows may be the same
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 impl Verdict {
-    /// Whether both are the same.
+    /// Whether both are the same, and nothing else is wrong.
     pub fn matches(&self) -> bool {
-        self.live == self.rebuilt && self.differences.is_empty()
+        self.live == self.rebuilt && self.differences.is_empty() && self.wrong.is_none()
+    }
+
+    /// Of a fold that cannot be looked at.
+    pub fn of_none(name: &str, wrong: String) -> Self {
+        let none = Digest::default().hex();
+        Self { name: name.to_owned(), rows: 0, live: none.clone(), rebuilt: none, business: String::new(), records: 0, differences: vec![], wrong: Some(wrong) }
     }
 }
 
@@ -89,31 +101,98 @@ impl Digest {
     }
 }
 
-/// Folds anew below `scratch` up to where `live` stands and compares. `make` gives the same fold over other rows.
-pub fn verify(name: &str, log: &dyn Log, live: &Rows, scratch: &Path, make: impl FnOnce(Arc<Rows>) -> Box<dyn Fold>) -> Result<Verdict, Fault> {
-    let live = live.freeze();
-    let fresh = Arc::new(Rows::open(scratch, name, &Memory::default())?);
-    let mut fold = Counting { fold: make(Arc::clone(&fresh)), records: 0 };
-    for (topic, partition, end) in live.positions()? {
-        if log.start(&topic, partition)?.0 > 0 {
-            return Err(Fault::Fatal(format!("{topic}/{partition} does not begin at offset 0 any more: there is nothing to fold {name} from")));
+/// What is proven.
+pub struct Proof<'a> {
+    /// the fold's name
+    pub name: &'a str,
+    /// what it was folded from
+    pub log: &'a dyn Log,
+    /// its rows
+    pub live: &'a Rows,
+    /// an empty directory to fold in
+    pub scratch: &'a Path,
+    /// the topic it folds all partitions of; none if it has only those that it owns
+    pub whole: Option<&'a Topic>,
+    /// whether it goes on folding meanwhile
+    pub runs: bool,
+}
+
+impl Proof<'_> {
+    /// Folds anew up to where the rows stand, and compares; then goes on to the log's end, since a fold that cannot
+    /// come there has stopped. `make` gives the same fold over other rows.
+    pub fn verify(&self, make: impl FnOnce(Arc<Rows>) -> Box<dyn Fold>) -> Result<Verdict, Fault> {
+        let (name, log) = (self.name, self.log);
+        let live = self.live.freeze();
+        let positions = live.positions()?;
+        let fresh = Arc::new(Rows::open(self.scratch, name, &Memory::default())?);
+        let mut fold = Counting { fold: make(Arc::clone(&fresh)), records: 0 };
+        let mut ends = vec![];
+        for (topic, partition, end) in &positions {
+            if log.start(topic, *partition)?.0 > 0 {
+                return Err(Fault::Fatal(format!("{topic}/{partition} does not begin at offset 0 any more: there is nothing to fold {name} from")));
+            }
+            let log_end = log.end(topic, *partition)?;
+            if *end > log_end {
+                return Err(Fault::Fatal(format!(
+                    "{name} stands at {topic}/{partition} offset {end}, past the log's end {log_end}: it was not folded from this log"
+                )));
+            }
+            patiently(log, (topic, *partition, *end), &mut fold)?;
+            ends.push((topic, *partition, log_end));
         }
-        let log_end = log.end(&topic, partition)?;
-        if end > log_end {
-            return Err(Fault::Fatal(format!(
-                "{name} stands at {topic}/{partition} offset {end}, past the log's end {log_end}: it was not folded from this log"
-            )));
-        }
-        let mut again = PAUSES.iter();
-        while let Err(fault) = replay_to(log, &topic, partition, &mut fold, Limits { records: 5_000, ..Limits::default() }, end) {
-            match (fault, again.next()) {
-                // The fold stands where it came to, and goes on from there.
-                (Fault::Retry(_), Some(pause)) => std::thread::sleep(*pause),
-                (fault, _) => return Err(fault),
+        let mut verdict = compare(name, &live, &fresh.freeze(), fold.records)?;
+        verdict.wrong = self.missing(&positions)?;
+        for place in ends {
+            match patiently(log, place, &mut fold) {
+                Err(Fault::Stop(stuck)) => drop(verdict.wrong.get_or_insert(stuck.to_string())),
+                other => other?,
             }
         }
+        if verdict.wrong.is_none() && self.runs && self.whole.is_some() {
+            verdict.wrong = self.stands_still(&positions)?;
+        }
+        Ok(verdict)
     }
-    compare(name, &live, &fresh.freeze(), fold.records)
+
+    /// A partition that the rows know nothing of.
+    fn missing(&self, positions: &Positions) -> Result<Option<String>, Fault> {
+        let Some(topic) = self.whole else { return Ok(None) };
+        for partition in (0..self.log.partitions()).map(Partition) {
+            let known = positions.iter().any(|(of, known, _)| of == topic && *known == partition);
+            if !known && self.log.end(topic, partition)? > self.log.start(topic, partition)? {
+                return Ok(Some(format!("its rows say nothing of where they stand in {topic}/{partition}: they are not whole")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A partition in which there is something to fold, and nothing is folded.
+    fn stands_still(&self, before: &Positions) -> Result<Option<String>, Fault> {
+        let deadline = Instant::now() + ADVANCES;
+        for (topic, partition, stood) in before {
+            let next = Limits { records: 1, ..Limits::default() };
+            while self.live.position(topic, *partition)? == *stood && !self.log.read(topic, *partition, *stood, next)?.records.is_empty() {
+                if Instant::now() > deadline {
+                    return Ok(Some(format!("it stands still at {topic}/{partition} offset {stood}, although there are records to fold")));
+                }
+                std::thread::sleep(PAUSES[0]);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Folds a partition up to an offset, through passing faults.
+fn patiently(log: &dyn Log, (topic, partition, end): (&Topic, Partition, Offset), fold: &mut Counting) -> Result<(), Fault> {
+    let mut again = PAUSES.iter();
+    while let Err(fault) = replay_to(log, topic, partition, fold, Limits { records: 5_000, ..Limits::default() }, end) {
+        match (fault, again.next()) {
+            // The fold stands where it came to, and goes on from there.
+            (Fault::Retry(_), Some(pause)) => std::thread::sleep(*pause),
+            (fault, _) => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 /// Counts what it passes on.
@@ -162,6 +241,7 @@ fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) ->
         business: if readable { business.hex() } else { String::new() },
         records,
         differences,
+        wrong: None,
     })
 }
 

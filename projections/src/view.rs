@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use eventstore::caught::caught;
+use eventstore::control::Skips;
 use eventstore::fold::{Fold, unreadable};
-use eventstore::rows::Rows;
+use eventstore::log::Stuck;
+use eventstore::observer::view as reader;
+use eventstore::rows::{Last, Rows};
 use eventstore::{Fault, Offset, Page, Record};
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
@@ -54,12 +58,20 @@ pub struct View {
     pub queue: Option<&'static str>,
 }
 
+impl View {
+    /// What its rows are marked with.
+    pub fn shape(&self) -> String {
+        format!("{} {}", self.name, self.shape)
+    }
+}
+
 /// A view over its rows, as something a log can be folded into. The only one that writes them.
 pub struct Folding {
     view: Arc<View>,
     rows: Arc<Rows>,
     overlay: Overlay,
     queue: Option<Arc<Queue>>,
+    skips: Arc<Skips>,
 }
 
 impl Fold for Folding {
@@ -70,12 +82,16 @@ impl Fold for Folding {
     fn fold(&mut self, topic: &Topic, partition: Partition, page: Page) -> Result<(), Fault> {
         self.fold_all(topic, &[(partition, page)])
     }
+
+    fn last(&self, topic: &Topic, partition: Partition) -> Result<Option<Last>, Fault> {
+        self.rows.last(topic, partition)
+    }
 }
 
 impl Folding {
     /// Of `view` into `rows`; nobody looks at its queue.
     pub fn new(view: Arc<View>, rows: Arc<Rows>) -> Self {
-        Self { overlay: Overlay::over(Arc::clone(&rows)), view, rows, queue: None }
+        Self { overlay: Overlay::over(Arc::clone(&rows)), view, rows, queue: None, skips: Arc::default() }
     }
 
     /// Tells its queue, too.
@@ -84,30 +100,47 @@ impl Folding {
         Self { queue, ..self }
     }
 
+    /// The same, passing over what an operator settled.
+    #[must_use]
+    pub fn honouring(self, skips: Arc<Skips>) -> Self {
+        Self { skips, ..self }
+    }
+
     /// Folds pages of several partitions: one write makes all of it visible together.
     pub fn fold_all(&mut self, topic: &Topic, pages: &[(Partition, Page)]) -> Result<(), Fault> {
-        let written = self.change(pages).and_then(|()| self.write(topic, pages));
+        let written = self.change(pages).and_then(|passed| self.write(topic, pages, &passed));
         if written.is_err() {
             self.overlay.forget();
         }
         written
     }
 
-    fn change(&mut self, pages: &[(Partition, Page)]) -> Result<(), Fault> {
+    fn change(&mut self, pages: &[(Partition, Page)]) -> Result<Vec<(Partition, Offset)>, Fault> {
+        let (reader, mut passed) = (reader(&self.view.name), vec![]);
         for record in pages.iter().flat_map(|(_, page)| &page.records) {
+            if self.skips.of(&reader, record).is_some() {
+                passed.push((record.partition, record.offset));
+                continue;
+            }
             let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
-            (self.view.fold)(&Seen { envelope, record }, &mut self.overlay).map_err(|why| match why {
+            // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
+            let folded = caught(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay));
+            folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
                 Unfolded::Malformed(why) => unreadable(record, &why),
                 Unfolded::Fault(fault) => fault,
             })?;
         }
-        Ok(())
+        Ok(passed)
     }
 
-    fn write(&mut self, topic: &Topic, pages: &[(Partition, Page)]) -> Result<(), Fault> {
+    fn write(&mut self, topic: &Topic, pages: &[(Partition, Page)], passed: &[(Partition, Offset)]) -> Result<(), Fault> {
         let moved = self.queue.as_ref().map(|queue| self.overlay.moved(queue.prefix()));
         let mut changes = self.overlay.changes()?;
-        pages.iter().for_each(|(partition, page)| changes.position(topic, *partition, page.next));
+        for (partition, page) in pages {
+            changes.position(topic, *partition, page.next);
+            page.records.last().into_iter().for_each(|record| changes.last(topic, *partition, Last::of(record)));
+        }
+        passed.iter().for_each(|(partition, offset)| changes.skipped(topic, *partition, *offset));
         self.rows.write(changes)?;
         self.queue.iter().zip(moved).for_each(|(queue, moved)| queue.moved(moved));
         Ok(())

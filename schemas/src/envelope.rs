@@ -148,8 +148,15 @@ pub struct Envelope {
     pub body_hash: Option<String>,
     /// `reply-to`: where the root command's sender waits for the answer.
     pub reply_to: Option<String>,
-    /// `traceparent`: W3C trace context.
+    /// `traceparent`: W3C trace context. One that is none is passed over: it is copied into all that follows.
     pub trace: Option<String>,
+    /// `ce_fingerprints`: more of what makes the client's command behind this the same as a repeat of it, beside
+    /// `ce_bodyhash`, which programs before it know alone.
+    pub fingerprints: Option<String>,
+    /// `ce_deadletter`: why the client's command behind this marker became a dead letter.
+    pub dead_letter: Option<String>,
+    /// `ce_outsidecause`: what the client's command behind this said it was caused by.
+    pub outside_cause: Option<String>,
 }
 
 /// Why an envelope or a body could not be read.
@@ -203,6 +210,9 @@ impl Envelope {
             body_hash: None,
             reply_to: None,
             trace: None,
+            fingerprints: None,
+            dead_letter: None,
+            outside_cause: None,
         }
     }
 
@@ -229,6 +239,9 @@ impl Envelope {
         optional("ce_bodyhash", &self.body_hash);
         optional("reply-to", &self.reply_to);
         optional("traceparent", &self.trace);
+        optional("ce_fingerprints", &self.fingerprints);
+        optional("ce_deadletter", &self.dead_letter);
+        optional("ce_outsidecause", &self.outside_cause);
         headers
     }
 
@@ -277,9 +290,22 @@ impl Envelope {
             answers: optional("ce_answers")?,
             body_hash: optional("ce_bodyhash")?,
             reply_to: optional("reply-to")?,
-            trace: optional("traceparent")?.or(optional("ce_traceparent")?),
+            trace: ["traceparent", "ce_traceparent"].into_iter().filter_map(|name| headers.text(name)).find(|text| is_trace(text)).map(str::to_owned),
+            fingerprints: optional("ce_fingerprints")?,
+            dead_letter: optional("ce_deadletter")?,
+            outside_cause: optional("ce_outsidecause")?,
         })
     }
+}
+
+/// Whether this is a `traceparent` of W3C trace context: version, trace, parent and flags in lower-case hex, 55 characters.
+pub fn is_trace(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    matches!(parts[..], [version, trace, parent, flags] if (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2)
+        && version != "ff" && !zero(trace) && !zero(parent))
+        && parts.iter().all(hex)
 }
 
 /// Our namespace for UUIDv5: the UUIDv5 of `daybook.dev` in the DNS namespace.
@@ -309,3 +335,11 @@ pub const DLT_PARTITION: &str = "dlt-original-partition";
 pub const DLT_OFFSET: &str = "dlt-original-offset";
 /// Dead letters: its log time.
 pub const DLT_TIMESTAMP: &str = "dlt-original-timestamp";
+/// Dead letters: which of `key`, `headers` and `body` are not there as they were, since a letter must fit a record.
+pub const DLT_CUT: &str = "dlt-cut";
+/// Dead letters of events: the policy that made the command, or broke while it did.
+pub const DLT_POLICY: &str = "dlt-policy";
+/// Dead letters of events: the id of the command that failed; none where all that the policy asks for did.
+pub const DLT_COMMAND: &str = "dlt-command";
+/// Dead letters of deadlines: when it was. The letter is the command itself, since there is no record of it.
+pub const DLT_DEADLINE: &str = "dlt-deadline";

@@ -52,6 +52,8 @@ pub enum Stream<'a> {
     Replies,
     /// `daybook.claims`: who owns which partitions, on logs that many processes share.
     Claims,
+    /// `daybook.control`: the log's identity, and the records that readers pass over by an operator's decision.
+    Control,
 }
 
 /// The name of a stream's topic.
@@ -62,6 +64,7 @@ pub fn topic(stream: Stream<'_>) -> Topic {
         Stream::DeadLetters(service) => format!("{service}.commands.dlt"),
         Stream::Replies => "daybook.replies".to_owned(),
         Stream::Claims => "daybook.claims".to_owned(),
+        Stream::Control => "daybook.control".to_owned(),
     })
 }
 

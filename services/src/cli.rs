@@ -63,6 +63,9 @@ enum Verb {
     /// Lists the processes that have not ended, and ends one by hand
     #[command(after_help = "Example:\n  daybook sagas list --stuck 30\n  daybook sagas end order/17-3 --refuse --reason 'payment is away'")]
     Sagas(operate::sagas::Order),
+    /// Lists the readers that stand still at a record, shows it, and lets them try it again or pass over it
+    #[command(after_help = "Example:\n  daybook partitions list\n  daybook partitions skip catalog.events/5/17 --reason 'written by a script'")]
+    Partitions(operate::partitions::Order),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
     Topics(operate::topics::Order),
     /// Deletes commands that are decided; events are never deleted
@@ -128,6 +131,7 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
         Verb::Inspect(order) => asynchronous(operate::inspect::run(order)),
         Verb::Tail(order) => asynchronous(operate::tail::run(order)),
         Verb::Sagas(order) => asynchronous(operate::sagas::run(order)),
+        Verb::Partitions(order) => asynchronous(operate::partitions::run(order)),
         Verb::Topics(order) => asynchronous(operate::topics::run(order)),
         Verb::Trim(order) => asynchronous(operate::trim::run(order)),
     };

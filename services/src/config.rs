@@ -10,7 +10,7 @@ use clap::Args;
 use eventstore::kafka;
 use serde::Deserialize;
 
-use crate::http::door::hosts::Name;
+use crate::http::gate::hosts::Name;
 
 /// Where the log is, if not in the data directory.
 #[derive(Args, Clone, Debug, Default)]

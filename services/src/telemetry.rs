@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use domain::Timestamp;
 use eventstore::Log;
+use eventstore::clock::{Clock, SystemClock};
 use eventstore::dead_letters::Reason;
 use eventstore::log::Stuck;
 use eventstore::observer::{Note, Observer};
 use eventstore::service::Service;
 use parking_lot::Mutex;
-use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Registry, histogram_opts, opts};
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry, histogram_opts, opts};
 use schemas::Partition;
 use schemas::envelope::Kind;
 use schemas::wire::shapes;
@@ -37,6 +39,7 @@ pub struct Metrics {
     passed_over: IntCounterVec,
     thrown_away: IntCounterVec,
     stopped: IntGaugeVec,
+    topics_wrong: IntGauge,
     owned: IntGaugeVec,
     lag: IntGaugeVec,
     position: IntGaugeVec,
@@ -53,6 +56,12 @@ struct State {
     /// the partitions a service owns here, possibly none; nothing while its group has not decided
     owned: BTreeMap<&'static str, Option<Vec<Partition>>>,
     failed: BTreeMap<String, String>,
+    /// partitions of readers that stand still, and since when
+    stops: BTreeMap<(String, Partition), (Stuck, Timestamp)>,
+    /// what operators should know, although the process is ready
+    notes: BTreeMap<String, String>,
+    /// what is wrong with topics
+    topics: Vec<String>,
 }
 
 impl Metrics {
@@ -82,6 +91,8 @@ impl Metrics {
         let time_ahead = Gauge::new("daybook_log_time_ahead_seconds", "Log time minus this machine's clock: a clock is or was wrong where it is not about 0")?;
         registry.register(Box::new(time_ahead.clone()))?;
         gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let topics_wrong = IntGauge::new("daybook_topics_wrong", "Settings of topics that are not as they were made: records may be lost")?;
+        registry.register(Box::new(topics_wrong.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
@@ -91,6 +102,7 @@ impl Metrics {
             passed_over: counter("daybook_events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,
             thrown_away: counter("daybook_batches_thrown_away_total", "Batches whose commit did not end committed", &["service"])?,
             stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["reader", "partition"])?,
+            topics_wrong,
             owned: gauge("daybook_partitions_owned", "Partitions owned", &["service", "role"])?,
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
@@ -99,7 +111,7 @@ impl Metrics {
             command_seconds,
             registry,
             kinds: shapes().into_iter().map(|shape| (shape.kind, shape.group)).collect(),
-            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), failed: BTreeMap::new() }),
+            state: Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), ..State::default() }),
         })
     }
 
@@ -120,7 +132,39 @@ impl Metrics {
             .iter()
             .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
-        owned.chain(failed).collect()
+        let topics = ("topics are as they were made".to_owned(), Some(state.topics.join("; ")).filter(|wrong| !wrong.is_empty()));
+        owned.chain(failed).chain(std::iter::once(topics)).collect()
+    }
+
+    /// What does not take the process out, and must not pass unseen: stopped partitions above all.
+    pub fn notes(&self) -> Vec<(String, String)> {
+        let state = self.state.lock();
+        let stops = state.stops.iter().map(|((reader, _), (stuck, _))| (reader.clone(), stuck.to_string()));
+        stops.chain(state.notes.iter().map(|(part, why)| (part.clone(), why.clone()))).collect()
+    }
+
+    /// Something of a part that operators should know; none once it is over.
+    pub fn note(&self, part: &str, what: Option<&str>) {
+        let notes = &mut self.state.lock().notes;
+        match what {
+            Some(what) => drop(notes.insert(part.to_owned(), what.to_owned())),
+            None => drop(notes.remove(part)),
+        }
+    }
+
+    /// What is wrong with topics by now.
+    pub fn reviewed(&self, wrong: Vec<String>) {
+        self.topics_wrong.set(i64::try_from(wrong.len()).unwrap_or(i64::MAX));
+        let state = &mut self.state.lock();
+        if state.topics != wrong {
+            wrong.iter().for_each(|wrong| tracing::error!("{wrong}"));
+            state.topics = wrong;
+        }
+    }
+
+    /// The readers' partitions that stand still, and since when.
+    pub fn stops(&self) -> Vec<(String, Stuck, Timestamp)> {
+        self.state.lock().stops.iter().map(|((reader, _), (stuck, since))| (reader.clone(), stuck.clone(), *since)).collect()
     }
 
     /// The partitions whose commands a service decides here, and whose heads are current here.
@@ -188,7 +232,11 @@ impl Observer for Metrics {
     }
     fn stopped(&self, reader: &str, stuck: &Stuck) {
         self.stopped.with_label_values(&[reader, &stuck.partition.to_string()]).set(1);
-        self.fail(&format!("{reader} partition {}", stuck.partition), &stuck.to_string());
+        self.state.lock().stops.insert((reader.to_owned(), stuck.partition), (stuck.clone(), SystemClock::default().wall()));
+    }
+    fn goes_on(&self, reader: &str, partition: Partition) {
+        self.stopped.with_label_values(&[reader, &partition.to_string()]).set(0);
+        self.state.lock().stops.remove(&(reader.to_owned(), partition));
     }
     fn thrown_away(&self, service: &'static str, _: &str) {
         self.thrown_away.with_label_values(&[service]).inc();

@@ -9,11 +9,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
-use crate::runtime::{Kept, Platform};
+use crate::http::doors::Doors;
+use crate::runtime::{Kept, Platform, Signals};
 use crate::{http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
 const HTTP_THREADS: usize = 2;
+
+/// How long a broken process's threads get to end.
+const BROKEN: Duration = Duration::from_secs(3);
+/// How often a long start says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Which services run here, and how.
 #[derive(clap::Args)]
@@ -50,34 +56,44 @@ pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capabilit
 }
 
 async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
-    let connections = http::door::files::raise()?;
+    let connections = http::gate::files::raise()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
     let address = listener.local_addr()?;
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
-    let door = http::door::Door::new(http::door::Hosts::new(address, Some(&advertised), &config.allow_host));
+    let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
     let at = config.cluster.settings().map_or(Kept::Here { partitions: config.partitions }, |settings| {
         Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings }))
     });
     let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
-    let (platform, routes) = tokio::task::block_in_place(|| Platform::start(&config.data, at, runs, key, capabilities))?;
-    while !platform.app.metrics.ready() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    greet(config, &address.to_string());
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let failed = std::sync::Arc::clone(&platform.failed);
+    let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
-    let router = http::router(std::sync::Arc::clone(&platform.app), routes, door);
-    let server = tokio::spawn(http::door::serve(listener, router, connections, stop));
+    let server = tokio::spawn(http::gate::serve(listener, doors.router(), connections, stop));
+    let (data, runs, of_start) = (config.data.clone(), runs.map(<[String]>::to_vec), signals.clone());
+    let starting = tokio::task::spawn_blocking(move || Platform::start(&data, at, runs.as_deref(), key, capabilities, &of_start));
+    let (platform, routes) = tokio::select! {
+        started = starting => started??,
+        () = signals.failed.notified() => return ended_in_start(true),
+        _ = interrupted.recv() => return ended_in_start(false),
+        _ = terminated.recv() => return ended_in_start(false),
+    };
+    doors.open(http::router(std::sync::Arc::clone(&platform.app), routes, gate));
+    let ready = async {
+        until_ready(&platform.app).await;
+        greet(config, &address.to_string());
+        std::future::pending::<()>().await;
+    };
     let broken = tokio::select! {
         _ = interrupted.recv() => false,
         _ = terminated.recv() => false,
-        () = failed.notified() => true,
+        () = signals.failed.notified() => true,
+        () = ready => true, // never ends
     };
     out::note("stopping: finishing what was accepted (again to stop at once)");
-    let deadline = Duration::from_secs(config.shutdown_seconds);
+    // What cannot go on has nothing to finish: its threads get a moment, so that no database is torn down under them.
+    let deadline = if broken { BROKEN } else { Duration::from_secs(config.shutdown_seconds) };
     stopping.send_replace(true);
     let drained = async {
         // Handlers first: they still need workers for their answers.
@@ -90,8 +106,34 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         stopped = drained => stopped,
         _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
     };
-    stopped?;
+    if broken {
+        stopped.err().into_iter().for_each(|why| out::note(&why.to_string()));
+        return Ok(ExitCode::FAILURE);
+    }
+    stopped.map(|()| ExitCode::SUCCESS)
+}
+
+/// The end of a process that was still opening its parts. They hold nothing that was acknowledged, and may take long.
+fn ended_in_start(broken: bool) -> anyhow::Result<ExitCode> {
+    out::note(if broken { "stopping: a part cannot go on" } else { "stopped while it was starting" });
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Waits until everything is current, and says on the way how far it is.
+async fn until_ready(app: &http::App) {
+    let mut told = tokio::time::Instant::now();
+    while !app.metrics.ready() || app.views.values().any(|view| !view.is_ready() && view.failed().is_none()) {
+        if told.elapsed() >= PROGRESS {
+            let (done, all) = app.views.values().map(|view| view.progress()).fold((0, 0), |sum, view| (sum.0 + view.0, sum.1 + view.1));
+            let wrong: Vec<String> = app.metrics.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
+            out::note(&format!(
+                "starting: views have folded {done} of {all} offsets; {}",
+                if wrong.is_empty() { "heads are current".to_owned() } else { wrong.join("; ") }
+            ));
+            told = tokio::time::Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn greet(config: &Config, address: &str) {

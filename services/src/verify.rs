@@ -76,11 +76,16 @@ fn show(result: &Result) {
     let mut table = Table::new();
     table.set_header(["fold", "rows", "records", "digest", "verdict"]);
     for fold in &result.folds {
-        let verdict = if fold.matches() { "same" } else { "DIFFERS" };
+        let verdict = match &fold.wrong {
+            _ if fold.matches() => "same",
+            Some(_) if fold.live == fold.rebuilt => "PROVES NOTHING",
+            _ => "DIFFERS",
+        };
         table.add_row([&fold.name, &fold.rows.to_string(), &fold.records.to_string(), &fold.live[..16.min(fold.live.len())], verdict]);
     }
     out::line(table);
     for fold in &result.folds {
+        fold.wrong.iter().for_each(|why| out::line(format!("{}: {why}", fold.name)));
         for difference in &fold.differences {
             let shown = |row: &Option<String>| row.as_deref().unwrap_or("(no such row)").to_owned();
             out::line(format!("{}: key {}\n  live     {}\n  rebuilt  {}", fold.name, difference.key, shown(&difference.live), shown(&difference.rebuilt)));
@@ -89,6 +94,6 @@ fn show(result: &Result) {
     out::line(if result.matches {
         "Every fold equals its fold from zero."
     } else {
-        "Some rows are not what the log says: stop, keep a copy of the directory, and rebuild by deleting the fold's directory."
+        "Not every fold is what the log says: see above. Where rows differ: stop, keep a copy of the directory, move the fold's directory aside, and start: it is folded anew."
     });
 }

@@ -10,6 +10,7 @@ use bare::{Bare, Shape};
 use benches::{Paired, percentiles};
 use broker::Broker;
 use domain::stock::{Command, StockItem};
+use eventstore::control::Control;
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
 use eventstore::rows::{Memory, Rows};
@@ -44,6 +45,7 @@ impl Place {
         let service = Arc::new(Service::new("stock").owns::<StockItem>());
         let topics = [service.commands(), service.events(), service.dead_letters(), topic(Stream::Replies)];
         log.provision(&topics.map(|topic| TopicSpec { topic, retention: None })).unwrap();
+        log.provision(&[Control::spec()]).unwrap();
         Self { settings, log, service, dir: TempDir::new().unwrap() }
     }
 
@@ -247,8 +249,8 @@ fn replay(count: u64) {
         number += 1;
         let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold, queue: None });
         let log: Arc<dyn Log> = Arc::<Kafka>::clone(&place.log);
-        let projection = Projection::open(view, log, &place.dir.path().join("views"), &Memory::default(), Box::new(|| ())).unwrap();
-        while projection.serves(&vec![]).is_err() {
+        let projection = Projection::open(view, &Control::open(log).unwrap(), &place.dir.path().join("views"), &Memory::default(), Box::new(|| ())).unwrap();
+        while projection.serves(&vec![], None).is_err() {
             projection.turn(Duration::from_millis(100), Limits { records: 5_000, ..Limits::default() }).unwrap();
         }
         projection.rows().flush().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Checked, PATIENCE, Promise, World, assigned, batch, batch_of, commit, committed, message, quiet, said, texts, that, too_large};
-use crate::log::{Claim, Commit, Limits, Member, Polled};
+use crate::log::{Begin, Claim, Commit, Input, Limits, Member, Polled};
 
 pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "outputs and positions commit together", check: together },
@@ -15,7 +15,10 @@ pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "after an error the batch is polled again", check: rewound },
     Promise { name: "what is thrown away is polled again", check: thrown_away },
     Promise { name: "a commit of nothing proves the claim", check: empty },
+    Promise { name: "a commit of nothing never moves a position back", check: nothing_back },
     Promise { name: "members share partitions, co-located", check: shared },
+    Promise { name: "members with other inputs share partitions", check: mixed },
+    Promise { name: "a group begins where it is told, once", check: begins },
     Promise { name: "a leaver's partitions are taken over", check: left },
     Promise { name: "a claim of before a restart is void", check: void },
 ];
@@ -139,6 +142,29 @@ fn empty(world: &mut World<'_>) -> Checked<()> {
     that(ended == Commit::Lost, || format!("a commit of nothing under a lost claim ended {ended:?}"))
 }
 
+fn nothing_back(world: &mut World<'_>) -> Checked<()> {
+    let (input, output) = (world.topic("in")?, world.topic("out")?);
+    world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
+    let mut member = world.join(&[&input], "a")?;
+    let polled = batch_of(member.as_mut(), 2)?;
+    committed(commit(member.as_mut(), vec![], &polled)?)?;
+    let stood = world.committed(&input, 0)?;
+    let mut proven = 0;
+    for round in 0..6 {
+        // The position is known to the member, or thrown away a moment ago, and not read again yet.
+        if round % 2 == 1 {
+            member.rewind().map_err(|why| said(&why))?;
+        }
+        let outputs = if round < 2 { vec![] } else { vec![message(&output, 0, "timer")] };
+        let ended = member.commit(outputs, &vec![], &polled.claim).map_err(|why| said(&why))?;
+        proven += usize::from(matches!(ended, Commit::Committed(_)));
+        let stands = world.committed(&input, 0)?;
+        that(stands >= stood, || format!("a commit of nothing ended {ended:?} and moved the position from {stood:?} to {stands:?}"))?;
+    }
+    that(proven > 0, || "no commit of nothing under a true claim was taken".to_owned())?;
+    quiet(member.as_mut())
+}
+
 fn shared(world: &mut World<'_>) -> Checked<()> {
     let (one, other) = (world.topic("one")?, world.topic("other")?);
     let partitions = world.log()?.partitions();
@@ -160,6 +186,64 @@ fn shared(world: &mut World<'_>) -> Checked<()> {
         that(found == own, || format!("a member that owns {:?} polled {found:?}", claim.partitions))?;
     }
     Ok(())
+}
+
+/// A new version that reads one topic more, beside an old one: what each owns it reads of its own inputs, and once the old
+/// one has gone, the rest of the new input is read too.
+fn mixed(world: &mut World<'_>) -> Checked<()> {
+    let (commands, input, newer) = (world.topic("commands")?, world.topic("input")?, world.topic("newer")?);
+    let partitions = world.log()?.partitions();
+    let all: BTreeSet<String> = (0..partitions).flat_map(|p| [format!("c{p}"), format!("i{p}"), format!("n{p}")]).collect();
+    for (topic, letter) in [(&commands, "c"), (&input, "i"), (&newer, "n")] {
+        world.append((0..partitions).map(|p| message(topic, p, &format!("{letter}{p}"))).collect())?;
+    }
+    let (mut old, mut new) = (world.join(&[&commands, &input], "a")?, world.join_for(&commands, [&input, &newer].map(|t| t.clone().into()).into(), "b")?);
+    let claims = settled([old.as_mut(), new.as_mut()], partitions)?;
+    let owned: BTreeSet<u16> = claims.iter().flat_map(|claim| claim.partitions.iter().map(|partition| partition.0)).collect();
+    that(owned.len() == usize::from(partitions) && claims.iter().all(|claim| !claim.partitions.is_empty()), || {
+        format!("members with other inputs own {:?} and {:?}", claims[0].partitions, claims[1].partitions)
+    })?;
+    let mut found: Vec<String> = vec![];
+    let mut take = |member: &mut dyn Member, until: usize| -> Checked<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        while found.len() < until && Instant::now() < deadline {
+            if let Polled::Batch(batch) = member.poll(Limits::default(), Duration::from_millis(50)).map_err(|why| said(&why))?
+                && !batch.records.is_empty()
+            {
+                committed(commit(member, vec![], &batch)?)?;
+                found.extend(texts(&batch.records));
+            }
+        }
+        Ok(found.len())
+    };
+    let half = take(old.as_mut(), 2 * claims[0].partitions.len())?;
+    take(new.as_mut(), half + 2 * claims[1].partitions.len())?;
+    old.leave().map_err(|why| said(&why))?;
+    // The new one reads no commands: those that the old one has left are for others like that.
+    let expected: BTreeSet<String> =
+        all.into_iter().filter(|text| !(text.starts_with('c') && claims[1].partitions.iter().any(|p| *text == format!("c{p}")))).collect();
+    take(new.as_mut(), expected.len())?;
+    let once: BTreeSet<String> = found.iter().cloned().collect();
+    that(once == expected && found.len() == expected.len(), || format!("of {expected:?} were read {found:?}"))
+}
+
+fn begins(world: &mut World<'_>) -> Checked<()> {
+    let (commands, whole, later) = (world.topic("commands")?, world.topic("whole")?, world.topic("later")?);
+    let inputs = || vec![Input::from(whole.clone()), Input { topic: later.clone(), begin: Begin::Next }];
+    world.append(vec![message(&whole, 1, "w"), message(&later, 1, "past"), message(&later, 2, "past")])?;
+    let mut member = world.join_for(&commands, inputs(), "a")?;
+    let first = batch(member.as_mut())?;
+    that(texts(&first.records) == ["w"], || format!("a group that begins at the next record of one input polled {:?}", texts(&first.records)))?;
+    committed(commit(member.as_mut(), vec![], &first)?)?;
+    quiet(member.as_mut())?;
+    drop(member);
+    world.restart()?;
+    world.append(vec![message(&later, 1, "new")])?; // nothing was ever polled there
+    let mut member = world.join_for(&commands, inputs(), "a")?;
+    let next = batch(member.as_mut())?;
+    that(texts(&next.records) == ["new"], || format!("what came while nobody was there was to be polled, {:?} was", texts(&next.records)))?;
+    committed(commit(member.as_mut(), vec![], &next)?)?;
+    quiet(member.as_mut())
 }
 
 /// What two members own once both have joined: the log tells them one after the other.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Headers, Partition, Topic};
 
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Polled, Record, TopicSpec};
+use crate::log::{Batch, Claim, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Polled, Record, TopicSpec};
 
 mod groups;
 mod records;
@@ -108,8 +108,14 @@ impl World<'_> {
         Ok(records)
     }
 
+    /// The first topic is the one whose partitions are shared.
     fn join(&self, topics: &[&Topic], member: &str) -> Checked<Box<dyn Member>> {
-        let group = Group { name: self.name.clone(), topics: topics.iter().map(|topic| (*topic).clone()).collect(), member: member.to_owned() };
+        let inputs = topics.iter().map(|topic| Input::from((*topic).clone())).collect();
+        self.join_for(topics[0], inputs, member)
+    }
+
+    fn join_for(&self, commands: &Topic, inputs: Vec<Input>, member: &str) -> Checked<Box<dyn Member>> {
+        let group = Group { name: self.name.clone(), commands: commands.clone(), inputs, member: member.to_owned() };
         self.log()?.join(group).map_err(|why| said(&why))
     }
 

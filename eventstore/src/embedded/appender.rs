@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use domain::Timestamp;
 use rocksdb::{WriteBatch, WriteOptions};
+use schemas::Partition;
 
 use super::state::{Known, Place};
 use super::{Shared, keys, records};
@@ -29,8 +30,8 @@ pub enum Request {
     Append(Vec<Kept>, Sender<Result<Vec<Offset>, Fault>>),
     /// A member's outputs and positions.
     Commit { group: String, serial: u64, outputs: Vec<Kept>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
-    /// A new member; answers its serial number.
-    Join { group: String, member: String, answer: Sender<Result<u64, Fault>> },
+    /// A new member; answers its serial number. Topics by number that it reads from now on, where its group has no position.
+    Join { group: String, member: String, from_now_on: Vec<u16>, answer: Sender<Result<u64, Fault>> },
     /// A member goes.
     Leave { group: String, serial: u64, answer: Option<Sender<()>> },
     /// Records before an offset to delete; answers where the place begins now.
@@ -184,7 +185,8 @@ impl Group {
                     self.answers.push(Answer::Committed(answer, offsets));
                 }
             },
-            Request::Join { group, member, answer } => {
+            Request::Join { group, member, from_now_on, answer } => {
+                self.settle(shared, &group, &from_now_on);
                 let mut state = shared.state.lock();
                 let serial = state.next_serial();
                 // One of the same name is taken to be this one's past: it is fenced.
@@ -215,6 +217,19 @@ impl Group {
                 Ok(()) => self.answers.push(Answer::Created(caller)),
             },
             Request::Close => {}
+        }
+    }
+
+    /// Commits the ends of these topics' partitions, where the group has no position.
+    fn settle(&mut self, shared: &Shared, group: &str, topics: &[u16]) {
+        let state = shared.state.lock();
+        let known = state.groups.get(group).map(|of_group| &of_group.committed);
+        for place in topics.iter().flat_map(|number| (0..shared.partitions).map(|partition| (*number, Partition(partition)))) {
+            if known.is_none_or(|known| !known.contains_key(&place)) {
+                let end = state.extent(place).end; // owners change alone: all that was written before is in it
+                self.batch.put(keys::position(group, place), end.0.to_be_bytes());
+                self.committed.push((group.to_owned(), place, end));
+            }
         }
     }
 

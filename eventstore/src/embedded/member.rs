@@ -39,7 +39,7 @@ impl EmbeddedMember {
         let Some(owners) = state.groups.get(&self.group.name) else { return Ok(()) };
         self.claim = Claim { epoch: owners.epoch, partitions: owners.owned(self.serial, self.shared.partitions) };
         self.at.clear();
-        for topic in &self.group.topics {
+        for topic in self.group.inputs.iter().map(|input| &input.topic) {
             let number = state.known(topic)?.number;
             for partition in &self.claim.partitions {
                 let place = (number, *partition);

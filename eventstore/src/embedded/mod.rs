@@ -2,20 +2,20 @@
 //! acknowledges. Must not promise what Kafka could not keep.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use domain::Timestamp;
 use parking_lot::{Condvar, Mutex};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
 use crate::clock::{Clock, LogClock, SystemClock};
 use crate::directory;
-use crate::log::{Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
-use crate::rows::Memory;
+use crate::log::{Begin, Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
+use crate::rows::{Memory, apart};
 
 mod appender;
 mod keys;
@@ -44,6 +44,10 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// what it shares with the process's other databases
     pub memory: Memory,
+    /// Only to be read, while no other process has it: nothing in the directory changes, and every write is refused.
+    pub looks: bool,
+    /// Opens a log that is damaged as far as it can be read, and takes it that the records behind the damage are lost.
+    pub accept_loss: bool,
     /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
     #[doc(hidden)]
     pub sync: bool,
@@ -51,7 +55,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), sync: true }
+        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), looks: false, accept_loss: false, sync: true }
     }
 }
 
@@ -60,6 +64,8 @@ pub struct Embedded {
     shared: Arc<Shared>,
     requests: Sender<Request>,
     appender: Option<JoinHandle<()>>,
+    /// keeps other processes out of what is open to be read
+    _lock: Option<std::fs::File>,
 }
 
 /// What the log's threads share.
@@ -70,6 +76,7 @@ struct Shared {
     clock: LogClock<Arc<dyn Clock>>,
     gaps: Option<u64>,
     sync: bool,
+    secret: OnceLock<[u8; 32]>,
     state: Mutex<State>,
 }
 
@@ -77,21 +84,39 @@ impl Embedded {
     /// Opens the log in `dir`, or makes it. One process at a time.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, Fault> {
         directory::make(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
-        let options = options(&settings.memory);
+        let options = options(&settings.memory, settings.accept_loss);
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-        let db = DBWithThreadMode::open_cf_descriptors(&options, dir, families).map_err(|why| opening(dir, &why))?;
+        let (db, lock) = if settings.looks {
+            let lock = apart(dir)?;
+            (DBWithThreadMode::open_cf_descriptors_read_only(&options, dir, families, false), Some(lock))
+        } else {
+            (DBWithThreadMode::open_cf_descriptors(&options, dir, families), None)
+        };
+        let db = db.map_err(|why| opening(dir, &why))?;
         let partitions = recorded_partitions(dir, &db, settings.partitions)?;
         let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
         let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
         let clock = LogClock::after(last, settings.clock);
-        let shared = Shared { dir: dir.to_path_buf(), db, partitions, clock, gaps: settings.gaps, sync: settings.sync, state: Mutex::default() };
+        let shared = Shared {
+            dir: dir.to_path_buf(),
+            db,
+            partitions,
+            clock,
+            gaps: settings.gaps,
+            sync: settings.sync,
+            secret: OnceLock::new(),
+            state: Mutex::default(),
+        };
         shared.recover()?;
+        if settings.looks {
+            shared.state.lock().failed = Some(format!("the log in {} is open to be read only", dir.display()));
+        }
         let shared = Arc::new(shared);
         let (requests, queue) = bounded(REQUESTS_MAX);
         let of_thread = Arc::clone(&shared);
         let appender = std::thread::Builder::new().name("log appender".into()).spawn(move || appender::run(&of_thread, &queue));
         let appender = appender.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?;
-        Ok(Self { shared, requests, appender: Some(appender) })
+        Ok(Self { shared, requests, appender: Some(appender), _lock: lock })
     }
 
     fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {
@@ -113,8 +138,11 @@ fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request
     answered.recv().map_err(|_| closed())
 }
 
-fn options(memory: &Memory) -> Options {
+fn options(memory: &Memory, accept_loss: bool) -> Options {
     let mut options = memory.options();
+    // A write that was cut off at the end was never acknowledged, and goes. Damage before that took what was: left to its
+    // default, RocksDB would open the log cut off there, and say nothing.
+    options.set_wal_recovery_mode(if accept_loss { DBRecoveryMode::PointInTime } else { DBRecoveryMode::TolerateCorruptedTailRecords });
     options.create_missing_column_families(true);
     options.set_write_buffer_size(32 * 1024 * 1024);
     options.set_max_write_buffer_number(4);
@@ -128,6 +156,13 @@ fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
     if text.contains("lock") || text.contains("LOCK") {
         return Fault::Fatal(format!(
             "{} is open in another process: a log has one process at a time; stop that one, or name another data directory",
+            dir.display()
+        ));
+    }
+    if text.starts_with("Corruption") {
+        return Fault::Fatal(format!(
+            "the log in {} is damaged: {text}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
+             backup; or accept that they are lost with --accept-loss, which opens the log as far as it can be read",
             dir.display()
         ));
     }
@@ -254,6 +289,14 @@ impl Log for Embedded {
         self.shared.partitions
     }
 
+    fn secret(&self) -> [u8; 32] {
+        self.shared.secret.get().copied().unwrap_or_default()
+    }
+
+    fn initiate(&self, secret: [u8; 32]) {
+        let _the_same = self.shared.secret.set(secret);
+    }
+
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
@@ -352,11 +395,14 @@ impl Log for Embedded {
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
-        {
+        let from_now_on = {
             let state = self.shared.state.lock();
-            group.topics.iter().try_for_each(|topic| state.known(topic).map(|_| ()))?;
-        }
-        let serial = self.ask(|answer| Request::Join { group: group.name.clone(), member: group.member.clone(), answer })??;
+            state.known(&group.commands)?;
+            let numbers = group.inputs.iter().map(|input| Ok((state.known(&input.topic)?.number, input.begin)));
+            let numbers: Vec<(u16, Begin)> = numbers.collect::<Result<_, Fault>>()?;
+            numbers.into_iter().filter(|(_, begin)| *begin == Begin::Next).map(|(number, _)| number).collect()
+        };
+        let serial = self.ask(|answer| Request::Join { group: group.name.clone(), member: group.member.clone(), from_now_on, answer })??;
         Ok(Box::new(member::EmbeddedMember::new(Arc::clone(&self.shared), self.requests.clone(), group, serial)))
     }
 }

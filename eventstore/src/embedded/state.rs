@@ -43,7 +43,7 @@ pub struct GroupState {
 }
 
 impl GroupState {
-    /// What a member owns: a contiguous range of partition numbers, of every topic alike (Kafka's `range`).
+    /// What a member owns: a contiguous range of partition numbers (Kafka's `range` over the command topic).
     pub fn owned(&self, serial: u64, partitions: u16) -> Vec<Partition> {
         let count = self.members.len();
         let Some(at) = self.members.values().position(|member| *member == serial) else { return vec![] };

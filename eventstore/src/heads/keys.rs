@@ -4,6 +4,9 @@
 use domain::Timestamp;
 use schemas::Partition;
 
+/// The letters of all tables.
+pub const TABLES_ALL: &[u8] = b"chmnstwx";
+
 /// A row of one of the tables: its letter, the partition, and what tells rows apart.
 pub fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(3 + parts.iter().map(|part| part.len() + 1).sum::<usize>());
@@ -15,6 +18,11 @@ pub fn key(table: u8, partition: Partition, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
+/// Table `c`: an aggregate that was closed.
+pub fn closed_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
+    key(b'c', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
+}
+
 /// Table `h`: an aggregate's state and version.
 pub fn head_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
     key(b'h', partition, &[aggregate.as_bytes(), &[0], id.as_bytes()])
@@ -23,6 +31,11 @@ pub fn head_key(partition: Partition, aggregate: &str, id: &str) -> Vec<u8> {
 /// Table `m`: what is remembered of a client's command.
 pub fn mark_key(partition: Partition, command_id: &str) -> Vec<u8> {
     key(b'm', partition, &[command_id.as_bytes()])
+}
+
+/// Table `n`: the time of a partition's newest event.
+pub fn newest_key(partition: Partition) -> Vec<u8> {
+    key(b'n', partition, &[])
 }
 
 /// Table `s`: where an aggregate's version lies in the log.

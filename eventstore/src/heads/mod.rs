@@ -9,74 +9,76 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use domain::Timestamp;
-use schemas::{Partition, codec};
-use serde::{Deserialize, Serialize};
+use schemas::Partition;
 
-use crate::log::{Fault, Offset};
+use crate::caught::caught;
+use crate::log::{Fault, Offset, Stuck};
 use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
+mod closed;
 mod keys;
+mod marks;
+mod timers;
+mod times;
 
-use keys::{
-    expiry_key, expiry_prefix, head_key, key, mark_key, read_expiry, read_sortable, read_timer, sortable, stream_key, timer_key, timer_prefix, waiting_key,
-};
+pub use marks::{MARK_SECONDS, Mark, Outcome};
+pub use timers::Timer;
 
-/// How long, in log time, a client's command id is remembered.
-pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
+use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
+use timers::Timers;
+use times::Newest;
+
 /// States kept in memory by one worker, past those of its batch.
 const CACHED_MAX: usize = 20_000;
-const MARK_SHAPE: u8 = 1;
 /// The shape of the tables below. Raise it when they hold something else: saved heads are folded anew.
-pub const TABLES: u8 = 2;
-
-/// How a client's command was answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The aggregate's version after it.
-    Accepted {
-        /// from 1; 0 where it has no event
-        version: u64,
-    },
-    /// A business no.
-    Refused {
-        /// its stable name
-        code: String,
-        /// for people
-        detail: String,
-    },
-}
-
-/// What is remembered of a client's command.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// of its type, subject and body
-    pub hash: String,
-    /// the first answer
-    pub outcome: Outcome,
-    /// log time of the decision
-    pub at: Timestamp,
-}
+pub const TABLES: u8 = 3;
 
 struct Slot {
     version: u64,
     state: State,
-    /// the deadline its saved row stands under
-    due: Option<Timestamp>,
-    /// whether it is saved among those that wait
-    waits: bool,
+    /// the deadline its saved row stands under, and whether that is among those that wait
+    saved: Waits,
+    /// the same of the state as it is now
+    waits: Waits,
     /// log time of its newest event in this batch
     since: Timestamp,
     dirty: bool,
 }
 
-/// The place of an event's record among those that are saved with it.
+/// What a state waits for.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Waits {
+    due: Option<Timestamp>,
+    at_all: bool,
+}
+
+/// An event of this batch, and the place of its record among those that are saved with it.
 struct Indexed {
     partition: Partition,
     aggregate: &'static str,
     id: String,
     version: u64,
+    at: Timestamp,
     place: usize,
+    event: Erased,
+}
+
+/// Why a head could not be evolved by an event.
+#[derive(Debug)]
+pub enum Unevolved {
+    /// The event broke a rule of the program; says which.
+    Panicked(String),
+    /// It does not follow the head's version.
+    Gap(String),
+    /// The rows below cannot be read.
+    Fault(Fault),
+}
+
+impl From<Fault> for Unevolved {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 type Slots = BTreeMap<(Partition, &'static str), HashMap<String, Slot>>;
@@ -89,15 +91,16 @@ pub struct Heads {
     dirty: Vec<(Partition, &'static str, String)>,
     marks: HashMap<(Partition, String), Mark>,
     indexed: Vec<Indexed>,
-    /// log time of the newest event of each partition in the overlay
+    /// log time of the newest event of each partition that this batch wrote to
     times: BTreeMap<Partition, Timestamp>,
-    /// Not before this is anything due in a partition; deadlines that were met leave deleted keys, and looking past
-    /// them at every turn would cost more than the turn.
-    due_from: RefCell<BTreeMap<Partition, Timestamp>>,
+    /// the same of each partition's saved events, with the log time at which it was found ahead of that
+    newest: RefCell<BTreeMap<Partition, Newest>>,
+    timers: Timers,
     /// Not before this does any mark of a partition expire.
     marks_from: RefCell<BTreeMap<Partition, Timestamp>>,
     /// A fault met where only an absence could be answered.
     fault: Cell<Option<Fault>>,
+    closing: closed::Closing,
 }
 
 impl Heads {
@@ -111,9 +114,11 @@ impl Heads {
             marks: HashMap::new(),
             indexed: vec![],
             times: BTreeMap::new(),
-            due_from: RefCell::default(),
+            newest: RefCell::default(),
+            timers: Timers::default(),
             marks_from: RefCell::default(),
             fault: Cell::new(None),
+            closing: closed::Closing::default(),
         }
     }
 
@@ -134,10 +139,29 @@ impl Heads {
         if let Some(slot) = of_type.get(id) {
             return Ok((slot.version, Rc::clone(&slot.state)));
         }
-        let (version, state) = saved(&self.rows, partition, handler, id)?.unwrap_or_else(|| (0, handler.blank()));
-        let (due, waits) = (handler.deadline(&state).map(|(at, _)| at), handler.waits(&state));
-        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), due, waits, since: Timestamp::default(), dirty: false });
+        let broken = |panic: String| self.broken(partition, handler, id, &panic);
+        let (version, state) = caught(|| saved(&self.rows, partition, handler, id)).map_err(broken)??.unwrap_or_else(|| (0, handler.blank()));
+        let waits = waits(handler, &state).map_err(broken)?;
+        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), saved: waits, waits, since: Timestamp::default(), dirty: false });
         Ok((version, state))
+    }
+
+    /// A saved state that panics where it is looked at: its partition cannot go on, and its newest event says where.
+    pub fn broken(&self, partition: Partition, handler: &dyn Handler, id: &str, panic: &str) -> Fault {
+        let offset = self.last_of(partition, handler.name(), id);
+        let why = format!("the state of {} {id} after it panics where it is looked at: {panic}", handler.name());
+        Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why }))
+    }
+
+    /// Where an aggregate's newest saved event lies; the beginning if it has none.
+    pub fn last_of(&self, partition: Partition, aggregate: &str, id: &str) -> Offset {
+        const PAGE: usize = 1_000;
+        let (mut offset, mut from) = (Offset::default(), 1);
+        while let Ok(page) = stream(&self.rows, partition, aggregate, id, from, PAGE) {
+            let Some((version, at)) = page.last() else { break };
+            (offset, from) = (*at, version + 1);
+        }
+        offset
     }
 
     /// The other heads of a partition, for a decision to look at.
@@ -145,72 +169,76 @@ impl Heads {
         PartitionHeads { heads: self, partition }
     }
 
-    /// Evolves a head by an event that is `version` of it, whose record will be the `place`th saved.
+    /// Evolves a head by an event that is `version` of it, whose record will be the `place`th saved. After any failure the
+    /// batch must be aborted, or this aggregate's part of it taken back.
     pub fn evolve(
         &mut self,
         partition: Partition,
-        aggregate: &str,
+        handler: &dyn Handler,
         id: &str,
         (version, at, place): (u64, Timestamp, usize),
-        event: &Erased,
-    ) -> Result<(), Fault> {
-        let service = Arc::clone(&self.service);
-        let handler = service.handler(aggregate).ok_or_else(|| Fault::Fatal(format!("{}: no aggregate {aggregate}", service.name)))?;
+        event: Erased,
+    ) -> Result<(), Unevolved> {
         let (head, state) = self.head(partition, handler, id)?;
         drop(state); // the slot's must be the only one, or evolving copies it
         if version != head + 1 {
-            return Err(Fault::Fatal(format!(
-                "{} {id}: version {version} follows {head}: a gap or a repeat in its stream, refusing to invent state",
-                handler.name()
-            )));
+            let name = handler.name();
+            return Err(Unevolved::Gap(format!("{name} {id}: version {version} follows {head}: a gap or a repeat in its stream, refusing to invent state")));
         }
-        let mut slots = self.slots.borrow_mut();
-        if let Some(slot) = slots.get_mut(&(partition, handler.name())).and_then(|of_type| of_type.get_mut(id)) {
-            handler.evolve(&mut slot.state, event);
-            (slot.version, slot.since) = (version, at);
-            if !slot.dirty {
-                slot.dirty = true;
-                self.dirty.push((partition, handler.name(), id.to_owned()));
-            }
-        }
-        self.indexed.push(Indexed { partition, aggregate: handler.name(), id: id.to_owned(), version, place });
-        self.times.insert(partition, at);
+        self.evolve_slot(partition, handler, id, (version, at), &event)?;
+        self.indexed.push(Indexed { partition, aggregate: handler.name(), id: id.to_owned(), version, at, place, event });
         Ok(())
     }
 
-    /// What is remembered at `now` of a client's command, this batch's included.
-    pub fn mark(&self, partition: Partition, command_id: &str, now: Timestamp) -> Result<Option<Mark>, Fault> {
-        if let Some(mark) = self.marks.get(&(partition, command_id.to_owned())) {
-            return Ok(Some(mark.clone()));
+    fn evolve_slot(&mut self, partition: Partition, handler: &dyn Handler, id: &str, (version, at): (u64, Timestamp), event: &Erased) -> Result<(), Unevolved> {
+        let of_type = self.slots.get_mut().entry((partition, handler.name())).or_default();
+        let Some(slot) = of_type.get_mut(id) else { return Ok(()) };
+        let evolved = caught(|| {
+            handler.evolve(&mut slot.state, event);
+            waits(handler, &slot.state)
+        });
+        match evolved.and_then(|waits| waits) {
+            Ok(waits) => (slot.version, slot.since, slot.waits) = (version, at, waits),
+            Err(panic) => {
+                of_type.remove(id); // half evolved
+                return Err(Unevolved::Panicked(format!("{} {id}, version {version}: {panic}", handler.name())));
+            }
         }
-        let Some(row) = self.rows.get(&mark_key(partition, command_id))? else { return Ok(None) };
-        let mark: Option<Mark> = codec::load(MARK_SHAPE, &row).map_err(|why| Fault::Fatal(format!("mark of command {command_id}: {why}")))?;
-        Ok(mark.filter(|mark| mark.at >= now.plus_seconds(-MARK_SECONDS)))
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push((partition, handler.name(), id.to_owned()));
+        }
+        Ok(())
     }
 
-    /// Remembers the answer to a client's command; of several events of one command the last one's counts.
-    pub fn remember(&mut self, partition: Partition, command_id: &str, mark: Mark) {
-        self.times.insert(partition, mark.at);
-        self.marks.insert((partition, command_id.to_owned()), mark);
+    /// How many events the batch has, to [take back](Self::take_back) those after them.
+    pub fn evolved(&self) -> usize {
+        self.indexed.len()
     }
 
-    /// The aggregates of a partition whose deadline has come, at most `most`.
-    pub fn due(&self, partition: Partition, now: Timestamp, most: usize) -> Result<Vec<(String, String, Timestamp)>, Fault> {
-        if self.due_from.borrow().get(&partition).is_some_and(|first| now < *first) {
-            return Ok(vec![]);
+    /// Takes back all events but the first `events`, which are all of this aggregate: its head is made anew of what is
+    /// saved and of the batch's earlier events.
+    pub fn take_back(&mut self, events: usize, partition: Partition, handler: &dyn Handler, id: &str) -> Result<(), Unevolved> {
+        self.indexed.truncate(events);
+        if let Some(of_type) = self.slots.get_mut().get_mut(&(partition, handler.name())) {
+            of_type.remove(id);
         }
-        let (left, first) = (Cell::new(most), Cell::new(Timestamp(i64::MAX)));
-        let due = |key: &[u8]| {
-            let at = read_timer(key).map_or(now, |(_, _, at)| at);
-            let wanted = at <= now && left.replace(left.get().saturating_sub(1)) > 0;
-            first.set(if wanted { Timestamp(i64::MAX) } else { at });
-            wanted
-        };
-        let due: Vec<_> = self.rows.keys_while(&timer_prefix(partition), due)?.iter().filter_map(|key| read_timer(key)).collect();
-        if due.is_empty() {
-            self.due_from.borrow_mut().insert(partition, first.get());
-        }
-        Ok(due)
+        self.head(partition, handler, id)?;
+        let indexed = std::mem::take(&mut self.indexed);
+        let own = indexed.iter().filter(|event| (event.partition, event.aggregate, event.id.as_str()) == (partition, handler.name(), id));
+        let evolved = own.map(|own| self.evolve_slot(partition, handler, id, (own.version, own.at), &own.event)).collect();
+        self.indexed = indexed;
+        evolved
+    }
+
+    /// The deadlines of a partition that have come and were not woken yet, at most `most`.
+    pub fn due(&self, partition: Partition, now: Timestamp, most: usize) -> Result<Vec<Timer>, Fault> {
+        self.timers.due(&self.rows, partition, now, most)
+    }
+
+    /// What is remembered of deadlines.
+    pub fn timers(&mut self) -> &mut Timers {
+        &mut self.timers
     }
 
     /// A fault met while a decision looked at other heads.
@@ -229,13 +257,16 @@ impl Heads {
         self.marks.clear();
         self.indexed.clear();
         self.times.clear();
+        self.closing.abort();
+        self.timers.abort();
     }
 
     /// Forgets every state in memory: another owner may have changed them.
     pub fn forget(&mut self) {
         self.abort();
         self.slots.get_mut().clear();
-        self.due_from.get_mut().clear();
+        self.newest.get_mut().clear();
+        self.timers.forget();
         self.marks_from.get_mut().clear();
     }
 
@@ -243,84 +274,74 @@ impl Heads {
     /// `offsets` are those of the batch's records, by place; `positions` where the fold stands now.
     pub fn save(&mut self, offsets: &[Offset], positions: &[(Partition, Offset)]) -> Result<(), Fault> {
         let mut changes = Changes::default();
-        self.save_states(&mut changes)?;
+        self.save_states(&mut changes, offsets)?;
         for event in &self.indexed {
             let offset = offsets
                 .get(event.place)
                 .ok_or_else(|| Fault::Fatal(format!("{} {}: the log gave no offset for version {}", event.aggregate, event.id, event.version)))?;
             changes.put(&stream_key(event.partition, event.aggregate, &event.id, event.version), &offset.0.to_be_bytes());
         }
-        for (partition, now) in &self.times {
-            self.expire(&mut changes, *partition, *now)?; // before the new marks: an id may be used again
-        }
-        for ((partition, id), mark) in &self.marks {
-            let forgotten = self.times.get(partition).is_some_and(|now| mark.at < now.plus_seconds(-MARK_SECONDS));
-            if !forgotten {
-                changes.put(&mark_key(*partition, id), &codec::save(MARK_SHAPE, mark).map_err(Fault::Fatal)?);
-                changes.put(&expiry_key(*partition, mark.at, id), &[]);
-            }
+        self.save_marks(&mut changes)?;
+        for partition in self.times.keys() {
+            changes.put(&newest_key(*partition), &sortable(self.newest(*partition)?));
         }
         let events = self.service.events();
         positions.iter().for_each(|(partition, next)| changes.position(&events, *partition, *next));
+        self.closing.save(&events, &mut changes);
         self.rows.write(changes)?;
         self.marks.clear();
         self.indexed.clear();
-        self.times.clear();
+        for (partition, at) in std::mem::take(&mut self.times) {
+            self.newest.get_mut().entry(partition).and_modify(|newest| newest.at = at.max(newest.at));
+        }
+        self.timers.save();
+        self.closing.saved();
         if self.slots.get_mut().values().map(HashMap::len).sum::<usize>() > CACHED_MAX {
             self.slots.get_mut().clear();
         }
         Ok(())
     }
 
-    fn save_states(&mut self, changes: &mut Changes) -> Result<(), Fault> {
+    fn save_states(&mut self, changes: &mut Changes, offsets: &[Offset]) -> Result<(), Fault> {
         let slots = self.slots.get_mut();
         for (partition, aggregate, id) in self.dirty.drain(..) {
             let Some(slot) = slots.get_mut(&(partition, aggregate)).and_then(|of_type| of_type.get_mut(&id)) else { continue };
-            let Some(handler) = self.service.handler(aggregate) else { continue };
+            let Some(handler) = self.service.handler(aggregate).filter(|_| slot.dirty) else { continue };
             slot.dirty = false;
-            changes.put(&head_key(partition, aggregate, &id), &handler.save(slot.version, &slot.state).map_err(Fault::Fatal)?);
-            let due = handler.deadline(&slot.state).map(|(at, _)| at);
-            if due != slot.due {
-                slot.due.iter().for_each(|old| changes.delete(&timer_key(partition, *old, aggregate, &id)));
-                if let Some(new) = due {
-                    changes.put(&timer_key(partition, new, aggregate, &id), &[]);
-                    self.due_from.get_mut().entry(partition).and_modify(|first| *first = new.min(*first));
+            let row = caught(|| handler.save(slot.version, &slot.state)).map_err(|panic| {
+                let last = self.indexed.iter().rev().find(|event| (event.partition, event.aggregate, &event.id) == (partition, aggregate, &id));
+                let offset = last.and_then(|event| offsets.get(event.place)).copied().unwrap_or_default();
+                let why = format!("the state of {aggregate} {id} after it panics where it is saved: {panic}");
+                Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why }))
+            })?;
+            changes.put(&head_key(partition, aggregate, &id), &row.map_err(Fault::Fatal)?);
+            if slot.waits.due != slot.saved.due {
+                if let Some(at) = slot.saved.due {
+                    changes.delete(&timer_key(partition, at, aggregate, &id));
+                    self.timers.gone(&Timer { partition, aggregate: aggregate.to_owned(), id: id.clone(), at });
                 }
-                slot.due = due;
+                if let Some(at) = slot.waits.due {
+                    changes.put(&timer_key(partition, at, aggregate, &id), &[]);
+                    self.timers.set(partition, at);
+                }
             }
-            let waits = handler.waits(&slot.state);
-            if waits {
+            if slot.waits.at_all {
                 changes.put(&waiting_key(partition, aggregate, &id), &sortable(slot.since));
-            } else if slot.waits {
+            } else if slot.saved.at_all {
                 changes.delete(&waiting_key(partition, aggregate, &id));
             }
-            slot.waits = waits;
+            slot.saved = slot.waits;
         }
         Ok(())
     }
+}
 
-    /// Forgets marks past their time. By the time of the newest event, so that a rebuild forgets the same.
-    fn expire(&self, changes: &mut Changes, partition: Partition, now: Timestamp) -> Result<(), Fault> {
-        let before = now.plus_seconds(-MARK_SECONDS);
-        if self.marks_from.borrow().get(&partition).is_some_and(|first| before <= *first) {
-            return Ok(());
-        }
-        let first = Cell::new(before); // this batch's own may be as old
-        let expired = |key: &[u8]| {
-            let at = read_expiry(key).map_or(before, |(at, _)| at);
-            first.set(at.max(before));
-            at < before
-        };
-        let keys = self.rows.keys_while(&expiry_prefix(partition), expired)?;
-        self.marks_from.borrow_mut().insert(partition, first.get());
-        for key in keys {
-            if let Some((_, id)) = read_expiry(&key) {
-                changes.delete(&mark_key(partition, id));
-            }
-            changes.delete(&key);
-        }
-        Ok(())
-    }
+/// Of a saved or fresh state; what it panicked with, if it did.
+fn waits(handler: &dyn Handler, state: &State) -> Result<Waits, String> {
+    caught(|| {
+        let due = handler.deadline(state).map(|(at, _)| at);
+        Waits { due, at_all: due.is_some() || handler.awaits(state).is_some() }
+    })
 }
 
 /// The heads of one partition, read only.

@@ -65,7 +65,8 @@ impl Table {
             for record in page.records {
                 match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
                     Some(Ok(claim)) => drop(self.claims.insert((claim.group.clone(), partition), claim)),
-                    Some(Err(why)) => return Err(Fault::Fatal(format!("{topic}/{partition} offset {}: not a claim: {why}", record.offset))),
+                    // Every claim of ours can be read, whatever the version: this is nobody's.
+                    Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not a claim"),
                     None => {}
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use schemas::Topic;
 
 use crate::clock::{Clock, SystemClock};
@@ -16,8 +17,12 @@ pub const SESSION_MS: u32 = 6_000;
 /// A transaction that is open for longer is aborted by the broker.
 pub const TRANSACTION_MS: u32 = 20_000;
 
+/// Brokers forget positions in topics that a group is not subscribed to when they were not committed for this long (a week
+/// by default), whether the group lives or not: they are committed again in time.
+const COMMITS_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Settings that decide whether a record can be lost or doubled, or that only one client can have: not for callers.
-const SETTLED: [&str; 22] = [
+const SETTLED: [&str; 23] = [
     "acks",
     "request.required.acks",
     "allow.auto.create.topics",
@@ -33,6 +38,7 @@ const SETTLED: [&str; 22] = [
     "group.protocol",
     "group.remote.assignor",
     "isolation.level",
+    "log.connection.close",
     "max.in.flight.requests.per.connection",
     "max.in.flight",
     "metadata.broker.list",
@@ -57,11 +63,16 @@ pub struct Settings {
     pub replication: Option<u16>,
     /// Where this process's HTTP can be reached by the others.
     pub advertised: Option<String>,
+    /// Only to be read: a log that is not there is not made.
+    pub looks: bool,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
     /// Holds each transaction open this long before its commit, for tests that kill and freeze its owner there.
     #[doc(hidden)]
     pub held: Option<Duration>,
+    /// How often positions that stand are committed again. Shorter only in tests.
+    #[doc(hidden)]
+    pub commits_again: Duration,
 }
 
 impl Settings {
@@ -74,8 +85,10 @@ impl Settings {
             partitions: None,
             replication: None,
             advertised: None,
+            looks: false,
             clock: Arc::new(SystemClock::default()),
             held: None,
+            commits_again: COMMITS_AGAIN,
         }
     }
 
@@ -145,7 +158,7 @@ impl Settings {
         )
     }
 
-    /// A member of a group. Range puts partition p of all topics on one member; the classic protocol, since this
+    /// A member of a group, which is subscribed to one topic. Range gives neighbours to one member; the classic protocol, since this
     /// librdkafka's newer one stalls (its issues 5488, 5541).
     pub(super) fn member(&self, group: &str) -> ClientConfig {
         let session = SESSION_MS.to_string();
@@ -180,7 +193,7 @@ impl Settings {
     /// Writes transactions under `id`.
     pub(super) fn transactional(&self, id: &str) -> Result<ClientConfig, Fault> {
         let timeout = TRANSACTION_MS.to_string();
-        asserted(self.client(
+        let mut config = self.client(
             id,
             &BUFFERS,
             &[
@@ -189,8 +202,11 @@ impl Settings {
                 ("message.timeout.ms", &timeout),
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
+                // A connection that broke under a request must be heard of.
+                ("log.connection.close", "true"),
             ],
-        ))
+        );
+        asserted(config.set_log_level(RDKafkaLogLevel::Info).clone())
     }
 
     /// A group's name on the cluster.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
@@ -30,13 +31,14 @@ pub fn standing<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(Strin
     }
 }
 
-/// Commits the open transaction. rdkafka's own call polls in slices of 100 ms first
+/// Commits the open transaction, within `time` or with an error after which the call can be made again. rdkafka's own call polls in slices of 100 ms first
 /// (<https://github.com/fede1024/rust-rdkafka/pull/777>); this one returns when the broker has answered, since the
 /// producer's thread serves the delivery reports that librdkafka waits for.
-pub fn commit<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>) -> Result<(), Trouble> {
+pub fn commit<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, time: Duration) -> Result<(), Trouble> {
+    let time = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client outlives the call; a returned error is ours, read and then freed.
     unsafe {
-        let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), -1);
+        let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), time);
         if error.is_null() {
             return Ok(());
         }

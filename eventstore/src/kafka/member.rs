@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 
-use super::Cluster;
 use super::producer::{Consumed, Ended, Producers};
 use super::reader::add;
 use super::seat::{News, Seat};
+use super::{Cluster, groups};
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
 /// See [`Member`].
@@ -16,11 +16,13 @@ pub struct KafkaMember {
     cluster: Arc<Cluster>,
     group: Group,
     seat: Option<Seat>,
+    /// whether the group's other members were found to share partitions as this one does
+    alike: bool,
 }
 
 impl KafkaMember {
     pub(super) fn new(cluster: Arc<Cluster>, group: Group) -> Self {
-        Self { cluster, group, seat: None }
+        Self { cluster, group, seat: None, alike: false }
     }
 
     /// The seat; taken anew if it was given up.
@@ -28,8 +30,12 @@ impl KafkaMember {
         let seat = match self.seat.take() {
             Some(seat) => seat,
             None => {
+                if !self.alike {
+                    groups::alike(&self.cluster, &self.group)?;
+                    self.alike = true;
+                }
                 let name = format!("{}.{}.{}", self.group.name, self.group.member, self.cluster.instance);
-                let producers = Producers::new(Arc::clone(&self.cluster.settings), &name);
+                let producers = Producers::new(Arc::clone(&self.cluster.settings), &name, Arc::clone(&self.cluster.recycled));
                 Seat::take(Arc::clone(&self.cluster), self.group.clone(), producers)?
             }
         };
@@ -98,7 +104,8 @@ impl Member for KafkaMember {
             records.extend(state.records.pop_front().map(Arc::new));
         }
         state.bytes -= bytes;
-        let claim = state.claim.clone();
+        // While committed positions are read again nothing can be committed: nothing is owned, so to speak.
+        let claim = if state.rewind { Claim { epoch: state.claim.epoch, partitions: vec![] } } else { state.claim.clone() };
         drop(state);
         let mut positions = Positions::new();
         for record in &records {
@@ -126,11 +133,11 @@ impl Member for KafkaMember {
                 Ok(Commit::Lost)
             }
             Ended::Not(fault) => Err(fault),
-            Ended::Unknown(why) => {
+            Ended::Unknown(why, _) => {
                 tracing::warn!(group = self.group.name, why, "a commit's outcome is unknown: the log tells");
                 Ok(Commit::Unknown)
             }
-            Ended::Fenced(why) => {
+            Ended::Fenced(why, _) => {
                 tracing::warn!(group = self.group.name, why, "fenced: joining again");
                 self.stand_up(false);
                 Ok(Commit::Unknown)

@@ -3,7 +3,8 @@
 //! cannot check.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,19 +15,21 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::groups::GroupList;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
 use crate::clock::{Clock, LogClock};
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec, may_trim};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, Record, TopicSpec, may_trim};
 
 mod claims;
 mod closing;
 mod config;
 mod fault;
 mod ffi;
+mod groups;
 mod member;
 mod producer;
 mod reader;
@@ -65,7 +68,12 @@ struct Cluster {
     scans: Scans,
     appender: Mutex<Producers>,
     sender: Mutex<Option<Reporting>>,
+    /// producers of transactions that were dropped and made anew
+    recycled: Arc<AtomicU64>,
+    /// times that a group's standing positions were committed once more
+    committed_again: AtomicU64,
     claims: Mutex<Table>,
+    secret: OnceLock<[u8; 32]>,
     /// new at each start: part of its transactional ids
     instance: String,
 }
@@ -112,11 +120,15 @@ impl Kafka {
             (None, Some(0)) => return Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
             (found, asked) => found.or(asked).unwrap_or(PARTITIONS),
         };
+        if settings.looks && found.is_none() {
+            return Err(Fault::Fatal(format!("there is no log of Daybook's on {} in namespace '{}'", settings.brokers, settings.namespace)));
+        }
         topics::provision(&settings, &metadata, &[TopicSpec { topic: claims_topic(), retention: None }], partitions)?;
         let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes())
             .to_hex()[..16]
             .into();
         let (tail, thread) = Tail::start(Arc::clone(&settings))?;
+        let recycled = Arc::default();
         let cluster = Cluster {
             probe,
             partitions,
@@ -124,9 +136,12 @@ impl Kafka {
             known: Mutex::default(),
             tail,
             scans: Scans::new(Arc::clone(&settings)),
-            appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"))),
+            appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"), Arc::clone(&recycled))),
+            recycled,
+            committed_again: AtomicU64::new(0),
             sender: Mutex::default(),
             claims: Mutex::default(),
+            secret: OnceLock::new(),
             instance,
             settings,
         };
@@ -254,6 +269,36 @@ impl Cluster {
         Ok(told.into_iter().map(|told| told.map_err(failed)).collect())
     }
 
+    /// Looks what became of a transaction whose end is not known: its producers are made anew, which ends what is open
+    /// and waits for it, and then the log has its records or has passed over their places.
+    fn settle(&self, appender: &mut Producers, messages: &[Message], places: &[Option<Offset>], why: &str) -> Result<Vec<Offset>, Fault> {
+        let not_known = |what: &str| Fault::Abort(format!("whether these records were written is not known: {why}; {what}"));
+        let deadline = Instant::now() + ASK;
+        while let Err(fault) = appender.mend() {
+            if !matches!(fault, Fault::Retry(_)) || Instant::now() > deadline {
+                return Err(not_known(&fault.to_string()));
+            }
+        }
+        for (message, offset) in messages.iter().zip(places).filter_map(|(message, place)| Some((message, (*place)?))) {
+            loop {
+                match self.read(&message.topic, message.partition, offset, Limits { records: 1, ..Limits::default() }) {
+                    Ok(page) if page.records.first().is_some_and(|record| record.offset == offset && is(record, message)) => break,
+                    Ok(page) if page.next > offset => return Err(Fault::Abort(format!("these records were not written: {why}"))),
+                    Err(fault) if Instant::now() > deadline => return Err(not_known(&fault.to_string())),
+                    Ok(_) if Instant::now() > deadline => return Err(not_known("the log does not show their places")),
+                    Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                }
+            }
+        }
+        let offsets: Option<Vec<Offset>> = places.iter().copied().collect();
+        offsets.filter(|offsets| offsets.len() == messages.len()).ok_or_else(|| not_known("the broker did not say where they are"))
+    }
+
+    /// Who is in a group.
+    fn groups(&self, name: &str, wait: Duration) -> Result<GroupList, Fault> {
+        self.probe.fetch_group_list(Some(name), wait).map_err(|why| fault(&format!("members of group {name}"), why))
+    }
+
     /// The positions that a group has committed in these places.
     fn committed(&self, group: &str, places: TopicPartitionList) -> Result<Positions, Fault> {
         let failed = |why: KafkaError| fault(&format!("positions of group {group}"), why);
@@ -296,9 +341,22 @@ impl Cluster {
     }
 }
 
+/// Whether a record is this message.
+fn is(record: &Record, message: &Message) -> bool {
+    (&record.key, &record.headers, &record.value) == (&message.key, &message.headers, &message.value)
+}
+
 impl Log for Kafka {
     fn partitions(&self) -> u16 {
         self.cluster.partitions
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.cluster.secret.get().copied().unwrap_or_default()
+    }
+
+    fn initiate(&self, secret: [u8; 32]) {
+        let _the_same = self.cluster.secret.set(secret);
     }
 
     fn now(&self) -> Timestamp {
@@ -321,10 +379,13 @@ impl Log for Kafka {
         if messages.len() == 1 {
             return self.cluster.send(&messages);
         }
-        match self.cluster.appender.lock().run(&messages, None) {
+        let mut appender = self.cluster.appender.lock();
+        match appender.run(&messages, None) {
             Ended::Committed(offsets) => Ok(offsets),
             Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Abort(format!("whether these records were written is not known: {why}"))),
+            Ended::Lost(why) => Err(Fault::Abort(why)), // of groups alone
+            Ended::Fenced(why, places) if places.is_empty() => Err(Fault::Abort(format!("these records were not written: {why}"))),
+            Ended::Unknown(why, places) | Ended::Fenced(why, places) => self.cluster.settle(&mut appender, &messages, &places, &why),
         }
     }
 
@@ -370,8 +431,14 @@ impl Log for Kafka {
         self.cluster.trim(topic, partition, before)
     }
 
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        vec![("producers_recycled", count(&self.cluster.recycled)), ("positions_committed_again", count(&self.cluster.committed_again))]
+    }
+
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
-        group.topics.iter().try_for_each(|topic| self.cluster.place(topic, Partition(0)))?;
+        let inputs = group.inputs.iter().map(|input| &input.topic);
+        inputs.chain([&group.commands]).try_for_each(|topic| self.cluster.place(topic, Partition(0)))?;
         Ok(Box::new(KafkaMember::new(Arc::clone(&self.cluster), group)))
     }
 

@@ -1,7 +1,12 @@
 //! Transactions: two producers in rotation, so that one works while the other's markers are written. Each that does
 //! not end cleanly is dropped and made anew under its id, which ends whatever it left open at the broker.
+//!
+//! So is each whose end may still be under way: librdkafka repeats an EndTxn when a connection breaks, and the one that
+//! was sent first can reach the broker when the same producer has begun another transaction, and end that
+//! (<https://issues.apache.org/jira/browse/KAFKA-17754>). A new producer has a new epoch, which refuses it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -21,14 +26,20 @@ use crate::log::{Fault, Message, Offset};
 
 /// How long a producer's beginning may take; it waits there for the end of what its id left open.
 const INIT: Duration = Duration::from_secs(30);
-/// How long one call of a transaction is repeated.
+/// How long one call of a transaction is repeated, its commit among them: after that its outcome is unknown.
 const CALL: Duration = Duration::from_millis(TRANSACTION_MS as u64 / 2);
+/// A commit that took this long is not trusted to be over, though it ended well. Far below the time after which
+/// librdkafka repeats a request without a word (`socket.timeout.ms`, here a little less than [`TRANSACTION_MS`]).
+const COMMIT_SLOW: Duration = Duration::from_secs(2);
+const _: () = assert!(COMMIT_SLOW.as_millis() < CALL.as_millis());
 
 /// What became of records on their way, by place.
 #[derive(Default)]
 pub struct Reports {
     places: Mutex<Places>,
     told: Condvar,
+    /// a connection of this client broke, or a commit was slow or repeated: what it sent may be under way still
+    shaken: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,16 +50,23 @@ struct Places {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // The only word of a connection that closed under a request; one that closed idle is not told.
+        if facility == "FAIL" {
+            self.shake();
+        }
         super::log(level, facility, text);
     }
-    fn error(&self, _: KafkaError, _: &str) {} // every call answers for itself
+    fn error(&self, _: KafkaError, _: &str) {
+        self.shake(); // every call answers for itself
+    }
 }
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let told = match result {
-            Ok(message) => Ok(Offset(u64::try_from(message.offset()).unwrap_or_default())),
+            // One that librdkafka takes for a duplicate is written, and it does not know where.
+            Ok(message) => u64::try_from(message.offset()).map(Offset).map_err(|_| RDKafkaErrorCode::NoOffset),
             Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
         };
         let mut places = self.places.lock();
@@ -65,6 +83,10 @@ impl ProducerContext for Reports {
 impl Reports {
     fn begin(&self, count: usize) {
         *self.places.lock() = Places { offsets: vec![None; count], open: count };
+    }
+
+    fn shake(&self) {
+        self.shaken.store(true, Ordering::Release);
     }
 
     /// Every report, by place; those that did not come in time are time-outs.
@@ -120,10 +142,10 @@ pub enum Ended {
     Lost(String),
     /// not written
     Not(Fault),
-    /// written or not
-    Unknown(String),
-    /// not written by us any more: an heir, or the broker's forgetting
-    Fenced(String),
+    /// written or not: why, and where each record is if it was
+    Unknown(String, Vec<Option<Offset>>),
+    /// an heir has taken over, or the broker has forgotten the producer; like unknown, if that came to light at the commit
+    Fenced(String, Vec<Option<Offset>>),
 }
 
 /// Two producers in rotation, each under its id.
@@ -134,13 +156,15 @@ pub struct Producers {
     turn: usize,
     /// whether some id may have left a transaction open
     unclean: [bool; 2],
+    /// counts those that were dropped and made anew
+    recycled: Arc<AtomicU64>,
 }
 
 impl Producers {
     /// Made when they are first needed. `name` is new for each start of a process.
-    pub fn new(settings: Arc<Settings>, name: &str) -> Self {
+    pub fn new(settings: Arc<Settings>, name: &str, recycled: Arc<AtomicU64>) -> Self {
         let ids = [0, 1].map(|number| format!("{}{name}.{number}", settings.namespace));
-        Self { settings, ids, made: [None, None], turn: 0, unclean: [false, false] }
+        Self { settings, ids, made: [None, None], turn: 0, unclean: [false, false], recycled }
     }
 
     /// Their transactional ids.
@@ -148,10 +172,13 @@ impl Producers {
         &self.ids
     }
 
-    /// Makes every producer that is missing or left something open. To be called before positions are read again.
+    /// Makes every producer that is missing, left something open, or may have sent what has not arrived. To be called
+    /// before positions are read again.
     pub fn mend(&mut self) -> Result<(), Fault> {
         for slot in 0..self.ids.len() {
-            if self.unclean[slot] {
+            let shaken = self.made[slot].as_ref().is_some_and(|made| made.context().shaken.load(Ordering::Acquire));
+            if self.unclean[slot] || shaken {
+                self.recycled.fetch_add(u64::from(self.made[slot].is_some()), Ordering::Relaxed);
                 self.drop_one(slot);
             }
             if self.made[slot].is_none() {
@@ -219,7 +246,7 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
     let reports: &Reports = producer.context();
     let before = |trouble: Trouble| match next(&trouble) {
         Next::Lost => Ended::Lost(trouble.to_string()),
-        Next::Rejoin => Ended::Fenced(trouble.to_string()),
+        Next::Rejoin => Ended::Fenced(trouble.to_string(), vec![]),
         Next::Stop => Ended::Not(fault("transaction", trouble)),
         Next::Again | Next::Rewind => Ended::Not(Fault::Abort(format!("transaction: {trouble}"))),
     };
@@ -239,18 +266,27 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
             return before(trouble);
         }
     }
-    match again(Duration::from_millis(u64::from(TRANSACTION_MS)), || ffi::commit(producer)) {
-        Ok(()) => match reports.all(Duration::from_secs(1)).into_iter().collect() {
-            Ok(offsets) => Ended::Committed(offsets),
-            Err(code) => Ended::Unknown(format!("committed, but a record was reported {code:?}")),
-        },
-        Err(trouble) => match next(&trouble) {
-            Next::Rejoin => Ended::Fenced(trouble.to_string()),
-            // An error that asks for an abort says that it was not committed.
-            Next::Lost if trouble.abort => Ended::Lost(trouble.to_string()),
-            Next::Rewind if trouble.abort => Ended::Not(Fault::Abort(format!("commit: {trouble}"))),
-            Next::Stop => Ended::Not(fault("commit", trouble)),
-            Next::Lost | Next::Rewind | Next::Again => Ended::Unknown(trouble.to_string()),
-        },
+    let (began, mut calls) = (Instant::now(), 0);
+    let ended = again(CALL, || {
+        calls += 1;
+        ffi::commit(producer, CALL.saturating_sub(began.elapsed()))
+    });
+    if calls > 1 || began.elapsed() > COMMIT_SLOW {
+        reports.shake();
+    }
+    // Whatever it says but success: librdkafka asks for an abort after every error that it does not know, and the broker
+    // may have committed before it answered so. Only the log can tell.
+    match ended {
+        Ok(()) => {
+            let told = reports.all(Duration::from_secs(1));
+            match told.iter().cloned().collect::<Result<_, _>>() {
+                Ok(offsets) => Ended::Committed(offsets),
+                Err(code) => Ended::Unknown(format!("committed, but a record was reported {code:?}"), told.into_iter().map(Result::ok).collect()),
+            }
+        }
+        Err(trouble) => {
+            let places = reports.all(Duration::ZERO).into_iter().map(Result::ok).collect();
+            if next(&trouble) == Next::Rejoin { Ended::Fenced(trouble.to_string(), places) } else { Ended::Unknown(trouble.to_string(), places) }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Rebalances: what a seat does when its group gives it partitions, and when it takes them away. Runs on the seat's
 //! thread, at once; decides nothing about records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ use crate::log::{Claim, Fault};
 impl Inbox {
     /// Before anything is read: ends what the last owners left open, and says who owns now.
     fn take_over(&self, consumer: &BaseConsumer<Served>, all: &TopicPartitionList) -> Result<TopicPartitionList, Fault> {
-        let owned = self.owned(all)?;
+        let owned = self.owned(all);
         let Some((member, generation)) = ffi::standing(consumer) else { return Err(Fault::Retry(format!("group {} lost this member", self.group.name))) };
         let ids = {
             let mut producers = self.turn.lock();
@@ -41,36 +41,40 @@ impl Inbox {
             tracing::info!(group = self.group.name, ?heirless, "ending what the last owner left open");
             fence(&self.cluster.settings, &heirless)?;
         }
-        let positions = self.positions(consumer, all.clone(), &table)?;
+        let positions = self.positions(consumer, &owned, Some(&table))?;
         let claim = Claim { epoch: generation, partitions: owned };
         self.state.lock().member = member;
-        self.write_claims(consumer, &claim, &positions)?;
+        self.write_claims(consumer, &claim, &positions, &table)?;
         let mut state = self.state.lock();
-        state.claim = claim;
-        (state.news, state.rewind, state.paused, state.bytes, state.read) = (Some(News::Assigned), false, false, 0, Instant::now());
+        (state.claim, state.claimed) = (claim, table);
+        (state.news, state.rewind, state.paused, state.bytes) = (Some(News::Assigned), false, false, 0);
+        (state.read, state.committed) = (Instant::now(), Instant::now());
         state.records.clear();
         Ok(positions)
     }
 
     /// Claims and positions in one transaction: whoever finds a claim later must find positions too.
-    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList) -> Result<(), Fault> {
+    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList, last: &Table) -> Result<(), Fault> {
         if claim.partitions.is_empty() {
             return Ok(());
         }
         let mut producers = self.turn.lock();
-        let claims = self.claims(&claim.partitions, producers.ids(), false);
+        let claims = self.claims(&claim.partitions, producers.ids(), false, last);
         match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
             Ended::Committed(_) => Ok(()),
             Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) | Ended::Unknown(why) | Ended::Fenced(why) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
+            Ended::Lost(why) | Ended::Unknown(why, _) | Ended::Fenced(why, _) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
         }
     }
 
-    fn claims(&self, owned: &[Partition], ids: &[String], released: bool) -> Vec<crate::Message> {
+    /// The topics in a claim are all that the group ever had positions in there, another version's among them.
+    fn claims(&self, owned: &[Partition], ids: &[String], released: bool, last: &Table) -> Vec<crate::Message> {
+        let own = || self.group.inputs.iter().map(|input| input.topic.to_string());
+        let earlier = |partition: &Partition| last.last(&self.group.name, *partition).into_iter().flat_map(|last| last.topics.iter().cloned());
         let claim = |partition: &Partition| Claimed {
             group: self.group.name.clone(),
             partition: partition.0,
-            topics: self.group.topics.iter().map(ToString::to_string).collect(),
+            topics: own().chain(earlier(partition)).collect::<BTreeSet<_>>().into_iter().collect(),
             ids: ids.to_vec(),
             url: self.cluster.settings.advertised.clone(),
             released,
@@ -78,35 +82,24 @@ impl Inbox {
         owned.iter().map(|partition| claim(partition).message()).collect()
     }
 
-    /// The partitions assigned, which must be the same of every topic.
-    fn owned(&self, all: &TopicPartitionList) -> Result<Vec<Partition>, Fault> {
-        let mut of_topics: BTreeMap<String, BTreeSet<Partition>> =
-            self.group.topics.iter().map(|topic| (self.cluster.settings.named(topic), BTreeSet::new())).collect();
-        for element in all.elements() {
-            of_topics.entry(element.topic().to_owned()).or_default().insert(Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX)));
-        }
-        let mut sets = of_topics.values();
-        let first = sets.next().cloned().unwrap_or_default();
-        if sets.any(|other| *other != first) {
-            return Err(Fault::Fatal(format!(
-                "group {} was assigned different partitions of its topics ({of_topics:?}): all its members must use the range assignor",
-                self.group.name
-            )));
-        }
-        Ok(first.into_iter().collect())
+    /// The partitions of the command topic that were assigned.
+    fn owned(&self, all: &TopicPartitionList) -> Vec<Partition> {
+        let commands = self.cluster.settings.named(&self.group.commands);
+        let numbers = all.elements_for_topic(&commands).into_iter().filter_map(|element| u16::try_from(element.partition()).ok());
+        numbers.map(Partition).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What is owned goes to others: after the running transaction, with a last one that says so.
     fn give_back(&self, consumer: &BaseConsumer<Served>) {
         let mut producers = self.turn.lock();
         let lost = consumer.assignment_lost();
-        let claim = {
+        let (claim, last) = {
             let mut state = self.state.lock();
             let claim = state.claim.clone();
             state.claim.partitions.clear();
             (state.news, state.bytes, state.rewind) = (Some(News::Revoked), 0, false);
             state.records.clear();
-            claim
+            (claim, std::mem::take(&mut state.claimed))
         };
         let standing = self.standing();
         self.told.notify_all();
@@ -117,7 +110,7 @@ impl Inbox {
         if add(&mut positions, &self.cluster.settings, &topic, partition, next).is_err() {
             return;
         }
-        let releases = self.claims(&claim.partitions, producers.ids(), true);
+        let releases = self.claims(&claim.partitions, producers.ids(), true, &last);
         let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) }));
         if !matches!(ended, Ended::Committed(_)) {
             tracing::warn!(group = self.group.name, ?ended, "partitions were not released: their heir fences this process");

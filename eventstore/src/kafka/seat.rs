@@ -8,16 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic};
 
 use super::claims::Table;
 use super::fault::fault;
 use super::producer::Producers;
-use super::reader::{add, record};
+use super::reader::record;
 use super::{Cluster, closing, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
 
@@ -27,8 +25,6 @@ const INBOX_RECORDS: usize = 50_000;
 const INBOX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a poll of the consumer lasts.
 const SLICE: Duration = Duration::from_millis(25);
-/// How long the broker may take for positions.
-const ASK: Duration = Duration::from_secs(10);
 /// How often a seat that reads nothing looks whether there is something to read.
 const WATCH: Duration = Duration::from_secs(15);
 /// Records that wait this long for a member that does not poll belong to another member.
@@ -60,16 +56,20 @@ pub(super) struct State {
     pub records: VecDeque<Record>,
     pub bytes: usize,
     pub claim: Claim,
+    /// what was claimed before
+    pub claimed: Table,
     pub member: String,
     pub news: Option<News>,
     /// read again from what is committed
     pub rewind: bool,
     /// what is committed of all that is owned, or where it begins
-    stands: BTreeMap<(Topic, Partition), Offset>,
+    pub stands: BTreeMap<(Topic, Partition), Offset>,
     pub failed: Option<Fault>,
     /// when the member polled last, and when something was read
     pub polled: Instant,
     pub read: Instant,
+    /// when all that stands was committed last
+    pub committed: Instant,
     pub paused: bool,
 }
 
@@ -91,6 +91,7 @@ impl Seat {
             records: VecDeque::new(),
             bytes: 0,
             claim: Claim { epoch: 0, partitions: vec![] },
+            claimed: Table::default(),
             member: String::new(),
             news: None,
             rewind: false,
@@ -98,10 +99,11 @@ impl Seat {
             failed: None,
             polled: Instant::now(),
             read: Instant::now(),
+            committed: Instant::now(),
             paused: false,
         };
         let config = cluster.settings.member(&group.name);
-        let names: Vec<String> = group.topics.iter().map(|topic| cluster.settings.named(topic)).collect();
+        let commands = cluster.settings.named(&group.commands);
         let inbox = Arc::new(Inbox {
             cluster,
             group: group.clone(),
@@ -112,7 +114,7 @@ impl Seat {
             releases: AtomicBool::new(true),
         });
         let consumer: BaseConsumer<Served> = config.create_with_context(Served(Arc::clone(&inbox))).map_err(failed)?;
-        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>()).map_err(failed)?;
+        consumer.subscribe(&[&commands]).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let (of_thread, served) = (Arc::clone(&inbox), Arc::clone(&consumer));
         let run = move || {
@@ -146,7 +148,7 @@ impl Inbox {
     /// Whether the claim is true and covers these places.
     pub(super) fn holds(&self, claim: &Claim, places: impl Iterator<Item = Partition>) -> bool {
         let state = self.state.lock();
-        state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
+        !state.rewind && state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
     }
 
     /// Positions for a transaction that consumed nothing: one that is committed already, committed again as a proof.
@@ -164,11 +166,14 @@ impl Inbox {
         }
     }
 
-    /// Throws away what was read; the next records are those after the committed positions.
+    /// Throws away what was read; the next records are those after the committed positions. Until these have been read
+    /// again nothing stands: a commit that ended badly may have moved them, and what was known of them must not be
+    /// committed once more.
     pub(super) fn rewind(&self) {
         let mut state = self.state.lock();
         (state.bytes, state.rewind) = (0, true);
         state.records.clear();
+        state.stands.clear();
     }
 
     pub(super) fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {
@@ -195,7 +200,7 @@ impl Inbox {
                 },
                 None => Ok(()),
             };
-            let turned = turned.and_then(|()| self.keep_up(consumer)).and_then(|()| {
+            let turned = turned.and_then(|()| self.keep_up(consumer)).and_then(|()| self.commit_again(consumer)).and_then(|()| {
                 if watched.elapsed() < WATCH {
                     return Ok(());
                 }
@@ -253,13 +258,7 @@ impl Inbox {
             if let Err(fault) = self.turn.lock().mend() {
                 return if matches!(fault, Fault::Retry(_)) { Ok(()) } else { Err(fault) };
             }
-            let mut all = TopicPartitionList::new();
-            for topic in &self.group.topics {
-                for partition in &claim.partitions {
-                    all.add_partition(&self.cluster.settings.named(topic), i32::from(partition.0));
-                }
-            }
-            let positions = match self.positions(consumer, all, &Table::default()) {
+            let positions = match self.positions(consumer, &claim.partitions, None) {
                 Err(Fault::Retry(_)) => return Ok(()), // asked again in the next turn
                 other => other?,
             };
@@ -271,39 +270,6 @@ impl Inbox {
         (state.rewind, state.paused) = (false, false);
         self.told.notify_all();
         Ok(())
-    }
-
-    /// Where each place goes on: at its committed position, or at its start. Waits for open transactions of the group.
-    pub(super) fn positions(&self, consumer: &BaseConsumer<Served>, all: TopicPartitionList, claims: &Table) -> Result<TopicPartitionList, Fault> {
-        let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
-        // It waits for transactions that hold positions; the dead owners' have ended by now.
-        let committed = consumer.committed_offsets(all, ASK).map_err(|why| match failed(why) {
-            Fault::Retry(why) => Fault::Retry(format!("{why}. If this lasts, a transaction hangs at the broker: infra/kafka/README.md says how to end it")),
-            other => other,
-        })?;
-        let (mut positions, mut stands) = (TopicPartitionList::new(), BTreeMap::new());
-        for element in committed.elements() {
-            element.error().map_err(failed)?;
-            let topic = self.cluster.settings.topic(element.topic()).unwrap_or_else(|| Topic::named(element.topic()));
-            let partition = Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX));
-            let next = match element.offset() {
-                At::Offset(next) => Offset(u64::try_from(next).unwrap_or_default()),
-                _ if claims.last(&self.group.name, partition).is_some_and(|last| last.topics.iter().any(|known| known == topic.as_str())) => {
-                    return Err(Fault::Fatal(format!(
-                        "group {} had a position in {topic}/{partition}, and the broker has forgotten it (offsets.retention.minutes): from the start, everything \
-                         would be done again. Set it where it belongs: kafka-consumer-groups --reset-offsets --group {} --topic {} --to-offset <next>",
-                        self.group.name,
-                        self.cluster.settings.named_group(&self.group.name),
-                        self.cluster.settings.named(&topic)
-                    )));
-                }
-                _ => self.cluster.start(&topic, partition)?,
-            };
-            add(&mut positions, &self.cluster.settings, &topic, partition, next).map_err(failed)?;
-            stands.insert((topic, partition), next);
-        }
-        self.state.lock().stands = stands;
-        Ok(positions)
     }
 
     /// Looks for a member that does not poll, and for a consumer that does not read.

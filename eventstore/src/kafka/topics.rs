@@ -16,9 +16,12 @@ use super::claims::claims;
 use super::config::Settings;
 use super::fault::fault;
 use super::reader::add;
-use crate::log::{Fault, Offset, TopicSpec};
+use crate::log::{Fault, Offset, RECORD_BYTES_MAX, TopicSpec};
 
 const WAIT: Duration = Duration::from_secs(30);
+/// Largest batch that a topic takes: Kafka's own default, so that no topic of an earlier version is refused.
+const MESSAGE_BYTES_MAX: usize = 1_048_588;
+const _: () = assert!(MESSAGE_BYTES_MAX >= 2 * RECORD_BYTES_MAX);
 
 /// What the cluster must hold.
 struct Wanted {
@@ -33,6 +36,8 @@ fn wanted(spec: &TopicSpec, partitions: u16, replication: u16) -> Wanted {
         ("cleanup.policy", if compacted { "compact" } else { "delete" }.to_owned()),
         ("retention.ms", retention),
         ("retention.bytes", "-1".to_owned()),
+        // Whatever the cluster's default is, what we write fits: a record, and what its format adds to it.
+        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
         // Log time is the broker's: no client can set it back, or forward.
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
@@ -150,8 +155,9 @@ fn settled(settings: &Settings, admin: &AdminClient<Logged>, existing: &[&TopicS
         let answer = answer.map_err(|why| Fault::Fatal(format!("topic {name}: its settings cannot be read: {why}")))?;
         for (key, must) in wanted(spec, partitions, replication).settings {
             let found = answer.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
-            // More copies in sync than asked for is the operator's choice.
-            let enough = key == "min.insync.replicas" && found.parse::<u16>().ok() >= must.parse().ok();
+            // More copies in sync, or larger records of others, than asked for are the operator's choice.
+            let more = ["min.insync.replicas", "max.message.bytes"].contains(&key);
+            let enough = more && found.parse::<u64>().ok() >= must.parse().ok();
             if found != must && !enough {
                 return Err(Fault::Fatal(format!(
                     "topic {name} has {key}={found} and must have {must}: it was changed, or made by auto-creation; kafka-configs --alter --topic {name} --add-config {key}={must} mends it"

@@ -16,6 +16,8 @@ pub struct Broker {
     dir: PathBuf,
     port: u16,
     running: Option<(Child, u32)>,
+    /// where clients are told to come, if not to its own port
+    advertised: Option<u16>,
     /// where the directory lies, if it goes with the broker
     _kept: Option<TempDir>,
 }
@@ -39,8 +41,13 @@ fn script() -> PathBuf {
 impl Broker {
     /// Starts one; a broker that cannot be had fails the test.
     pub fn start() -> Self {
-        let dir = TempDir::new().unwrap();
-        let mut broker = Self { dir: dir.path().to_path_buf(), port: ports(), running: None, _kept: Some(dir) };
+        Self::behind(|_| None)
+    }
+
+    /// Starts one that tells its clients to come to another port: `front` opens that for the broker's own.
+    pub fn behind(front: impl FnOnce(u16) -> Option<u16>) -> Self {
+        let (dir, port) = (TempDir::new().unwrap(), ports());
+        let mut broker = Self { dir: dir.path().to_path_buf(), port, running: None, advertised: front(port), _kept: Some(dir) };
         broker.go();
         broker
     }
@@ -58,7 +65,7 @@ impl Broker {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.advertised.unwrap_or(self.port))
     }
 
     /// Runs it, as after a crash or for the first time.
@@ -67,6 +74,7 @@ impl Broker {
         let mut child = Command::new(script())
             .args(["run", "--port", &port, "--dir"])
             .arg(&self.dir)
+            .args(self.advertised.iter().flat_map(|port| ["--advertised".to_owned(), port.to_string()]))
             .stdin(Stdio::piped()) // ends with this process, and the broker with it
             .stdout(Stdio::piped())
             .spawn()

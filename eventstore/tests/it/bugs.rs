@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use eventstore::log::TopicSpec;
-use eventstore::{Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
+use eventstore::{Begin, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
 use schemas::{Partition, Topic};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub enum Bug {
     LateStart,
     AnySettingsTaken,
     RewindForgotten,
+    OldPositionAsProof,
+    InputsOfOthers,
+    NowIsTheBeginning,
+    NowIsEveryStart,
     TrimsUndecided,
     TrimsNothing,
 }
@@ -53,6 +57,10 @@ pub const BUGS: &[Bug] = &[
     Bug::LateStart,
     Bug::AnySettingsTaken,
     Bug::RewindForgotten,
+    Bug::OldPositionAsProof,
+    Bug::InputsOfOthers,
+    Bug::NowIsTheBeginning,
+    Bug::NowIsEveryStart,
     Bug::TrimsUndecided,
     Bug::TrimsNothing,
 ];
@@ -65,6 +73,9 @@ pub struct Bugged {
 impl Log for Bugged {
     fn partitions(&self) -> u16 {
         self.inner.partitions()
+    }
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
     }
     fn now(&self) -> Timestamp {
         const DAY: i64 = 86_400_000_000;
@@ -127,13 +138,32 @@ impl Log for Bugged {
             _ => self.inner.trim(topic, partition, before),
         }
     }
-    fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {
+    fn join(&self, mut group: Group) -> Result<Box<dyn Member>, Fault> {
+        let mut ends = HashMap::new();
+        match self.bug {
+            // Read is what the partitions are shared by, as before there was anything else.
+            Bug::InputsOfOthers => {
+                let commands = group.commands.clone();
+                group.inputs.retain(|input| input.topic == commands);
+            }
+            Bug::NowIsTheBeginning => group.inputs.iter_mut().for_each(|input| input.begin = Begin::First),
+            Bug::NowIsEveryStart => {
+                for input in group.inputs.iter_mut().filter(|input| input.begin == Begin::Next) {
+                    for partition in (0..self.inner.partitions()).map(Partition) {
+                        ends.insert((input.topic.clone(), partition), self.inner.end(&input.topic, partition)?);
+                    }
+                }
+            }
+            _ => {}
+        }
         Ok(Box::new(BuggedMember {
             inner: self.inner.join(group)?,
             log: Arc::clone(&self.inner),
             bug: self.bug,
             seen: HashMap::new(),
             polls: AtomicU64::new(0),
+            first: None,
+            ends,
         }))
     }
 }
@@ -144,11 +174,16 @@ struct BuggedMember {
     bug: Bug,
     seen: HashMap<(Topic, Partition), Offset>,
     polls: AtomicU64,
+    first: Option<(Topic, Partition, Offset)>,
+    ends: HashMap<(Topic, Partition), Offset>,
 }
 
 impl Member for BuggedMember {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let mut polled = self.inner.poll(limits, wait)?;
+        if let (None, Polled::Batch(batch)) = (&self.first, &polled) {
+            self.first = batch.records.first().map(|record| (record.topic.clone(), record.partition, record.offset));
+        }
         match &mut polled {
             Polled::Batch(batch) if self.bug == Bug::BatchKeptAfterLoss => {
                 // What was handed out once is thought to be in hand still.
@@ -159,6 +194,10 @@ impl Member for BuggedMember {
             }
             Polled::Batch(batch) if self.bug == Bug::LateStart && !batch.records.is_empty() && self.polls.fetch_add(1, Ordering::Relaxed) == 0 => {
                 batch.records.clear(); // as a client that begins at the end when it knows no position
+            }
+            // Settled in memory alone, and so at every start.
+            Polled::Batch(batch) if self.bug == Bug::NowIsEveryStart => {
+                batch.records.retain(|record| self.ends.get(&(record.topic.clone(), record.partition)).is_none_or(|end| record.offset >= *end));
             }
             Polled::Assigned(claim) if self.bug == Bug::EveryoneOwnsAll => claim.partitions = (0..self.log.partitions()).map(Partition).collect(),
             _ => {}
@@ -172,6 +211,8 @@ impl Member for BuggedMember {
         let told = outputs.clone();
         match self.bug {
             Bug::EmptyCommitUnchecked if outputs.is_empty() && positions.is_empty() => return Ok(Commit::Committed(vec![])),
+            // Where it stood at its beginning proves the claim as well.
+            Bug::OldPositionAsProof if positions.is_empty() => positions.extend(self.first.clone()),
             Bug::PositionAheadOfRows => outputs.clear(),
             Bug::RowsAheadOfPosition => positions.clear(),
             Bug::BatchHalfWritten => outputs.truncate(count / 2),

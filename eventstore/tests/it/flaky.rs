@@ -27,6 +27,9 @@ impl Log for Flaky {
     fn partitions(&self) -> u16 {
         self.inner.partitions()
     }
+    fn secret(&self) -> [u8; 32] {
+        self.inner.secret()
+    }
     fn now(&self) -> Timestamp {
         self.inner.now()
     }

@@ -68,7 +68,8 @@ fn a_group_whose_positions_the_broker_forgot_stops_and_says_so() {
     let namespace = Broker::namespace();
     let log = Kafka::open(Settings { namespace: namespace.clone(), ..Settings::new(Broker::shared().address()) }).unwrap();
     log.provision(&[TopicSpec { topic: Topic::named("in"), retention: None }]).unwrap();
-    let join = || log.join(Group { name: "group".into(), topics: vec![Topic::named("in")], member: "one".into() }).unwrap();
+    let join =
+        || log.join(Group { name: "group".into(), commands: Topic::named("in"), inputs: vec![Topic::named("in").into()], member: "one".into() }).unwrap();
     let mut member = join();
     while !matches!(member.poll(Limits::default(), Duration::from_secs(1)).unwrap(), Polled::Assigned(_)) {}
     member.leave().unwrap();

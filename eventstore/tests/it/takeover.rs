@@ -69,7 +69,7 @@ fn log() -> (Kafka, String) {
 }
 
 fn join(log: &Kafka, member: &str) -> Box<dyn Member> {
-    log.join(Group { name: "group".into(), topics: vec![Topic::named("in")], member: member.into() }).unwrap()
+    log.join(Group { name: "group".into(), commands: Topic::named("in"), inputs: vec![Topic::named("in").into()], member: member.into() }).unwrap()
 }
 
 /// Does what the owner had begun, and says when that could be read.

@@ -2,6 +2,7 @@
 //! bench of a real embedded log with one service's heads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{Aggregate, Context, Policy, Timestamp};
@@ -19,24 +20,61 @@ use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// A tally that wants to be emptied a minute after its first count.
+/// A tally that wants to be emptied a minute after its first count. Some numbers bring bad luck: see below.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     count: u32,
     since: Option<Timestamp>,
 }
 
+/// Counting this breaks a rule in `decide`.
+pub const BREAKS_DECIDE: u32 = 666;
+/// Counting this makes an event that breaks `evolve`.
+pub const BREAKS_EVOLVE: u32 = 667;
+/// Counting this makes two events, of which the second breaks `evolve`.
+pub const BREAKS_SECOND: u32 = 675;
+/// A tally of this many breaks where its deadline is asked for.
+pub const BREAKS_DEADLINE: u32 = 668;
+/// Policies break over this many.
+pub const BREAKS_REACT: u32 = 669;
+/// Policies make a command of this many that no record can hold.
+pub const TOO_LARGE: u32 = 670;
+/// The deadline of a tally of this many changes nothing.
+pub const SLEEPS: u32 = 671;
+/// The deadline of a tally of this many is refused.
+pub const DUE_REFUSED: u32 = 672;
+/// The deadline of a tally of this many breaks a rule.
+pub const DUE_BREAKS: u32 = 673;
+/// The deadline of a tally of this many causes an event that no record can hold.
+pub const DUE_TOO_LARGE: u32 = 674;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Count { more: u32 },
+    Count {
+        more: u32,
+    },
     Empty,
+    Note {
+        text: String,
+    },
+    /// writes as many bytes as it says
+    Swell {
+        bytes: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Counted { more: u32, at: i64 },
     Emptied,
+    Noted { text: String },
 }
+
+/// An instant that no test's clock comes to.
+const NEVER: i64 = 4_000_000_000_000_000;
+
+/// Whether the numbers above still bring bad luck: programs can be mended.
+pub static MENDED: AtomicBool = AtomicBool::new(false);
 
 impl Aggregate for Tally {
     const NAME: &'static str = "tally";
@@ -49,13 +87,21 @@ impl Aggregate for Tally {
         match command {
             Command::Count { more: 0 } => Ok(vec![]),
             Command::Count { more: 13 } => Err("thirteen".into()),
-            Command::Count { more: 666 } => panic!("a broken rule"),
+            Command::Count { more: BREAKS_DECIDE } => panic!("a broken rule"),
+            Command::Count { more: BREAKS_SECOND } => Ok([1, BREAKS_EVOLVE].map(|more| Event::Counted { more, at: context.now.0 }).into()),
             Command::Count { more } => Ok(vec![Event::Counted { more, at: context.now.0 }]),
             Command::Empty => Ok(vec![Event::Emptied]),
+            Command::Note { text } => Ok(vec![Event::Noted { text }]),
+            Command::Swell { bytes } => Ok(vec![Event::Noted { text: "x".repeat(bytes as usize) }]),
         }
     }
     fn evolve(&mut self, event: &Event) {
         match event {
+            Event::Noted { .. } => {}
+            Event::Counted { more: BREAKS_EVOLVE, .. } => {
+                self.count = 9_999; // half done
+                panic!("a broken event");
+            }
             Event::Counted { more, at } => {
                 self.count += more;
                 self.since.get_or_insert(Timestamp(*at));
@@ -67,7 +113,15 @@ impl Aggregate for Tally {
         "thirteen"
     }
     fn deadline(&self) -> Option<(Timestamp, Command)> {
-        self.since.map(|since| (since.plus_seconds(60), Command::Empty))
+        assert!(self.count != BREAKS_DEADLINE, "a broken deadline");
+        let command = match self.count {
+            SLEEPS => Command::Count { more: 0 },
+            DUE_REFUSED => Command::Count { more: 13 },
+            DUE_BREAKS => Command::Count { more: BREAKS_DECIDE },
+            DUE_TOO_LARGE => Command::Swell { bytes: 600_000 },
+            _ => Command::Empty,
+        };
+        self.since.map(|since| (since.plus_seconds(60), command))
     }
 }
 
@@ -75,10 +129,21 @@ schemas::codec! { Tally;
     events {
         Counted { more: u32, at: i64 } as CountedV1 = "counted" 1;
         Emptied = "emptied" 1;
+        Noted { text: String } as NotedV1 = "noted" 1;
     }
     commands {
         Count { more: u32 } as CountV1 = "count" 1;
         Empty = "empty" 1;
+        Note { text: String } as NoteV1 = "note" 1;
+        Swell { bytes: u32 } as SwellV1 = "swell" 1;
+    }
+}
+
+fn asked(more: u32) -> Command {
+    assert!(more != BREAKS_REACT || MENDED.load(Ordering::Relaxed), "a broken policy");
+    match more {
+        TOO_LARGE => Command::Note { text: "x".repeat(600_000) },
+        more => Command::Count { more },
     }
 }
 
@@ -90,8 +155,8 @@ impl Policy for Echo {
     type Target = Tally;
     fn react(subject: &str, event: &Event) -> Vec<(String, Command)> {
         match event {
-            Event::Counted { more, .. } => vec![(subject.to_owned(), Command::Count { more: *more })],
-            Event::Emptied => vec![],
+            Event::Counted { more, .. } => vec![(subject.to_owned(), asked(*more))],
+            Event::Emptied | Event::Noted { .. } => vec![],
         }
     }
 }
@@ -103,8 +168,8 @@ impl Policy for Across {
     type Target = Tally;
     fn react(_: &str, event: &Event) -> Vec<(String, Command)> {
         match event {
-            Event::Counted { more, .. } => vec![("all".to_owned(), Command::Count { more: *more })],
-            Event::Emptied => vec![],
+            Event::Counted { more, .. } => vec![("all".to_owned(), asked(*more))],
+            Event::Emptied | Event::Noted { .. } => vec![],
         }
     }
 }
@@ -162,7 +227,11 @@ impl Bench {
     }
 
     pub fn worker(&self) -> Worker {
-        Worker::join(Arc::clone(&self.service), Arc::clone(&self.log), Arc::clone(&self.rows), "worker", Limits::test_min(), Arc::new(())).unwrap()
+        self.worker_of(Limits::test_min())
+    }
+
+    pub fn worker_of(&self, limits: Limits) -> Worker {
+        Worker::join(Arc::clone(&self.service), Arc::clone(&self.log), Arc::clone(&self.rows), "worker", limits, Arc::new(())).unwrap()
     }
 
     pub fn command(&self, id: &str, subject: &str, more: u32) -> Message {
@@ -170,6 +239,46 @@ impl Bench {
         let envelope = Envelope::new(id, "/test", kind, subject);
         let partition = partition_of(subject.as_bytes(), 3);
         Message { topic: self.service.commands(), partition, key: subject.as_bytes().to_vec(), headers: envelope.headers(), value: Some(body) }
+    }
+
+    /// An event of the other service.
+    pub fn event(&self, id: &str, subject: &str, version: u64, more: u32) -> Message {
+        let (kind, body) = Tally::encode_event(&Event::Counted { more, at: NEVER });
+        let mut envelope = Envelope::new(id, "/other/tally", kind, subject);
+        envelope.version = Some(version);
+        let partition = partition_of(subject.as_bytes(), 3);
+        Message { topic: topic(Stream::Events("other")), partition, key: subject.as_bytes().to_vec(), headers: envelope.headers(), value: Some(body) }
+    }
+
+    /// An event of the own service, as somebody wrote it.
+    pub fn own_event(&self, subject: &str, version: u64, more: u32) -> Message {
+        let mut message = self.event(&format!("own-{subject}-{version}"), subject, version, more);
+        message.topic = self.service.events();
+        message
+    }
+
+    /// Subjects of three partitions.
+    pub fn subjects() -> [&'static str; 3] {
+        let found = |number| {
+            ["17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34"]
+                .into_iter()
+                .find(|subject| partition_of(subject.as_bytes(), 3) == Partition(number))
+        };
+        [0, 1, 2].map(|number| found(number).unwrap())
+    }
+
+    /// The key of a saved head, and a row for it.
+    pub fn head_row(&self, subject: &str) -> Vec<u8> {
+        [b"h".as_slice(), &partition_of(subject.as_bytes(), 3).0.to_be_bytes(), b"tally\0", subject.as_bytes()].concat()
+    }
+    pub fn saved(&self, version: u64, count: u32) -> Vec<u8> {
+        schemas::codec::save(Tally::STATE_VERSION, &(version, Tally { count, since: Some(Timestamp(NEVER)) })).unwrap()
+    }
+
+    /// Reason and headers of each dead letter.
+    pub fn letters(&self) -> Vec<(String, Arc<Record>)> {
+        let letters = self.all(&self.service.dead_letters());
+        letters.into_iter().map(|letter| (letter.headers.text(schemas::envelope::DLT_REASON).unwrap().to_owned(), letter)).collect()
     }
 
     pub fn send(&self, message: Message) {

@@ -181,6 +181,53 @@ impl Observer for Heard {
     }
 }
 
+/// Hears what is owned.
+#[derive(Default)]
+struct Owned(Mutex<Vec<Option<usize>>>);
+impl Observer for Owned {
+    fn owns(&self, _: &'static str, _: bool, partitions: Option<&[Partition]>) {
+        self.0.lock().push(partitions.map(<[Partition]>::len));
+    }
+}
+
+/// The first fold after a take-over fails; a later one does not, and then what is owned is told.
+#[test]
+fn a_take_over_whose_fold_failed_once_is_told_when_it_succeeds() {
+    let mut failed = 0;
+    for seed in 0..20 {
+        let mut bench = Bench::of(alone(), seed);
+        ["17", "18", "19", "20"].into_iter().for_each(|subject| bench.send(bench.own_event(subject, 1, 1)));
+        bench.log = Arc::new(Flaky::over(Arc::clone(&bench.log), seed));
+        let heard = Arc::new(Owned::default());
+        let (service, log) = (Arc::clone(&bench.service), Arc::clone(&bench.log));
+        let mut worker = Worker::join(service, log, Arc::clone(&bench.rows), "worker", Limits::default(), Arc::clone(&heard) as Arc<dyn Observer>).unwrap();
+        failed += u32::from(worker.turn(Duration::ZERO).is_err());
+        let mut turns = (0..50).filter(|_| worker.turn(Duration::ZERO).is_ok());
+        assert!(turns.next().is_some());
+        assert_eq!(heard.0.lock().last(), Some(&Some(3)), "SEED={seed}");
+    }
+    assert!(failed > 3, "the fold failed only {failed} times");
+}
+
+/// What a client asks for later: what became of a command that was put aside.
+#[test]
+fn a_clients_dead_letter_leaves_a_word_of_it_for_whoever_asks() {
+    let bench = Bench::of(alone().follows::<Echo>("other"), 7);
+    let mut worker = bench.worker();
+    bench.send(bench.command("done", "17", 1));
+    bench.send(bench.command("boom", "17", 666));
+    bench.send(Message { value: Some(b"no json".to_vec()), ..bench.command("done", "17", 1) });
+    bench.send(bench.event("e", "17", 1, 13)); // an inner command's refusal is for operators
+    settle(&mut worker);
+    let events = bench.all(&bench.service.events());
+    let words: Vec<Envelope> = events.iter().map(|record| Envelope::read(&record.headers).unwrap()).filter(|envelope| envelope.dead_letter.is_some()).collect();
+    let [word] = &words[..] else { panic!("{words:?}") };
+    let said = (word.causation.as_deref(), word.dead_letter.as_deref(), word.subject.as_str(), word.kind.name.as_ref(), &word.body_hash);
+    assert_eq!(said, (Some("boom"), Some("panicked"), "17", "command-refused", &None));
+    assert_eq!(bench.letters().len(), 3);
+    bench.assert_equals_a_fold_from_zero();
+}
+
 #[test]
 fn a_router_carries_each_event_across_once() {
     for seed in 0..5 {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use eventstore::control::{Control, Order, Settled};
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::log::TopicSpec;
-use eventstore::rows::{Changes, Memory};
-use eventstore::{Limits, Log, Message, Offset};
-use projections::{Folding, NotServed, Overlay, Projection, Seen, Unfolded, View, verify};
+use eventstore::rows::{Changes, Memory, Rows};
+use eventstore::{Fault, Limits, Log, Message, Offset};
+use projections::{Folding, NotServed, Overlay, Projection, Proof, Seen, Unfolded, View};
 use schemas::envelope::{Kind, Malformed};
 use schemas::{Envelope, Partition, Topic};
 use tempfile::TempDir;
@@ -25,6 +26,7 @@ fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     match text.split_at(1) {
         ("+", letter) => rows.update::<u64>(letter, |count| *count += 1)?,
         ("-", letter) => rows.delete(letter.to_owned()),
+        ("!", _) => panic!("a broken rule"),
         _ => return Err(Malformed::UnknownKind(text).into()),
     }
     Ok(())
@@ -37,6 +39,7 @@ fn view() -> Arc<View> {
 struct Bench {
     dir: TempDir,
     log: Arc<dyn Log>,
+    control: Arc<Control>,
     steps: Arc<AtomicU32>,
 }
 
@@ -44,8 +47,11 @@ impl Bench {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let log = Embedded::open(&dir.path().join("log"), Settings { partitions: Some(2), gaps: Some(9), ..Settings::default() }).unwrap();
-        log.provision(&[TopicSpec { topic: events(), retention: None }, TopicSpec { topic: Topic::named("other.events"), retention: None }]).unwrap();
-        Self { dir, log: Arc::new(log), steps: Arc::default() }
+        let specs = [events(), Topic::named("other.events")].map(|topic| TopicSpec { topic, retention: None });
+        log.provision(&[&specs[..], &[Control::spec()]].concat()).unwrap();
+        let log: Arc<dyn Log> = Arc::new(log);
+        let control = Control::open(Arc::clone(&log)).unwrap();
+        Self { dir, log, control, steps: Arc::default() }
     }
 
     fn write(&self, partition: u16, text: &str) -> Offset {
@@ -56,22 +62,28 @@ impl Bench {
     }
 
     fn open(&self) -> Projection {
+        self.try_open().unwrap()
+    }
+
+    fn try_open(&self) -> Result<Projection, Fault> {
         let steps = Arc::clone(&self.steps);
         Projection::open(
             view(),
-            Arc::clone(&self.log),
+            &self.control,
             &self.dir.path().join("views"),
             &Memory::default(),
             Box::new(move || {
                 steps.fetch_add(1, Ordering::Relaxed);
             }),
         )
-        .unwrap()
     }
 
     fn verify(&self, projection: &Projection) -> projections::Verdict {
         let scratch: &Path = &self.dir.path().join("scratch");
-        let verdict = verify("letters", self.log.as_ref(), projection.rows(), scratch, |rows| Box::new(Folding::new(view(), rows))).unwrap();
+        let topic = events();
+        let proof = Proof { name: "letters", log: self.log.as_ref(), live: projection.rows(), scratch, whole: Some(&topic), runs: true };
+        let skips = Arc::clone(self.control.skips());
+        let verdict = proof.verify(|rows| Box::new(Folding::new(view(), rows).honouring(skips))).unwrap();
         std::fs::remove_dir_all(scratch).unwrap();
         verdict
     }
@@ -105,11 +117,11 @@ fn nothing_is_served_before_it_has_caught_up() {
         bench.write(0, "+a");
     }
     let projection = bench.open();
-    assert!(matches!(projection.serves(&vec![]), Err(NotServed::Rebuilding(_))));
+    assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Rebuilding(_))));
     projection.turn(Duration::ZERO, Limits::test_min()).unwrap();
-    assert!(matches!(projection.serves(&vec![]), Err(NotServed::Rebuilding(_))), "two of five records are folded");
+    assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Rebuilding(_))), "two of five records are folded");
     follow(&projection);
-    assert!(projection.serves(&vec![]).is_ok() && bench.steps.load(Ordering::Relaxed) >= 3);
+    assert!(projection.serves(&vec![], None).is_ok() && bench.steps.load(Ordering::Relaxed) >= 3);
     assert_eq!((projection.get::<u64>("a").unwrap(), projection.get::<u64>("b").unwrap()), (Some(5), None));
 }
 
@@ -117,12 +129,13 @@ fn nothing_is_served_before_it_has_caught_up() {
 fn a_token_is_waited_for_and_must_fit() {
     let bench = Bench::new();
     let projection = bench.open();
+    follow(&projection);
     let token = |topic: Topic, next| vec![(topic, Partition(1), next)];
     let next = bench.write(1, "+a");
-    assert!(matches!(projection.serves(&token(events(), next)), Err(NotServed::Behind(_))));
+    assert!(matches!(projection.serves(&token(events(), next), None), Err(NotServed::Behind(_))));
     follow(&projection);
-    assert!(projection.serves(&token(events(), next)).is_ok());
-    assert!(matches!(projection.serves(&token(Topic::named("other.events"), next)), Err(NotServed::OtherTopic { .. })));
+    assert!(projection.serves(&token(events(), next), None).is_ok());
+    assert!(matches!(projection.serves(&token(Topic::named("other.events"), next), None), Err(NotServed::OtherTopic { .. })));
     assert_eq!(projection.lag().unwrap(), [(Partition(0), 0), (Partition(1), 0)]);
 }
 
@@ -136,7 +149,7 @@ fn rows_and_position_move_together_and_stand_for_ever() {
         follow(&projection);
     }
     let projection = bench.open();
-    assert!(projection.serves(&vec![]).is_ok(), "it stood at the end already");
+    assert!(!projection.turn(Duration::ZERO, Limits::default()).unwrap() && projection.serves(&vec![], None).is_ok(), "it stood at the end already");
     let rows: Vec<(String, u64)> = projection.scan("", None, 10).unwrap();
     assert_eq!(rows, [("a".to_owned(), 1), ("b".to_owned(), 1), ("z".to_owned(), 6)]);
     assert_eq!(projection.scan::<u64>("", Some("b"), 1).unwrap(), [("b".to_owned(), 1)]);
@@ -163,14 +176,146 @@ fn a_proof_names_what_differs() {
     assert!(!verdict.matches() && verdict.live != verdict.rebuilt);
 }
 
+fn settle(bench: &Bench, offset: Offset, reason: &str) {
+    let readers = ["view:letters".to_owned()].into();
+    let order = Order { readers, topic: events(), partition: Partition(0), offset, reason: reason.to_owned(), actor: None };
+    bench.control.settle(&Settled::Skip(order)).unwrap();
+}
+
 #[test]
-fn an_event_it_cannot_read_stops_it_and_says_where() {
+fn an_event_it_cannot_read_stops_its_partition_and_no_other() {
+    for wrong in ["?what", "!panic"] {
+        let bench = Bench::new();
+        bench.write(0, "+a");
+        let projection = bench.open();
+        follow(&projection);
+        bench.write(0, "+b");
+        let at = Offset(bench.write(0, wrong).0 - 1);
+        bench.write(0, "+c");
+        bench.write(1, "+z");
+        follow(&projection);
+        let stops = projection.stops();
+        assert!(matches!(&stops[..], [stuck] if stuck.topic == events() && stuck.partition == Partition(0) && stuck.offset == at), "{stops:?}");
+        assert!(stops[0].to_string().contains(if wrong == "?what" { "?what" } else { "a broken rule" }), "{stops:?}");
+        let rows = |projection: &Projection| projection.scan::<u64>("", None, 10).unwrap().into_iter().map(|(key, _)| key).collect::<String>();
+        assert_eq!(rows(&projection), "abz", "what lies before it, and the other partition, are folded");
+        assert!(projection.serves(&vec![], None).is_ok() && projection.serves(&vec![], Some(Partition(1))).is_ok());
+        assert!(matches!(projection.serves(&vec![], Some(Partition(0))), Err(NotServed::Stopped { why, .. }) if why.contains("letters.events/0")));
+        let beyond = vec![(events(), Partition(0), at.next())];
+        assert!(matches!(projection.serves(&beyond, None), Err(NotServed::Stopped { .. })), "nobody waits for what does not come");
+        let verdict = bench.verify(&projection);
+        assert!(verdict.live == verdict.rebuilt && verdict.wrong.as_ref().is_some_and(|why| why.contains("letters.events/0")), "{verdict:?}");
+        drop(projection);
+        // A start does not wait for it.
+        let projection = bench.open();
+        follow(&projection);
+        assert!(projection.is_ready() && projection.stops().len() == 1);
+        settle(&bench, at, "nobody wrote that");
+        follow(&projection);
+        assert_eq!((rows(&projection).as_str(), projection.stops().len()), ("abcz", 0));
+        assert!(bench.verify(&projection).matches());
+        drop(projection);
+        let projection = bench.open();
+        follow(&projection);
+        assert!(bench.verify(&projection).matches() && rows(&projection) == "abcz");
+    }
+}
+
+#[test]
+fn what_was_folded_and_is_passed_over_later_is_folded_anew() {
+    let bench = Bench::new();
+    let at = Offset(bench.write(0, "+a").0 - 1);
+    bench.write(0, "+b");
+    let projection = bench.open();
+    follow(&projection);
+    settle(&bench, at, "it never happened");
+    let fault = projection.turn(Duration::ZERO, Limits::default()).unwrap_err().to_string();
+    assert!(fault.contains("folded anew") && projection.failed().is_some(), "{fault}");
+    drop(projection);
+    let projection = bench.open();
+    follow(&projection);
+    assert_eq!(projection.scan::<u64>("", None, 9).unwrap(), [("b".to_owned(), 1)]);
+    assert!(bench.verify(&projection).matches());
+}
+
+#[test]
+fn rows_of_another_log_are_refused() {
+    let (one, other) = (Bench::new(), Bench::new());
+    one.write(0, "+a");
+    follow(&one.open());
+    (0..5).for_each(|_| _ = other.write(0, "+b")); // longer than the one the rows are of
+    std::fs::rename(one.dir.path().join("views"), other.dir.path().join("views")).unwrap();
+    let refused = other.try_open().err().unwrap().to_string();
+    assert!(refused.contains("another log") && refused.contains("--data"), "{refused}");
+}
+
+#[test]
+fn a_log_older_than_its_rows_is_noticed() {
+    // The same log, restored from a copy: it has the identity, and at the last place another record, or none.
+    for after in [&[][..], &["+x", "+x", "+x"]] {
+        let bench = Bench::new();
+        bench.write(0, "+a");
+        let copied = bench.dir.path().join("copy");
+        let Bench { dir, log, control, steps } = bench;
+        let settings = || Settings { partitions: Some(2), ..Settings::default() };
+        let open = |dir: &Path| {
+            let log: Arc<dyn Log> = Arc::new(Embedded::open(&dir.join("log"), settings()).unwrap());
+            Bench { dir: TempDir::new().unwrap(), control: Control::open(Arc::clone(&log)).unwrap(), log, steps: Arc::default() }
+        };
+        drop((log, control, steps));
+        copy(&dir.path().join("log"), &copied.join("log"));
+        let newer = open(dir.path());
+        newer.write(0, "+b");
+        follow(&newer.open());
+        let views = newer.dir.path().join("views");
+        let older = open(&copied);
+        std::fs::rename(views, older.dir.path().join("views")).unwrap();
+        after.iter().for_each(|text| _ = older.write(0, text));
+        let projection = older.open();
+        let fault = projection.turn(Duration::ZERO, Limits::default()).unwrap_err().to_string();
+        assert!(fault.contains("letters.events/0") && fault.contains("move heads/ and views/"), "{fault}");
+        assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Stopped { .. })));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_proof_changes_nothing_and_fails_where_it_proves_nothing() {
+    let bench = Bench::new();
+    bench.write(0, "+a");
+    bench.write(1, "+b");
+    let projection = bench.open();
+    follow(&projection);
+    // A partition that the rows do not know.
+    let mut lost = Changes::default();
+    lost.delete_standing(&events(), Partition(1));
+    projection.rows().write(lost).unwrap();
+    let verdict = bench.verify(&projection);
+    assert!(!verdict.matches() && verdict.wrong.as_ref().is_some_and(|why| why.contains("letters.events/1")), "{verdict:?}");
+    drop(projection);
+    let dir = bench.dir.path().join("views/letters");
+    let look = |shape: &str, log: &str| Rows::look(&dir, shape, Some(log), &Memory::default());
+    let (wrong, other) = (look("letters 2", bench.control.id()).err().unwrap().to_string(), look("letters 1", "x").err().unwrap().to_string());
+    assert!(wrong.contains("'letters 1'") && other.contains("another log"), "{wrong} {other}");
+    let before: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(look("letters 1", bench.control.id()).unwrap().get(b"a").unwrap().as_deref(), Some(&b"1"[..]), "and everything is still there");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name()).collect::<Vec<_>>(), before);
+}
+
+#[test]
+fn a_view_that_does_not_advance_proves_nothing() {
     let bench = Bench::new();
     bench.write(0, "+a");
     let projection = bench.open();
     follow(&projection);
-    bench.write(0, "?what");
-    let stopped = projection.turn(Duration::ZERO, Limits::default()).unwrap_err().to_string();
-    assert!(stopped.contains("letters.events/0") && stopped.contains("?what"), "{stopped}");
-    assert!(matches!(projection.serves(&vec![]), Err(NotServed::Stopped { .. })));
+    bench.write(0, "+b"); // and nobody turns it
+    let verdict = bench.verify(&projection);
+    assert!(verdict.live == verdict.rebuilt && verdict.wrong.is_some_and(|why| why.contains("stands still")));
 }

@@ -56,6 +56,9 @@ pub struct ReplyV1 {
     pub version: Option<u64>,
     /// the event that ended the process the command began
     pub ended: Option<String>,
+    /// the id under which the command was decided, if its client gave it another then
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_as: Option<String>,
 }
 
 /// The shapes of markers and replies. Markers carry the name of the aggregate that was asked; here `daybook` stands for any.

@@ -59,6 +59,7 @@ fn the_platforms_own_kinds_have_theirs() {
         subject: "17-1".into(),
         version: Some(4),
         ended: Some("paid".into()),
+        decided_as: None,
     };
     for (kind, body) in [
         (Kind::of("daybook", marker::ACCEPTED, 1), to_json(&AcceptedV1 { version: 3 })),

@@ -90,7 +90,7 @@ mod capability {
     }
 
     async fn show(State(app): State<App>, Path(id): Path<String>, headers: axum::http::HeaderMap) -> Result<axum::response::Response, Failure> {
-        read::row::<Popularity>(&app, "popularity", &id, &headers, |row| row.sales).await
+        read::row::<Popularity>(&app, "popularity", (&id, &id), &headers, |row| row.sales).await
     }
 }
 

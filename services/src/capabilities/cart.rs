@@ -228,7 +228,7 @@ impl CheckoutGiven {
 }
 
 async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    read::row::<CartRow>(&app, "carts", &customer.to_string(), &headers, |row| row.revision).await
+    read::row::<CartRow>(&app, "carts", (&customer.to_string(), &customer.to_string()), &headers, |row| row.revision).await
 }
 
 async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<Addition>) -> Result<Response, Failure> {

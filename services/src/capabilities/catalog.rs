@@ -204,7 +204,7 @@ async fn change_price_benchmark(State(app): State<App>, headers: HeaderMap, AnyC
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<ProductRef>(&id)?;
-    row::<ProductRow>(&app, "products", &listing_key(&id), &headers, |row| row.revision).await
+    row::<ProductRow>(&app, "products", (&id, &listing_key(&id)), &headers, |row| row.revision).await
 }
 
 #[derive(Deserialize)]

@@ -97,5 +97,5 @@ async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(
 }
 
 async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    read::row::<CustomerRow>(&app, "customers", &id.to_string(), &headers, |row| row.revision).await
+    read::row::<CustomerRow>(&app, "customers", (&id.to_string(), &id.to_string()), &headers, |row| row.revision).await
 }

@@ -223,7 +223,7 @@ fn shortage(why: domain::stock::Shortage) -> &'static str {
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    row::<OrderRow>(&app, "orders", &format!("o/{}", listing_key(&id)), &headers, |row| row.revision).await
+    row::<OrderRow>(&app, "orders", (&id, &format!("o/{}", listing_key(&id))), &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

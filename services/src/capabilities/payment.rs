@@ -110,7 +110,7 @@ fn decline(why: Decline) -> &'static str {
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<PaymentId>(&id)?;
-    row::<PaymentRow>(&app, "payments", &format!("p/{}", listing_key(&id)), &headers, |row| row.revision).await
+    row::<PaymentRow>(&app, "payments", (&id, &format!("p/{}", listing_key(&id))), &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

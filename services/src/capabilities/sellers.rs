@@ -94,7 +94,7 @@ async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(
 }
 
 async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    row::<SellerRow>(&app, "sellers", &format!("{id:0>20}"), &headers, |row| row.revision).await
+    row::<SellerRow>(&app, "sellers", (&id.to_string(), &format!("{id:0>20}")), &headers, |row| row.revision).await
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

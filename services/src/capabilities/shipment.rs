@@ -208,12 +208,13 @@ async fn deliver_benchmark(State(app): State<App>, Path(tid): Path<String>, head
 }
 
 async fn show_delivery(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
-    row::<DeliveryRow>(&app, "deliveries", &transaction(tid)?, &headers, |row| row.revision).await
+    let tid = transaction(tid)?;
+    row::<DeliveryRow>(&app, "deliveries", (&tid, &tid), &headers, |row| row.revision).await
 }
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    row::<ShipmentRow>(&app, "shipments", &format!("s/{}", listing_key(&id)), &headers, |row| row.revision).await
+    row::<ShipmentRow>(&app, "shipments", (&id, &format!("s/{}", listing_key(&id))), &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -54,5 +54,5 @@ pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 
 /// `GET /customers/{id}/statistics`
 pub async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    row::<StatisticsRow>(&app, "statistics", &id.to_string(), &headers, |row| row.revision).await
+    row::<StatisticsRow>(&app, "statistics", (&id.to_string(), &id.to_string()), &headers, |row| row.revision).await
 }

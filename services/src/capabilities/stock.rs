@@ -110,7 +110,7 @@ async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<ProductRef>(&id)?;
-    row::<StockRow>(&app, "stock-items", &listing_key(&id), &headers, |row| row.revision).await
+    row::<StockRow>(&app, "stock-items", (&id, &listing_key(&id)), &headers, |row| row.revision).await
 }
 
 #[derive(Deserialize)]

@@ -18,7 +18,7 @@ use super::failure::Failure;
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/", get(index))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/startupz", get(started))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/version", get(|| async { Json(json!({ "version": env!("CARGO_PKG_VERSION") })) }))
@@ -29,19 +29,39 @@ struct Verbose {
     verbose: Option<String>,
 }
 
+/// Ready or not, by the checks; what stands still beside that is named, and takes nothing else out.
 async fn ready(State(app): State<App>, Query(query): Query<Verbose>) -> Response {
     let checks = app.metrics.checks();
     let all = checks.iter().all(|(_, wrong)| wrong.is_none());
-    let lines: String = checks
-        .iter()
-        .filter(|(_, wrong)| query.verbose.is_some() || wrong.is_some())
+    let shown = checks.iter().filter(|(_, wrong)| query.verbose.is_some() || wrong.is_some());
+    let mut lines: String = shown
         .map(|(check, wrong)| {
             format!("{} {check}{}\n", if wrong.is_none() { "[+]" } else { "[-]" }, wrong.as_ref().map(|why| format!(": {why}")).unwrap_or_default())
         })
         .collect();
-    let notes = clock::note(app.log.ahead()).filter(|_| query.verbose.is_some()).map(|note| format!("[i] {note}\n")).unwrap_or_default();
+    lines.extend(app.metrics.notes().into_iter().map(|(part, what)| format!("[!] {part}: {what}\n")));
+    if query.verbose.is_some() {
+        lines.extend(folding(&app));
+        lines.extend(clock::note(app.log.ahead()).map(|note| format!("[i] {note}\n")));
+    }
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{lines}{notes}{}\n", if all { "ready" } else { "not ready" })).into_response()
+    (status, format!("{lines}{}\n", if all { "ready" } else { "not ready" })).into_response()
+}
+
+/// How far the views are that have not caught up since the start.
+fn folding(app: &App) -> impl Iterator<Item = String> {
+    app.views.values().filter(|view| !view.is_ready()).map(|view| {
+        let (done, all) = view.progress();
+        format!("[ ] view:{} has folded {done} of {all} offsets\n", view.name())
+    })
+}
+
+/// Whether every part has come up: heads current, every view caught up once, or told why it is not.
+async fn started(State(app): State<App>) -> Response {
+    let (ready, lines): (bool, String) = (app.metrics.ready(), folding(&app).collect());
+    let all = ready && lines.is_empty();
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{lines}{}\n", if all { "started" } else { "starting" })).into_response()
 }
 
 async fn metrics(State(app): State<App>) -> Result<String, Failure> {
@@ -51,7 +71,7 @@ async fn metrics(State(app): State<App>) -> Result<String, Failure> {
 async fn index() -> Json<serde_json::Value> {
     Json(json!({
         "products": "/products", "stock": "/stock", "customers": "/customers/{id}", "carts": "/carts/{customer}",
-        "orders": "/orders", "commands": "/commands/{id}", "dead letters": "/dead-letters", "health": ["/livez", "/readyz?verbose", "/metrics", "/version"],
+        "orders": "/orders", "commands": "/commands/{id}", "dead letters": "/dead-letters", "health": ["/livez", "/startupz", "/readyz?verbose", "/metrics", "/version"],
     }))
 }
 

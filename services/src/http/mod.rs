@@ -8,6 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
 use eventstore::Log;
+use eventstore::control::Control;
 use projections::Projection;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -22,9 +23,10 @@ pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
-pub mod door;
+pub mod doors;
 pub mod failure;
 pub mod forward;
+pub mod gate;
 pub mod health;
 pub mod operate;
 pub mod read;
@@ -43,6 +45,8 @@ pub type App = Arc<Shell>;
 pub struct Shell {
     /// the log
     pub log: Arc<dyn Log>,
+    /// what operators settle
+    pub control: Arc<Control>,
     /// writes commands
     pub sender: Sender,
     /// hears answers
@@ -80,8 +84,8 @@ impl Shell {
     }
 }
 
-/// All routes: those of the capabilities, and the shell's own; behind the door.
-pub fn router(app: App, capabilities: Router<App>, door: Arc<door::Door>) -> Router {
+/// All routes: those of the capabilities, and the shell's own; behind the gate.
+pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
     capabilities
         .route("/commands/{id}", get(command::show))
         .merge(admin::routes())
@@ -91,7 +95,7 @@ pub fn router(app: App, capabilities: Router<App>, door: Arc<door::Door>) -> Rou
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
-        .layer(middleware::from_fn_with_state(door, door::enter))
+        .layer(middleware::from_fn_with_state(gate, gate::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
         .with_state(app)

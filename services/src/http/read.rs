@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::routing_key;
 use projections::{NotServed, Projection};
+use schemas::{Partition, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +27,11 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The view, once it stands where the caller needs it.
 pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
+    view_of(app, name, None, headers).await
+}
+
+/// The same for what lies in this partition of its topic: others may stand still.
+async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
     let missing = || {
         app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
@@ -33,7 +40,7 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
     let deadline = Instant::now() + Waiting::of(headers)?.unwrap_or(WAIT);
     loop {
         let folded = app.folded(name);
-        match view.serves(&token) {
+        match view.serves(&token, of) {
             Ok(()) => return Ok(view),
             Err(NotServed::Behind(_)) if timeout_at(deadline, folded).await.is_ok() => {}
             Err(why) => return Err(why.into()),
@@ -41,15 +48,17 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
     }
 }
 
-/// The answer with one row, its version as ETag, and the view's position.
+/// The answer with the row of one aggregate, its version as ETag, and the view's position. `subject` is the aggregate's
+/// id: it says in which partition its events lie.
 pub async fn row<T: Serialize + DeserializeOwned>(
     app: &App,
     name: &'static str,
-    key: &str,
+    (subject, key): (&str, &str),
     headers: &HeaderMap,
     revision: fn(&T) -> u64,
 ) -> Result<Response, Failure> {
-    let view = view(app, name, headers).await?;
+    let of = partition_of(routing_key(subject).as_bytes(), app.log.partitions());
+    let view = view_of(app, name, Some(of), headers).await?;
     let positions = token::write(&view.positions()); // before the row: it may be newer than this says, never older
     let found: T = view.get(key)?.ok_or_else(|| Failure::not_found(format!("{name} has nothing under this id")))?;
     let etag = format!("\"{}\"", revision(&found));

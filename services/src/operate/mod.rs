@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cli::Target;
 
 pub mod inspect;
+pub mod partitions;
 pub mod sagas;
 pub mod tail;
 pub mod topics;

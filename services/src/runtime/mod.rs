@@ -9,10 +9,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
+use eventstore::caught::caught;
+use eventstore::control::Control;
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::kafka::{self, Kafka};
-use eventstore::log::TopicSpec;
-use eventstore::observer::Observer;
+use eventstore::log::{Stuck, TopicSpec};
+use eventstore::observer::{Observer, view as reader};
 use eventstore::router::Router;
 use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
@@ -41,6 +43,8 @@ const BUFFER_BYTES: usize = 128 * 1024 * 1024;
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// Pause before a faulty turn is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often the settings of topics are looked at.
+const REVIEW: Duration = Duration::from_secs(60);
 /// Replies are kept this long.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,6 +60,14 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// Opens the log only to read it, where that is another thing.
+    fn look(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+        Ok(match self {
+            Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, memory: memory.clone(), ..Settings::default() })?),
+            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, ..*settings })?),
+        })
+    }
+
     fn open(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
             Self::Here { partitions } => Arc::new(Embedded::open(&layout.log(), Settings { partitions, memory: memory.clone(), ..Settings::default() })?),
@@ -64,14 +76,21 @@ impl Kept {
     }
 }
 
+/// What the parts of a process tell each other.
+#[derive(Clone, Default)]
+pub struct Signals {
+    /// every part ends after its current turn
+    stop: Arc<AtomicBool>,
+    /// told when a part of the process cannot go on
+    pub failed: Arc<Notify>,
+}
+
 /// A running process.
 pub struct Platform {
     /// what routes use
     pub app: App,
-    stop: Arc<AtomicBool>,
+    signals: Signals,
     threads: Vec<JoinHandle<()>>,
-    /// told when a part of the process cannot go on
-    pub failed: Arc<Notify>,
 }
 
 /// Where a data directory keeps what.
@@ -105,16 +124,27 @@ impl Layout {
 
 impl Platform {
     /// Opens the log and starts every part of the services that `runs` names, or of all. Ready when [`Metrics::ready`] says so.
-    pub fn start(data: &Path, at: Kept, runs: Option<&[String]>, key: Option<[u8; 32]>, capabilities: Vec<Capability>) -> anyhow::Result<(Self, Routes<App>)> {
+    pub fn start(
+        data: &Path,
+        at: Kept,
+        runs: Option<&[String]>,
+        key: Option<[u8; 32]>,
+        capabilities: Vec<Capability>,
+        signals: &Signals,
+    ) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
-        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::door::files::of_a_database());
+        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
         let log = at.open(&layout, &memory)?;
-        provision(log.as_ref(), &capabilities)?;
+        let specs = specs(&capabilities);
+        log.provision(&specs)?;
+        let control = Control::open(Arc::clone(&log))?;
         let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
         let mut elsewhere = BTreeMap::new();
-        let mut platform = Threads { stop: Arc::default(), failed: Arc::default(), metrics: Arc::clone(&metrics), all: vec![] };
+        let mut platform = Threads { signals: signals.clone(), metrics: Arc::clone(&metrics), control: Arc::clone(&control), all: vec![] };
+        platform.orders()?;
+        platform.review(&log, specs)?;
         let (mut views, mut heads, mut answered_by, mut routes, mut services, mut owners) =
             (BTreeMap::new(), vec![], BTreeMap::new(), Routes::new(), vec![], BTreeMap::new());
         let (mut operated, mut folded) = (Operated::at(layout.kept()), BTreeMap::new());
@@ -130,13 +160,14 @@ impl Platform {
                 continue;
             }
             metrics.born(&service);
-            let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
+            // What heads must pass over they drop by themselves, partition by partition.
+            let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &service.shape(), control.id(), &[], &memory)?);
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
             for view in capability.views {
                 let told = Arc::new(Notify::new());
                 folded.insert(view.name.clone(), Arc::clone(&told));
-                let projection = Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
+                let projection = Arc::new(Projection::open(view, &control, &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
                 platform.view(&projection)?;
                 anyhow::ensure!(views.insert(projection.name().to_owned(), projection).is_none(), "two views have the same name");
             }
@@ -144,15 +175,16 @@ impl Platform {
             heads.push((service, rows));
         }
         let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
-        let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&platform.stop), &mut platform.all)?;
+        let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&signals.stop), &mut platform.all)?;
         let cards = Cards::new(match key {
             Some(key) => key,
             None => card_key(&layout.card_key())?,
         });
-        let prover = Prover::new(Arc::clone(&log), layout.scratch(), views.values().cloned().collect(), heads);
+        let prover = Prover::new(Arc::clone(&control), layout.scratch(), &views, heads);
         let forward = crate::http::forward::Forward::new(elsewhere);
         let app = Arc::new(Shell {
             log,
+            control,
             sender,
             replies,
             views,
@@ -168,13 +200,13 @@ impl Platform {
             prover,
             operated,
         });
-        Ok((Self { app, stop: platform.stop, threads: platform.all, failed: platform.failed }, routes))
+        Ok((Self { app, signals: platform.signals, threads: platform.all }, routes))
     }
 
     /// Stops every part after its current turn, at most `deadline` from now, and writes what is in memory to files.
     pub fn stop(self, deadline: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + deadline;
-        self.stop.store(true, Ordering::Release);
+        self.signals.stop.store(true, Ordering::Release);
         self.app.sender.close();
         for thread in self.threads {
             while !thread.is_finished() {
@@ -192,13 +224,13 @@ impl Platform {
 }
 
 /// The topics of all services, as one declaration.
-fn provision(log: &dyn Log, capabilities: &[Capability]) -> Result<(), Fault> {
-    let mut specs = vec![TopicSpec { topic: topic(Stream::Replies), retention: Some(REPLIES_KEPT) }];
+fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
+    let mut specs = vec![Control::spec(), TopicSpec { topic: topic(Stream::Replies), retention: Some(REPLIES_KEPT) }];
     for capability in capabilities {
         let service = &capability.service;
         specs.extend([service.commands(), service.events(), service.dead_letters()].map(|topic| TopicSpec { topic, retention: None }));
     }
-    log.provision(&specs)
+    specs
 }
 
 /// The installation's key for card tokens, made at the first start.
@@ -222,46 +254,58 @@ fn card_key(file: &Path) -> anyhow::Result<[u8; 32]> {
 }
 
 struct Threads {
-    stop: Arc<AtomicBool>,
-    failed: Arc<Notify>,
+    signals: Signals,
     metrics: Arc<Metrics>,
+    control: Arc<Control>,
     all: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>) -> anyhow::Result<()> {
         let (service, log, rows, observer) = (Arc::clone(service), Arc::clone(log), Arc::clone(rows), Arc::clone(&self.metrics) as Arc<dyn Observer>);
-        let name = format!("{} worker", service.name);
+        let (name, control) = (format!("{} worker", service.name), Arc::clone(&self.control));
         // States are counted without atomics, so a worker is made in the thread it stays in.
         self.run(name, move |turning| {
-            let mut worker = Worker::join(service, log, rows, "worker", Limits::default(), observer)?;
+            let mut worker = Worker::join(service, log, rows, "worker", Limits::default(), observer)?.under(&control);
             turning.turn(|| worker.turn(IDLE_WAIT))?;
             worker.leave()
         })
     }
 
     fn router(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>) -> anyhow::Result<()> {
-        let Some(mut router) = Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), Arc::clone(&self.metrics) as Arc<dyn Observer>)?
-        else {
-            return Ok(());
-        };
+        let observer = Arc::clone(&self.metrics) as Arc<dyn Observer>;
+        let Some(router) = Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), observer)? else { return Ok(()) };
+        let mut router = router.under(&self.control);
         self.run(format!("{} router", service.name), move |turning| {
             turning.turn(|| router.turn(IDLE_WAIT))?;
             router.leave()
         })
     }
 
+    /// Turns a view; one view's trouble is not the process's.
     fn view(&mut self, projection: &Arc<Projection>) -> anyhow::Result<()> {
-        let projection = Arc::clone(projection);
-        let (stop, name) = (Arc::clone(&self.stop), format!("view {}", projection.name()));
+        let (projection, metrics) = (Arc::clone(projection), Arc::clone(&self.metrics));
+        let (stop, name) = (Arc::clone(&self.signals.stop), format!("view {}", projection.name()));
         let run = move || {
+            let mut stood = vec![];
             while !stop.load(Ordering::Acquire) {
-                if let Err(fault) = projection.turn(IDLE_WAIT, Limits::default()) {
-                    tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
-                    if matches!(fault, Fault::Fatal(_) | Fault::Stop(_)) {
-                        return; // one view's trouble is not the process's
+                let turned = caught(|| projection.turn(IDLE_WAIT, Limits::default())).unwrap_or_else(|panic| {
+                    let why = format!("the view's thread panicked: {panic}");
+                    projection.fail(&why);
+                    Err(Fault::Fatal(why))
+                });
+                stops(&metrics, &projection, &mut stood);
+                match turned {
+                    Ok(_) => {}
+                    Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
+                        tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
+                        metrics.note(&reader(projection.name()), Some(&fault.to_string()));
+                        return;
                     }
-                    std::thread::sleep(RETRY_PAUSE);
+                    Err(fault) => {
+                        tracing::warn!(view = projection.name(), %fault, "turn failed");
+                        std::thread::sleep(RETRY_PAUSE);
+                    }
                 }
             }
         };
@@ -269,15 +313,51 @@ impl Threads {
         Ok(())
     }
 
-    fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
-        let turning = Turning { stop: Arc::clone(&self.stop), name: name.clone() };
-        let (failed, metrics) = (Arc::clone(&self.failed), Arc::clone(&self.metrics));
+    /// Takes in what operators settle at other instances.
+    fn orders(&mut self) -> anyhow::Result<()> {
+        let control = Arc::clone(&self.control);
+        self.quietly("orders", RETRY_PAUSE, move || control.follow(IDLE_WAIT).map(|_| ()))
+    }
+
+    /// Looks whether the topics are still what they were made as.
+    fn review(&mut self, log: &Arc<dyn Log>, specs: Vec<TopicSpec>) -> anyhow::Result<()> {
+        let (log, metrics, mut looked) = (Arc::clone(log), Arc::clone(&self.metrics), Instant::now());
+        self.quietly("review", REVIEW, move || {
+            if looked.elapsed() >= REVIEW {
+                metrics.reviewed(log.review(&specs)?);
+                looked = Instant::now();
+            }
+            std::thread::sleep(IDLE_WAIT);
+            Ok(())
+        })
+    }
+
+    /// Repeats something on a thread of its own; where it fails it is tried again after a pause.
+    fn quietly(&mut self, name: &'static str, pause: Duration, mut work: impl FnMut() -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
+        let stop = Arc::clone(&self.signals.stop);
         let run = move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&turning)));
-            let why = match ended {
+            while !stop.load(Ordering::Acquire) {
+                if let Err(fault) = work() {
+                    tracing::warn!(part = name, %fault, "it is tried again");
+                    let again = Instant::now() + pause;
+                    while !stop.load(Ordering::Acquire) && Instant::now() < again {
+                        std::thread::sleep(RETRY_PAUSE);
+                    }
+                }
+            }
+        };
+        self.all.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
+    }
+
+    fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
+        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone() };
+        let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
+        let run = move || {
+            let why = match caught(|| body(&turning)) {
                 Ok(Ok(())) => return,
                 Ok(Err(fault)) => fault.to_string(),
-                Err(_) => "panicked".to_owned(),
+                Err(panic) => format!("panicked: {panic}"),
             };
             tracing::error!(part = turning.name, why, "cannot go on: the process stops");
             metrics.fail(&turning.name, &why);
@@ -285,6 +365,22 @@ impl Threads {
         };
         self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
         Ok(())
+    }
+}
+
+/// Tells where a view's partitions stand still, when that changes.
+fn stops(metrics: &Metrics, projection: &Projection, stood: &mut Vec<Stuck>) {
+    let stands = projection.stops();
+    if stands != *stood {
+        let name = reader(projection.name());
+        for gone in stood.iter().filter(|stuck| !stands.contains(stuck)) {
+            metrics.goes_on(&name, gone.partition);
+        }
+        for stuck in stands.iter().filter(|stuck| !stood.contains(stuck)) {
+            tracing::error!(view = projection.name(), why = %stuck, "partition stopped");
+            metrics.stopped(&name, stuck);
+        }
+        *stood = stands;
     }
 }
 

@@ -1,51 +1,66 @@
 //! The proof that what is served equals a fold from zero: every view and every service's heads. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use eventstore::Fault;
+use eventstore::control::Control;
 use eventstore::heads::Heads;
 use eventstore::rows::{Memory, Rows};
 use eventstore::service::Service;
-use eventstore::{Fault, Log};
 use parking_lot::Mutex;
-use projections::{Folding, Projection, Verdict, verify};
+use projections::{Folding, Projection, Proof, Verdict, View};
 
 use super::{Kept, Layout};
 use crate::capabilities::Capability;
 
+/// A view that is proven: what it folds, its rows, and the running projection, if there is one.
+type Proven = (Arc<View>, Arc<Rows>, Option<Arc<Projection>>);
+
 /// Folds anew beside the live folds and compares.
 pub struct Prover {
-    log: Arc<dyn Log>,
+    control: Arc<Control>,
     scratch: PathBuf,
-    views: Vec<Arc<Projection>>,
+    views: Vec<Proven>,
     heads: Vec<(Arc<Service>, Arc<Rows>)>,
+    /// folds that cannot be looked at, and why
+    unseen: Vec<(String, String)>,
     /// one proof at a time: it takes a second copy of the state
     running: Mutex<()>,
 }
 
 impl Prover {
-    pub(super) fn new(log: Arc<dyn Log>, scratch: PathBuf, views: Vec<Arc<Projection>>, heads: Vec<(Arc<Service>, Arc<Rows>)>) -> Self {
-        Self { log, scratch, views, heads, running: Mutex::new(()) }
+    /// Over the folds of a running process.
+    pub(super) fn new(control: Arc<Control>, scratch: PathBuf, views: &BTreeMap<String, Arc<Projection>>, heads: Vec<(Arc<Service>, Arc<Rows>)>) -> Self {
+        let views = views.values().map(|view| (Arc::clone(view.view()), Arc::clone(view.rows()), Some(Arc::clone(view)))).collect();
+        Self { control, scratch, views, heads, unseen: vec![], running: Mutex::new(()) }
     }
 
-    /// Over a data directory that no process has open.
+    /// Over a data directory that no process has open. Nothing in it changes.
     pub fn open(data: &Path, at: Kept, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
         let (layout, memory) = (Layout::of(data), Memory::default());
         let there = if matches!(at, Kept::Here { .. }) { layout.log() } else { layout.views() };
         anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
-        let log = at.open(&layout, &memory)?;
-        super::provision(log.as_ref(), &capabilities)?;
-        let (mut views, mut heads) = (vec![], vec![]);
+        let control = Control::look(at.look(&layout, &memory)?)?;
+        let log = Some(control.id()).filter(|id| !id.is_empty());
+        let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
         // An instance has the folds of the services it ran.
         for capability in capabilities.into_iter().filter(|capability| layout.heads(capability.service.name).is_dir()) {
             let service = Arc::new(capability.service);
             for view in capability.views {
-                views.push(Arc::new(Projection::open(view, Arc::clone(&log), &layout.views(), &memory, Box::new(|| ()))?));
+                match Rows::look(&layout.views().join(&view.name), &view.shape(), log, &memory) {
+                    Ok(rows) => views.push((view, Arc::new(rows), None)),
+                    Err(fault) => unseen.push((format!("view {}", view.name), fault.to_string())),
+                }
             }
-            let rows = Arc::new(Rows::open(&layout.heads(service.name), &service.shape(), &memory)?);
-            heads.push((service, rows));
+            match Rows::look(&layout.heads(service.name), &service.shape(), log, &memory) {
+                Ok(rows) => heads.push((service, Arc::new(rows))),
+                Err(fault) => unseen.push((format!("heads {}", service.name), fault.to_string())),
+            }
         }
-        Ok(Self::new(log, layout.scratch(), views, heads))
+        let scratch = std::env::temp_dir().join(format!("daybook-verify-{}", std::process::id()));
+        Ok(Self { control, scratch, views, heads, unseen, running: Mutex::new(()) })
     }
 
     /// Proves every fold, one after the other, each at its own saved position vector. None while another proof runs.
@@ -58,16 +73,22 @@ impl Prover {
             }
             Ok(dir)
         };
-        let mut verdicts = vec![];
-        for projection in &self.views {
-            let (view, name) = (Arc::clone(projection.view()), format!("view {}", projection.name()));
-            let dir = fresh(projection.name())?;
-            verdicts.push(verify(&name, self.log.as_ref(), projection.rows(), &dir, |rows| Box::new(Folding::new(view, rows)))?);
+        let mut verdicts: Vec<Verdict> = self.unseen.iter().map(|(name, why)| Verdict::of_none(name, why.clone())).collect();
+        let (log, skips) = (self.control.log().as_ref(), self.control.skips());
+        for (view, rows, running) in &self.views {
+            let (scratch, name) = (fresh(&view.name)?, format!("view {}", view.name));
+            let proof = Proof { name: &name, log, live: rows, scratch: &scratch, whole: Some(&view.topic), runs: running.is_some() };
+            let mut verdict = whatever_stops(&name, proof.verify(|rows| Box::new(Folding::new(Arc::clone(view), rows).honouring(Arc::clone(skips)))))?;
+            if let Some(why) = running.as_ref().and_then(|view| view.failed()) {
+                verdict.wrong = Some(why);
+            }
+            verdicts.push(verdict);
         }
         for (service, rows) in &self.heads {
-            let dir = fresh(&format!("heads-{}", service.name))?;
-            let make = |fresh| Box::new(Heads::new(Arc::clone(service), fresh)) as Box<dyn eventstore::fold::Fold>;
-            verdicts.push(verify(&format!("heads {}", service.name), self.log.as_ref(), rows, &dir, make)?);
+            let (scratch, name) = (fresh(&format!("heads-{}", service.name))?, format!("heads {}", service.name));
+            let proof = Proof { name: &name, log, live: rows, scratch: &scratch, whole: None, runs: false };
+            let made = proof.verify(|fresh| Box::new(Heads::new(Arc::clone(service), fresh).honouring(Arc::clone(skips))));
+            verdicts.push(whatever_stops(&name, made)?);
         }
         if self.scratch.exists() {
             std::fs::remove_dir_all(&self.scratch)?;
@@ -77,7 +98,15 @@ impl Prover {
 
     /// Writes what the folds have in memory to files.
     pub(super) fn flush(&self) -> Result<(), Fault> {
-        self.views.iter().try_for_each(|view| view.rows().flush())?;
+        self.views.iter().try_for_each(|(_, rows, _)| rows.flush())?;
         self.heads.iter().try_for_each(|(_, rows)| rows.flush())
+    }
+}
+
+/// A record that cannot be folded from zero is a verdict, and no failure of the proof.
+fn whatever_stops(name: &str, verified: Result<Verdict, Fault>) -> Result<Verdict, Fault> {
+    match verified {
+        Err(Fault::Stop(stuck)) => Ok(Verdict::of_none(name, stuck.to_string())),
+        other => other,
     }
 }

@@ -29,5 +29,6 @@ mod outside;
 mod process;
 mod sagas;
 mod seeded;
+mod stopped;
 mod verify;
 mod wiring;

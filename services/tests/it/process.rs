@@ -96,14 +96,30 @@ impl Server {
         server
     }
 
-    /// Starts it and says how long it took to be ready.
-    pub fn start(&mut self) -> Duration {
+    /// Starts it, expecting that it ends by itself: its exit code, and what it said.
+    pub fn refused(&mut self) -> (Option<i32>, String) {
+        self.spawn();
+        let mut child = self.child.take().expect("it was started");
         let began = Instant::now();
+        while began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _in_time = child.kill();
+        (child.wait().unwrap().code(), self.last_words())
+    }
+
+    fn spawn(&mut self) {
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
         let child =
             Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
+    }
+
+    /// Starts it and says how long it took to be ready.
+    pub fn start(&mut self) -> Duration {
+        let began = Instant::now();
+        self.spawn();
         let ready = std::thread::spawn({
             let url = format!("{}/readyz", self.url);
             move || {

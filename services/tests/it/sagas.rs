@@ -5,8 +5,8 @@ use crate::process::{Caller, PATIENCE, Server, binary};
 use eventstore::embedded::{Embedded, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use services::http::door::{Door, Hosts};
-use services::runtime::{Kept, Platform};
+use services::http::gate::{Gate, Hosts};
+use services::runtime::{Kept, Platform, Signals};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -16,13 +16,13 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let runs: Vec<String> = runs.iter().map(|name| (*name).to_owned()).collect();
-    let start = || Platform::start(data, Kept::Here { partitions: None }, Some(&runs), None, services::capabilities::all()).unwrap();
+    let start = || Platform::start(data, Kept::Here { partitions: None }, Some(&runs), None, services::capabilities::all(), &Signals::default()).unwrap();
     let (platform, routes) = tokio::task::block_in_place(start);
     while !platform.app.metrics.ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let door = Door::new(Hosts::new(listener.local_addr().unwrap(), None, &[]));
-    let router = services::http::router(platform.app.clone(), routes, door);
+    let gate = Gate::new(Hosts::new(listener.local_addr().unwrap(), None, &[]));
+    let router = services::http::router(platform.app.clone(), routes, gate);
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (platform, server, url)
 }

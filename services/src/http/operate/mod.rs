@@ -19,6 +19,7 @@ mod disk;
 mod inspect;
 mod records;
 mod sagas;
+mod stopped;
 mod topics;
 mod trim;
 
@@ -53,6 +54,10 @@ pub fn routes() -> Router<App> {
         .route("/inspect/{aggregate}/{id}", get(inspect::show))
         .route("/sagas", get(sagas::list))
         .route("/sagas/{aggregate}/{id}/end", post(sagas::end))
+        .route("/partitions", get(stopped::list))
+        .route("/partitions/{topic}/{partition}/{offset}", get(stopped::show))
+        .route("/partitions/{topic}/{partition}/{offset}/retry", post(stopped::retry))
+        .route("/partitions/{topic}/{partition}/{offset}/skip", post(stopped::skip))
         .route("/topics", get(topics::list))
         .route("/topics/{topic}", get(topics::extents))
         .route("/topics/{topic}/{partition}", get(records::page))

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use eventstore::dead_letters::masked;
 use eventstore::{Limits, Log, Offset, Page, Record};
-use schemas::{Partition, Topic};
+use schemas::{Partition, Stream, Topic, topic};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -80,11 +80,13 @@ fn newest(log: &dyn Log, topic: &Topic, partition: Partition, count: usize) -> R
     }
 }
 
-/// A record for people: text where it is text. Whoever wrote a card number into the log does not see it again here.
-fn shown(record: &Record) -> Value {
+/// A record for people: text where it is text. Whoever wrote a card number into the log does not see it again here, and
+/// nobody the log's secret.
+pub(super) fn shown(record: &Record) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(&masked(bytes)).into_owned();
     let headers: Map<String, Value> = record.headers.iter().map(|(name, value)| (name.to_owned(), json!(String::from_utf8_lossy(value)))).collect();
     let body = record.value.as_deref().map(|bytes| serde_json::from_slice(&masked(bytes)).unwrap_or_else(|_| json!(text(bytes))));
+    let body = if record.topic == topic(Stream::Control) && record.key == b"log" { Some(json!("(the log's identity and secret: not shown)")) } else { body };
     json!({
         "topic": record.topic.as_str(),
         "partition": record.partition.0,

@@ -78,7 +78,7 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
 }
 
 /// Who owns the partitions that are not owned here; and which nobody does at this moment, as `<service>/<partition>`.
-fn elsewhere(app: &App) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
+pub(super) fn elsewhere(app: &App) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let (mut urls, mut nobodys) = (BTreeSet::new(), vec![]);
     for service in app.operated.services.keys() {
         let owned = app.metrics.owned(service);

@@ -17,7 +17,7 @@ use super::{disk, partitions, topic_of};
 pub(super) fn all(app: &App) -> Vec<Topic> {
     let of_services = app.operated.services.values().flat_map(|service| [service.commands(), service.events(), service.dead_letters()]);
     // Who owns what is kept only by logs that many processes share.
-    let shared = [Stream::Replies, Stream::Claims].map(topic).into_iter().filter(|topic| app.log.start(topic, Partition(0)).is_ok());
+    let shared = [Stream::Replies, Stream::Claims, Stream::Control].map(topic).into_iter().filter(|topic| app.log.start(topic, Partition(0)).is_ok());
     of_services.chain(shared).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The door: which connections, hosts, origins and bodies come in, how long each may take, and how much all of them may
+//! The gate: which connections, hosts, origins and bodies come in, how long each may take, and how much all of them may
 //! hold. Knows no route.
 
 use std::collections::BTreeMap;
@@ -41,12 +41,12 @@ const SLOW_BODY: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is let in.
-pub struct Door {
+pub struct Gate {
     hosts: Hosts,
     bodies: Arc<Semaphore>,
 }
 
-impl Door {
+impl Gate {
     /// Under these names.
     pub fn new(hosts: Hosts) -> Arc<Self> {
         Arc::new(Self { hosts, bodies: Arc::new(Semaphore::new(bodies::BYTES_MAX)) })
@@ -54,14 +54,14 @@ impl Door {
 }
 
 /// Lets a request in, with its body whole, or says why not.
-pub async fn enter(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+pub async fn enter(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let pulse = request.extensions_mut().remove::<Arc<Pulse>>();
-    if let Err(failure) = door.hosts.check(&request).and_then(|()| bodies::check(&request)) {
+    if let Err(failure) = gate.hosts.check(&request).and_then(|()| bodies::check(&request)) {
         return failure.into_response();
     }
     let to = |phase| pulse.iter().for_each(|pulse| pulse.enters(phase));
     to(Phase::Body);
-    match bodies::read(request, &door.bodies).await {
+    match bodies::read(request, &gate.bodies).await {
         Err(failure) => failure.into_response(),
         Ok((request, held)) => {
             to(Phase::Busy);

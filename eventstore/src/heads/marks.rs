@@ -1,0 +1,123 @@
+//! Marks: how clients' commands were answered, so that a repeat is given the first answer. What is remembered follows from
+//! the order of events alone, however they are divided into pages and batches, and whatever their times do.
+
+use std::cell::Cell;
+
+use domain::Timestamp;
+use schemas::{Partition, codec};
+use serde::{Deserialize, Serialize};
+
+use super::Heads;
+use super::keys::{expiry_key, expiry_prefix, mark_key, read_expiry};
+use crate::fingerprint::Fingerprints;
+use crate::log::Fault;
+use crate::rows::Changes;
+
+/// How long, in log time, a client's command id is remembered.
+pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
+const MARK_SHAPE: u8 = 2;
+
+/// How a client's command was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The aggregate's version after it.
+    Accepted {
+        /// from 1; 0 where it has no event
+        version: u64,
+    },
+    /// A business no.
+    Refused {
+        /// its stable name
+        code: String,
+        /// for people
+        detail: String,
+    },
+}
+
+/// What is remembered of a client's command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// what makes another one the same
+    pub prints: Fingerprints,
+    /// the first answer
+    pub outcome: Outcome,
+    /// log time of the decision
+    pub at: Timestamp,
+    /// Aggregate type and id of a command that was decided when an id's scope was the whole service.
+    pub unscoped: Option<(String, String)>,
+}
+
+impl Mark {
+    fn is_over(&self, now: Timestamp) -> bool {
+        !self.prints.kept && self.at < now.plus_seconds(-MARK_SECONDS)
+    }
+}
+
+impl Heads {
+    /// What is remembered at `now` of a client's command, this batch's included.
+    pub fn mark(&self, partition: Partition, command_id: &str, now: Timestamp) -> Result<Option<Mark>, Fault> {
+        if let Some(mark) = self.marks.get(&(partition, command_id.to_owned())) {
+            return Ok(Some(mark.clone()));
+        }
+        Ok(self.saved_mark(partition, command_id)?.filter(|mark| !mark.is_over(now)))
+    }
+
+    fn saved_mark(&self, partition: Partition, command_id: &str) -> Result<Option<Mark>, Fault> {
+        let Some(row) = self.rows.get(&mark_key(partition, command_id))? else { return Ok(None) };
+        codec::load(MARK_SHAPE, &row).map_err(|why| Fault::Fatal(format!("mark of command {command_id}: {why}")))
+    }
+
+    /// Remembers the answer to a client's command; of several events of one command the last one's counts.
+    pub fn remember(&mut self, partition: Partition, command_id: &str, mark: Mark) -> Result<(), Fault> {
+        if !mark.is_over(self.newest(partition)?) {
+            self.marks.insert((partition, command_id.to_owned()), mark);
+        }
+        Ok(())
+    }
+
+    /// Saves the batch's marks and forgets those past their time: by the time of the newest event so far, never by that
+    /// of whatever came last.
+    pub(super) fn save_marks(&self, changes: &mut Changes) -> Result<(), Fault> {
+        for partition in self.times.keys() {
+            self.expire(changes, *partition, self.newest(*partition)?)?; // before the new marks: an id may be used again
+        }
+        for ((partition, id), mark) in &self.marks {
+            if let Some(before) = self.saved_mark(*partition, id)? {
+                changes.delete(&expiry_key(*partition, before.at, id)); // or it would end this mark before its time
+            }
+            if mark.is_over(self.newest(*partition)?) {
+                changes.delete(&mark_key(*partition, id));
+                changes.delete(&expiry_key(*partition, mark.at, id));
+                continue;
+            }
+            changes.put(&mark_key(*partition, id), &codec::save(MARK_SHAPE, mark).map_err(Fault::Fatal)?);
+            if !mark.prints.kept {
+                changes.put(&expiry_key(*partition, mark.at, id), &[]);
+                self.marks_from.borrow_mut().entry(*partition).and_modify(|first| *first = mark.at.min(*first));
+            }
+        }
+        Ok(())
+    }
+
+    fn expire(&self, changes: &mut Changes, partition: Partition, now: Timestamp) -> Result<(), Fault> {
+        let before = now.plus_seconds(-MARK_SECONDS);
+        if self.marks_from.borrow().get(&partition).is_some_and(|first| before <= *first) {
+            return Ok(());
+        }
+        let first = Cell::new(before); // this batch's own may be as old
+        let expired = |key: &[u8]| {
+            let at = read_expiry(key).map_or(before, |(at, _)| at);
+            first.set(at.max(before));
+            at < before
+        };
+        let keys = self.rows.keys_while(&expiry_prefix(partition), expired)?;
+        self.marks_from.borrow_mut().insert(partition, first.get());
+        for key in keys {
+            if let Some((_, id)) = read_expiry(&key) {
+                changes.delete(&mark_key(partition, id));
+            }
+            changes.delete(&key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! What answers from the first moment on: liveness at once, everything else that the process is starting, until its
+//! routes are there. Knows no route of theirs.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower::ServiceExt;
+
+use super::failure::Failure;
+
+/// The routes, once they are there.
+#[derive(Clone, Default)]
+pub struct Doors(Arc<OnceLock<Router>>);
+
+impl Doors {
+    /// All routes answer from now on.
+    pub fn open(&self, routes: Router) {
+        let _once = self.0.set(routes);
+    }
+
+    /// What is served.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/livez", get(|| async { "ok\n" })) // whatever the rest does
+            .fallback(inside)
+            .with_state(self.clone())
+    }
+}
+
+async fn inside(State(doors): State<Doors>, request: Request) -> Response {
+    match doors.0.get() {
+        Some(routes) => routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+        None if matches!(request.uri().path(), "/readyz" | "/startupz") => {
+            (StatusCode::SERVICE_UNAVAILABLE, "[-] the log and the folds are being opened\nnot ready\n").into_response()
+        }
+        None => Failure::unavailable("the process is starting").into_response(),
+    }
+}
