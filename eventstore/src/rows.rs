@@ -14,6 +14,8 @@ use crate::log::{Fault, Message, Offset, Positions, Record};
 pub struct Memory {
     cache: Cache,
     buffers: WriteBufferManager,
+    /// tables that each database may have open
+    files: i32,
 }
 
 impl Memory {
@@ -21,7 +23,13 @@ impl Memory {
     pub fn new(cache_bytes: usize, buffer_bytes: usize) -> Self {
         let cache = Cache::new_lru_cache(cache_bytes);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(buffer_bytes, false, cache.clone());
-        Self { cache, buffers }
+        Self { cache, buffers, files: 256 }
+    }
+
+    /// Each database may have so many tables open.
+    #[must_use]
+    pub fn files(self, files: i32) -> Self {
+        Self { files, ..self }
     }
 
     /// Options every database of ours begins with, for a machine of a few cores.
@@ -38,7 +46,7 @@ impl Memory {
         options.set_write_buffer_size(16 * 1024 * 1024);
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         options.set_max_background_jobs(2);
-        options.set_max_open_files(256);
+        options.set_max_open_files(self.files);
         options.set_max_total_wal_size(64 * 1024 * 1024);
         options.set_keep_log_file_num(2);
         options
@@ -280,6 +288,26 @@ impl Rows {
         let start = from.unwrap_or(prefix);
         let all = self.db.iterator_opt(IteratorMode::From(start, Direction::Forward), options).map(|row| row.map_err(|why| broken(self.db.path(), &why)));
         all.filter(|row| row.as_ref().map_or(true, |(key, _)| !own(key))).take(most).collect()
+    }
+
+    /// The same, ending also before a row with which they would have more than `bytes`, the first excepted; and the key of
+    /// the row that comes next, if there is one.
+    pub fn scan_within(&self, prefix: &[u8], from: Option<&[u8]>, most: usize, bytes: usize) -> Result<(Vec<KeyedRow>, Option<Box<[u8]>>), Fault> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange(prefix));
+        let (mut rows, mut sum) = (vec![], 0);
+        for row in self.db.iterator_opt(IteratorMode::From(from.unwrap_or(prefix), Direction::Forward), options) {
+            let (key, row) = row.map_err(|why| broken(self.db.path(), &why))?;
+            if own(&key) {
+                continue;
+            }
+            sum += key.len() + row.len();
+            if rows.len() >= most || (sum > bytes && !rows.is_empty()) {
+                return Ok((rows, Some(key)));
+            }
+            rows.push((key, row));
+        }
+        Ok((rows, None))
     }
 
     /// The keys that begin with `prefix`, in order, as long as they are wanted: the first that is not ends the read, so

@@ -304,6 +304,13 @@ impl Projection {
         self.rows.get(key.as_bytes())?.map(|bytes| read(key, &bytes)).transpose()
     }
 
+    /// Rows whose keys begin with `prefix`, from `from` on, at most `most` of them and at most `bytes`; and the key after them.
+    pub fn page<T: DeserializeOwned>(&self, prefix: &str, from: Option<&str>, most: usize, bytes: usize) -> Result<(Vec<T>, Option<String>), Fault> {
+        let (rows, next) = self.rows.scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
+        let decode = |(key, row): &(Box<[u8]>, Box<[u8]>)| read(&String::from_utf8_lossy(key), row);
+        Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, next.map(|key| String::from_utf8_lossy(&key).into_owned())))
+    }
+
     /// Rows whose keys begin with `prefix`, from `from` on, at most `most`, with their keys.
     pub fn scan<T: DeserializeOwned>(&self, prefix: &str, from: Option<&str>, most: usize) -> Result<Vec<(String, T)>, Fault> {
         let rows = self.rows.scan(prefix.as_bytes(), from.map(str::as_bytes), most)?;

@@ -10,6 +10,8 @@ use clap::Args;
 use eventstore::kafka;
 use serde::Deserialize;
 
+use crate::http::gate::hosts::Name;
+
 /// Where the log is, if not in the data directory.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Cluster {
@@ -85,13 +87,16 @@ pub struct Flags {
     /// Where other instances reach this one's HTTP [default: the address it listens on]
     #[arg(long, env = "DAYBOOK_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
+    /// A name under which callers and their pages reach this process, besides its addresses; can be given more than once
+    #[arg(long, env = "DAYBOOK_ALLOW_HOST", value_name = "NAME[:PORT]", value_delimiter = ',')]
+    allow_host: Vec<Name>,
     /// Settings file (TOML)
     #[arg(long, env = "DAYBOOK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 /// The variables that are known; any other `DAYBOOK_…` is a typing error.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 15] = [
     "DAYBOOK_DATA",
     "DAYBOOK_LISTEN",
     "DAYBOOK_INSECURE_LISTEN",
@@ -106,6 +111,7 @@ const VARIABLES: [&str; 14] = [
     "DAYBOOK_NAMESPACE",
     "DAYBOOK_REPLICATION",
     "DAYBOOK_ADVERTISE",
+    "DAYBOOK_ALLOW_HOST",
 ];
 
 /// The same in a file.
@@ -124,6 +130,7 @@ struct File {
     namespace: Option<String>,
     replication: Option<u16>,
     advertise: Option<String>,
+    allow_host: Option<Vec<String>>,
 }
 
 /// A text that is never printed.
@@ -176,6 +183,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// where others reach this instance
     pub advertise: Option<String>,
+    /// names it is called by, besides its addresses
+    pub allow_host: Vec<Name>,
 }
 
 impl Config {
@@ -207,6 +216,12 @@ impl Config {
             card_key: flags.card_key.or(file.card_key),
             cluster,
             advertise: flags.advertise.or(file.advertise),
+            allow_host: if flags.allow_host.is_empty() {
+                let named = file.allow_host.unwrap_or_default();
+                named.iter().map(|name| name.parse().map_err(|why: String| anyhow::anyhow!("allow_host: {why}"))).collect::<anyhow::Result<_>>()?
+            } else {
+                flags.allow_host
+            },
         };
         if config.cluster.brokers.is_none() && (!config.cluster.kafka.is_empty() || config.cluster.namespace.is_some()) {
             bail!("there are settings for Kafka, and no --brokers");

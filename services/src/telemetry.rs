@@ -117,6 +117,10 @@ impl Metrics {
         })
     }
 
+    fn knows(&self, name: &str) -> bool {
+        self.kinds.iter().any(|(kind, _)| name.split_once('.') == Some((&kind.aggregate, &kind.name)))
+    }
+
     /// A part cannot go on.
     pub fn fail(&self, part: &str, why: &str) {
         self.state.lock().failed.insert(part.to_owned(), why.to_owned());
@@ -217,7 +221,8 @@ impl Observer for Metrics {
                 Note::Command(kind, outcome) => self.commands.with_label_values(&[service, kind, outcome]).inc(),
                 Note::Appended(kind) => self.events.with_label_values(&[service, kind]).inc(),
                 Note::DeadLetter(reason) => self.dead_letters.with_label_values(&[service, reason]).inc(),
-                Note::PassedOver(kind) => self.passed_over.with_label_values(&[service, kind]).inc(),
+                // Whoever writes events of no known type makes no new label.
+                Note::PassedOver(kind) => self.passed_over.with_label_values(&[service, if self.knows(kind) { kind } else { "other" }]).inc(),
             }
         }
     }

@@ -56,23 +56,21 @@ pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capabilit
 }
 
 async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
+    let connections = http::gate::files::raise()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
     let address = listener.local_addr()?;
+    let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+    let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
     let at = config.cluster.settings().map_or(Kept::Here { partitions: config.partitions }, |settings| {
-        let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
         Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings }))
     });
     let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (doors, signals) = (Doors::default(), Signals::default());
-    let (stopping, mut stop) = tokio::sync::watch::channel(false);
-    let router = doors.router();
-    let server = tokio::spawn(async move {
-        let told = async move { stop.wait_for(|stop| *stop).await.map_or((), |_| ()) };
-        axum::serve(listener, router).with_graceful_shutdown(told).await
-    });
+    let (stopping, stop) = tokio::sync::watch::channel(false);
+    let server = tokio::spawn(http::gate::serve(listener, doors.router(), connections, stop));
     let (data, runs, of_start) = (config.data.clone(), runs.map(<[String]>::to_vec), signals.clone());
     let starting = tokio::task::spawn_blocking(move || Platform::start(&data, at, runs.as_deref(), key, capabilities, &of_start));
     let (platform, routes) = tokio::select! {
@@ -81,7 +79,7 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         _ = interrupted.recv() => return ended_in_start(false),
         _ = terminated.recv() => return ended_in_start(false),
     };
-    doors.open(http::router(std::sync::Arc::clone(&platform.app), routes));
+    doors.open(http::router(std::sync::Arc::clone(&platform.app), routes, gate));
     let ready = async {
         until_ready(&platform.app).await;
         greet(config, &address.to_string());

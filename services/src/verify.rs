@@ -43,7 +43,8 @@ pub fn run(order: Order, capabilities: fn() -> Vec<Capability>) -> anyhow::Resul
             let at = order.cluster.settings().map_or(Kept::Here { partitions: None }, |settings| Kept::Kafka(Box::new(settings)));
             let folds = Prover::open(&order.data.unwrap_or_else(crate::cli::default_data), at, capabilities())
                 .context("a directory is verified at rest, a running marketplace with --url")?
-                .prove()?;
+                .prove()?
+                .context("another proof runs")?;
             Result { matches: folds.iter().all(Verdict::matches), folds }
         }
     };

@@ -22,6 +22,8 @@ use crate::http::token;
 
 /// Most sales that one dashboard shows.
 const SALES_MAX: usize = 10_000;
+/// Most bytes of them, as they are kept.
+const SALES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The service.
 pub fn capability() -> Capability {
@@ -137,7 +139,8 @@ async fn read(app: &App, seller: u64, most: usize, headers: &HeaderMap) -> Resul
     let view = view(app, "dashboards", headers).await?;
     let positions = token::write(&view.positions());
     let (mut totals, mut sales) = (vec![], vec![]);
-    for (key, row) in view.rows().scan(format!("{seller:0>20}/").as_bytes(), None, most.clamp(1, SALES_MAX) + 200)? {
+    let (rows, _) = view.rows().scan_within(format!("{seller:0>20}/").as_bytes(), None, most.clamp(1, SALES_MAX) + 200, SALES_BYTES_MAX)?;
+    for (key, row) in rows {
         let key = String::from_utf8_lossy(&key);
         let mut parts = key.split('/').skip(1);
         if parts.next() == Some(TOTALS) {

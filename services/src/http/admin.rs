@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::read::PAGE_BYTES_MAX;
 use super::{App, blocking};
 
 /// Most dead letters of a page.
@@ -29,6 +30,8 @@ pub fn routes() -> Router<App> {
 
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
     let verdicts = blocking(move || app.prover.prove().map_err(Failure::internal)).await?;
+    let verdicts =
+        verdicts.ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
     Ok(Json(json!({ "matches": verdicts.iter().all(projections::Verdict::matches), "folds": verdicts })).into_response())
 }
 
@@ -45,14 +48,15 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
     }
     let limit = filter.limit.unwrap_or(100).clamp(1, LETTERS_MAX);
     let items = blocking(move || {
-        let mut items: Vec<Value> = vec![];
+        let (mut items, mut bytes): (Vec<Value>, usize) = (vec![], 0);
         for service in services {
             for partition in (0..app.log.partitions()).map(Partition) {
                 let letters = topic(Stream::DeadLetters(service));
                 let start = app.log.start(&letters, partition)?;
-                let page = app.log.read(&letters, partition, start, Limits { records: limit - items.len().min(limit), ..Limits::default() })?;
+                let page = app.log.read(&letters, partition, start, Limits { records: limit - items.len().min(limit), bytes: PAGE_BYTES_MAX })?;
+                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
                 items.extend(page.records.iter().map(|record| summary(service, record)));
-                if items.len() >= limit {
+                if items.len() >= limit || bytes >= PAGE_BYTES_MAX {
                     items.truncate(limit);
                     return Ok(items);
                 }

@@ -163,6 +163,7 @@ impl<A> Ask<A> {
             return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {RECORD_BYTES_MAX}", message.bytes())));
         }
         app.sender.send(message).await?;
+        super::gate::let_go();
         match waiter {
             None => Ok(place.accepted_for_later()),
             Some((waiter, deadline)) => {

@@ -47,6 +47,31 @@ impl Failure {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     }
 
+    /// A body of another kind than JSON.
+    pub fn media_type() -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "a body is JSON: say Content-Type: application/json")
+    }
+
+    /// The caller takes too long.
+    pub fn slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+    }
+
+    /// Meant for somebody else.
+    pub fn misdirected(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "other-host", detail)
+    }
+
+    /// From somebody who may not.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "other-origin", detail)
+    }
+
+    /// What it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// A business no, under its stable name.
     pub fn refused(code: &str, detail: impl Into<String>) -> Self {
         let status = match code {

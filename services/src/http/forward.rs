@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemas::Partition;
@@ -27,6 +27,18 @@ const MARGIN: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(500);
 /// Largest answer passed back.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a request's head says of its own connection, its body, and the page it came from: checked here, not passed on.
+const OF_THIS_CONNECTION: [header::HeaderName; 8] = [
+    header::HOST,
+    header::ORIGIN,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::EXPECT,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::TRANSFER_ENCODING,
+];
 
 /// Which views are folded elsewhere, and the way there.
 pub struct Forward {
@@ -85,7 +97,9 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
         return response;
     };
     headers.insert(FORWARDED, HeaderValue::from_static("1"));
-    headers.remove(axum::http::header::HOST);
+    for own in OF_THIS_CONNECTION {
+        headers.remove(own);
+    }
     let path = elsewhere.path.unwrap_or_else(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string));
     let (service, partition) = (elsewhere.service, elsewhere.partition);
     let wait = match Waiting::of(&headers) {
@@ -170,7 +184,7 @@ async fn ask(app: &App, url: &str, headers: HeaderMap) -> anyhow::Result<Respons
     }
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    let passed = headers.iter().filter(|(name, _)| *name != axum::http::header::TRANSFER_ENCODING && *name != axum::http::header::CONNECTION);
+    let passed = headers.iter().filter(|(name, _)| *name != header::TRANSFER_ENCODING && *name != header::CONNECTION);
     passed.for_each(|(name, value)| drop(response.headers_mut().insert(name, value.clone())));
     Ok(response)
 }

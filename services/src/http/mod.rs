@@ -26,6 +26,7 @@ pub mod command;
 pub mod doors;
 pub mod failure;
 pub mod forward;
+pub mod gate;
 pub mod health;
 pub mod operate;
 pub mod read;
@@ -83,8 +84,8 @@ impl Shell {
     }
 }
 
-/// All routes: those of the capabilities, and the shell's own.
-pub fn router(app: App, capabilities: Router<App>) -> Router {
+/// All routes: those of the capabilities, and the shell's own; behind the gate.
+pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
     capabilities
         .route("/commands/{id}", get(command::show))
         .merge(admin::routes())
@@ -94,6 +95,7 @@ pub fn router(app: App, capabilities: Router<App>) -> Router {
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
+        .layer(middleware::from_fn_with_state(gate, gate::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
         .with_state(app)

@@ -22,6 +22,8 @@ use super::{App, token};
 pub const WAIT: Duration = Duration::from_secs(5);
 /// Most rows of a page.
 const LIMIT_MAX: usize = 1_000;
+/// Most bytes of a page's rows as they are kept, a single larger row excepted.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The view, once it stands where the caller needs it.
 pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
@@ -87,9 +89,7 @@ pub async fn list<T: Serialize + DeserializeOwned>(
     if listing.cursor.is_some() && from.is_none() {
         return Err(Failure::bad("/query/cursor", "this cursor belongs to another listing: start without one"));
     }
-    let mut rows = view.scan::<T>(prefix, from, limit + 1)?;
-    let next = if rows.len() > limit { rows.pop().map(|(key, _)| key) } else { None };
-    let items: Vec<T> = rows.into_iter().map(|(_, row)| row).collect();
+    let (items, next) = view.page::<T>(prefix, from, limit, PAGE_BYTES_MAX)?;
     Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
 }
 

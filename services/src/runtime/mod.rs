@@ -135,7 +135,7 @@ impl Platform {
     ) -> anyhow::Result<(Self, Routes<App>)> {
         let layout = Layout::of(data);
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
-        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES);
+        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
         let log = at.open(&layout, &memory)?;
         let specs = specs(&capabilities);
         log.provision(&specs)?;

@@ -63,9 +63,9 @@ impl Prover {
         Ok(Self { control, scratch, views, heads, unseen, running: Mutex::new(()) })
     }
 
-    /// Proves every fold, one after the other, each at its own saved position vector.
-    pub fn prove(&self) -> anyhow::Result<Vec<Verdict>> {
-        let _one = self.running.lock();
+    /// Proves every fold, one after the other, each at its own saved position vector. None while another proof runs.
+    pub fn prove(&self) -> anyhow::Result<Option<Vec<Verdict>>> {
+        let Some(_one) = self.running.try_lock() else { return Ok(None) };
         let fresh = |name: &str| -> anyhow::Result<PathBuf> {
             let dir = self.scratch.join(name);
             if dir.exists() {
@@ -93,7 +93,7 @@ impl Prover {
         if self.scratch.exists() {
             std::fs::remove_dir_all(&self.scratch)?;
         }
-        Ok(verdicts)
+        Ok(Some(verdicts))
     }
 
     /// Writes what the folds have in memory to files.

@@ -52,6 +52,12 @@ impl Server {
         Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], url: format!("http://{free}"), child: None }
     }
 
+    /// Told this besides.
+    pub fn told(mut self, arguments: &[&str]) -> Self {
+        self.how.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
     /// An instance of some services on a broker, or of all; not started yet.
     pub fn on_kafka(binary: PathBuf, data: &Path, broker: &Broker, namespace: &str, services: &[&str]) -> Self {
         let cluster = ["--brokers", &broker.address(), "--namespace", namespace].map(str::to_owned);

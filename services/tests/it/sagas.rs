@@ -5,6 +5,7 @@ use crate::process::{Caller, PATIENCE, Server, binary};
 use eventstore::embedded::{Embedded, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use services::http::gate::{Gate, Hosts};
 use services::runtime::{Kept, Platform, Signals};
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +21,8 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     while !platform.app.metrics.ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let router = services::http::router(platform.app.clone(), routes);
+    let gate = Gate::new(Hosts::new(listener.local_addr().unwrap(), None, &[]));
+    let router = services::http::router(platform.app.clone(), routes, gate);
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (platform, server, url)
 }

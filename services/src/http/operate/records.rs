@@ -58,7 +58,7 @@ fn newest(log: &dyn Log, topic: &Topic, partition: Partition, count: usize) -> R
     let mut back = u64::try_from(count).unwrap_or(u64::MAX);
     loop {
         let from = start.max(Offset(end.0.saturating_sub(back)));
-        let (mut records, mut next) = (vec![], from);
+        let (mut records, mut next, mut full) = (vec![], from, false);
         while next < end {
             let page = log.read(topic, partition, next, Limits { records: LIMIT_MAX, bytes: BYTES_MAX })?;
             if page.next <= next {
@@ -67,8 +67,13 @@ fn newest(log: &dyn Log, topic: &Topic, partition: Partition, count: usize) -> R
             next = page.next;
             records.extend(page.records);
             records.drain(..records.len().saturating_sub(count)); // never more in memory than asked for
+            let mut bytes: usize = records.iter().map(|record| record.bytes()).sum();
+            while bytes > BYTES_MAX && records.len() > 1 {
+                bytes -= records.remove(0).bytes(); // nor than a page may have: the newest stay
+                full = true;
+            }
         }
-        if records.len() >= count || from == start {
+        if records.len() >= count || full || from == start {
             return Ok(Page { records, next });
         }
         back = back.saturating_mul(4);

@@ -1,0 +1,170 @@
+//! The gate: which connections, hosts, origins and bodies come in, how long each may take, and how much all of them may
+//! hold. Knows no route.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+pub mod bodies;
+pub mod files;
+pub mod hosts;
+mod pulse;
+
+pub use bodies::let_go;
+pub use hosts::Hosts;
+use pulse::{Phase, Pulse, Watched};
+
+/// Bytes of a request's head, and of what is read ahead of a body, that a connection may hold.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How often each connection is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a new connection waits for one that is idle to make room.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// A body that has been coming for this long makes room, if nothing better does.
+const SLOW_BODY: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is let in.
+pub struct Gate {
+    hosts: Hosts,
+    bodies: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// Under these names.
+    pub fn new(hosts: Hosts) -> Arc<Self> {
+        Arc::new(Self { hosts, bodies: Arc::new(Semaphore::new(bodies::BYTES_MAX)) })
+    }
+}
+
+/// Lets a request in, with its body whole, or says why not.
+pub async fn enter(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let pulse = request.extensions_mut().remove::<Arc<Pulse>>();
+    if let Err(failure) = gate.hosts.check(&request).and_then(|()| bodies::check(&request)) {
+        return failure.into_response();
+    }
+    let to = |phase| pulse.iter().for_each(|pulse| pulse.enters(phase));
+    to(Phase::Body);
+    match bodies::read(request, &gate.bodies).await {
+        Err(failure) => failure.into_response(),
+        Ok((request, held)) => {
+            to(Phase::Busy);
+            bodies::holding(held, next.run(request)).await
+        }
+    }
+}
+
+/// Who is connected.
+struct Connections {
+    open: Mutex<BTreeMap<u64, Arc<Pulse>>>,
+    room: Arc<Semaphore>,
+}
+
+/// Serves HTTP/1 until told to stop; then ends at once what is idle or half-sent, and waits for the answers to the rest.
+pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
+    let connections = Arc::new(Connections { open: Mutex::default(), room: Arc::new(Semaphore::new(connections_max)) });
+    let (router, mut tasks, mut count) = (TowerToHyperService::new(router), JoinSet::new(), 0);
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        while tasks.try_join_next().is_some() {}
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(why) => {
+                tracing::warn!(%why, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(room) = connections.room().await else {
+            turn_away(&stream, peer);
+            continue;
+        };
+        count += 1;
+        let pulse = Arc::new(Pulse::new());
+        connections.open.lock().insert(count, Arc::clone(&pulse));
+        let (connections, router, stop, number) = (Arc::clone(&connections), router.clone(), stop.clone(), count);
+        tasks.spawn(async move {
+            connection(stream, router, pulse, stop).await;
+            connections.open.lock().remove(&number);
+            drop::<OwnedSemaphorePermit>(room);
+        });
+    }
+    drop(listener); // who comes now is refused, and goes to another instance
+    while tasks.join_next().await.is_some() {}
+}
+
+impl Connections {
+    /// Room for one more, perhaps that of one which does nothing.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(room);
+        }
+        let open: Vec<Arc<Pulse>> = self.open.lock().values().cloned().collect();
+        let oldest = |phase| open.iter().filter(|pulse| pulse.phase() == phase).max_by_key(|pulse| pulse.lasts());
+        let body = || oldest(Phase::Body).filter(|pulse| pulse.lasts() > SLOW_BODY);
+        if let Some(gone) = oldest(Phase::Idle).or_else(|| oldest(Phase::Head)).or_else(body) {
+            gone.end.notify_one();
+        }
+        timeout(ROOM_WAIT, Arc::clone(&self.room).acquire_owned()).await.ok()?.ok()
+    }
+}
+
+/// Says that there is no room, as far as that can be said without waiting.
+fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+    const FULL: &str = r#"{"type":"https://daybook.dev/problems/unavailable","title":"Service Unavailable","status":503,"code":"unavailable","detail":"too many connections are open, and all of them are at work","retryable":true}"#;
+    tracing::debug!(%peer, "no room for a connection");
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{FULL}",
+        FULL.len()
+    );
+    let _gone = stream.try_write(answer.as_bytes());
+}
+
+async fn connection(stream: TcpStream, router: TowerToHyperService<Router>, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
+    let _as_it_is = stream.set_nodelay(true);
+    let (of_requests, io) = (Arc::clone(&pulse), TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) }));
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&of_requests));
+        router.call(request)
+    });
+    // Times are kept here, for all phases alike.
+    let mut connection = std::pin::pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX).serve_connection(io, service));
+    let (mut tick, mut stopping) = (interval(TICK), false);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                ended.err().iter().for_each(|why| tracing::debug!(%why, "a connection ended"));
+                return;
+            }
+            () = pulse.end.notified() => return,
+            _ = tick.tick() => if pulse.is_late() { return },
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                if pulse.phase().waits_for_the_caller() {
+                    return;
+                }
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
