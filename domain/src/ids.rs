@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The highest number that a caller may give to a customer, a seller or a product: the highest whole number that every
+/// reader of JSON keeps exactly. What the log has from before there was a bound is read as it is.
+pub const ID_MAX: u64 = (1 << 53) - 1;
+
 macro_rules! number_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*

@@ -20,7 +20,7 @@ mod text;
 mod time;
 
 pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};
-pub use ids::{CustomerId, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
+pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};
 pub use time::Timestamp;

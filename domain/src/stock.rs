@@ -44,6 +44,9 @@ pub struct StockItem {
     pub returned: u64,
     /// What was given back, by line and the order's refund, so that none is booked twice.
     pub returns: BTreeSet<(OrderLine, u32)>,
+    /// The reservations whose pieces came in for them. No more than there are reservations: what an order took is its
+    /// own, so nothing is kept of a receipt that came with it.
+    pub brought: BTreeSet<OrderLine>,
 }
 
 /// What can be asked of a stock item.
@@ -71,6 +74,8 @@ pub enum Command {
         quantity: u32,
         /// the version it was priced with, if known
         version: Option<String>,
+        /// The pieces come in with the order, for it alone.
+        brought: bool,
     },
     /// The order took them.
     Confirm {
@@ -122,6 +127,20 @@ pub enum Event {
         quantity: u64,
         /// the caller's own name for the delivery
         reference: String,
+    },
+    /// Pieces came in for an order's line, and are promised to it at once.
+    Brought {
+        /// for what
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+    },
+    /// Pieces that came in for an order's line went again, as the order did not take them.
+    TakenBack {
+        /// for what they came in
+        of: OrderLine,
+        /// how many
+        quantity: u32,
     },
     /// Pieces are promised.
     Reserved {
@@ -194,17 +213,16 @@ impl StockItem {
         self.received - self.reserved - self.sold
     }
 
-    fn shortage(&self, quantity: u32, version: Option<&str>) -> Option<Shortage> {
+    fn shortage(&self, quantity: u32, version: Option<&str>, brought: bool) -> Option<Shortage> {
         if self.withdrawn {
             Some(Shortage::Withdrawn)
         } else if self.version.is_none() {
             Some(Shortage::UnknownProduct)
         } else if version.is_some_and(|version| self.gone.contains(version)) {
             Some(Shortage::VersionGone)
-        } else if u64::from(quantity) > self.available() {
-            Some(Shortage::OutOfStock)
         } else {
-            None
+            let room = if brought { RECEIVED_MAX.saturating_sub(self.received) } else { self.available() };
+            (u64::from(quantity) > room).then_some(Shortage::OutOfStock)
         }
     }
 
@@ -224,7 +242,7 @@ impl StockItem {
 
 impl Aggregate for StockItem {
     const NAME: &'static str = "stock-item";
-    const STATE_VERSION: u8 = 2;
+    const STATE_VERSION: u8 = 3;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -238,15 +256,20 @@ impl Aggregate for StockItem {
             Command::Withdraw => vec![Event::Withdrawn],
             Command::Receive { quantity, reference } => self.receive(quantity, reference)?,
             Command::Reserve { of, .. } if self.reservations.contains_key(&of) => vec![],
-            Command::Reserve { of, quantity, version } => match self.shortage(quantity, version.as_deref()) {
+            Command::Reserve { of, quantity, version, brought } => match self.shortage(quantity, version.as_deref(), brought) {
                 Some(why) => vec![Event::Short { of, quantity, why }],
+                None if brought => vec![Event::Brought { of, quantity }, Event::Reserved { of, quantity }],
                 None => vec![Event::Reserved { of, quantity }],
             },
             Command::Confirm { of } => self.reservations.get(&of).map(|&quantity| Event::Confirmed { of, quantity }).into_iter().collect(),
             Command::Return { of, refund, .. } if self.returns.contains(&(of, refund)) => vec![],
             Command::Return { quantity, .. } if u64::from(quantity) > self.sold => return Err(Refusal::NotSold { sold: self.sold, quantity }),
             Command::Return { of, refund, quantity } => vec![Event::Returned { of, refund, quantity }],
-            Command::Release { of } => self.reservations.get(&of).map(|&quantity| Event::Released { of, quantity }).into_iter().collect(),
+            Command::Release { of } => match self.reservations.get(&of) {
+                Some(&quantity) if self.brought.contains(&of) => vec![Event::Released { of, quantity }, Event::TakenBack { of, quantity }],
+                Some(&quantity) => vec![Event::Released { of, quantity }],
+                None => vec![],
+            },
         })
     }
 
@@ -266,11 +289,20 @@ impl Aggregate for StockItem {
                 self.reserved += u64::from(*quantity);
                 self.reservations.insert(*of, *quantity);
             }
+            Event::Brought { of, quantity } => {
+                self.received += u64::from(*quantity);
+                self.brought.insert(*of);
+            }
+            Event::TakenBack { of, quantity } => {
+                self.received -= u64::from(*quantity);
+                self.brought.remove(of);
+            }
             Event::Short { .. } => {}
             Event::Confirmed { of, quantity } => {
                 self.reserved -= u64::from(*quantity);
                 self.sold += u64::from(*quantity);
                 self.reservations.remove(of);
+                self.brought.remove(of);
             }
             Event::Released { of, quantity } => {
                 self.reserved -= u64::from(*quantity);

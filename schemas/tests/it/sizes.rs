@@ -34,6 +34,7 @@ fn largest() -> CheckedOut {
         dropped: vec![],
         checkout: Checkout { buyer, means, reference: Some("r".repeat(REFERENCE_BYTES_MAX)) },
         origin: Origin { command_id: "c".repeat(200), reply_to: Some("h".repeat(110)) },
+        brought: true,
     }
 }
 

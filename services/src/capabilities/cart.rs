@@ -31,12 +31,13 @@ pub fn capability() -> Capability {
         .route("/carts/{customer}", get(show))
         .route("/carts/{customer}/items", post(add).delete(empty))
         .route("/carts/{customer}/checkout", post(check_out))
+        .route("/carts/{customer}/sales", post(record))
         .route("/cart/{customer}/add", put(add_benchmark).patch(add_benchmark))
         .route("/cart/{customer}/checkout", post(check_out_benchmark))
         .route("/cart/{customer}/seal", post(seal_benchmark).patch(seal_benchmark))
         .route("/cart/{customer}", delete(empty));
     let service = Service::new("cart").owns::<Cart>().owns::<Replica>().follows::<ReopenCart>("ordering").follows_across::<CopyProduct>("catalog");
-    Capability { answered_by: &[("checked-out", "ordering")], ..Capability::of(service).view("carts", 1, fold).routes(routes) }
+    Capability { answered_by: &[("checked-out", "ordering"), ("recorded", "ordering")], ..Capability::of(service).view("carts", 1, fold).routes(routes) }
 }
 
 /// What readers see of a cart's line.
@@ -86,6 +87,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
             Event::Added { lines, .. } => lines.iter().for_each(|line| row.put(line)),
             Event::Emptied => row.items.clear(),
             Event::Reopened { .. } => row.sent = None,
+            Event::Recorded(sale) => row.orders = sale.order.number,
             Event::CheckedOut(sent) => {
                 row.items.clear();
                 row.orders = sent.order.number;
@@ -163,11 +165,23 @@ impl LineGiven {
     }
 }
 
+fn lines_of(items: Vec<LineGiven>) -> Result<Vec<Line>, Failure> {
+    items.into_iter().enumerate().map(|(at, line)| line.line(at)).collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Addition {
     items: Vec<LineGiven>,
     reference: Option<String>,
+}
+
+/// A sale that was made elsewhere: its lines, and how and to whom.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SaleGiven {
+    items: Vec<LineGiven>,
+    checkout: CheckoutGiven,
 }
 
 #[derive(Deserialize)]
@@ -232,7 +246,7 @@ async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: Header
 }
 
 async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<Addition>) -> Result<Response, Failure> {
-    let lines = given.items.into_iter().enumerate().map(|(at, line)| line.line(at)).collect::<Result<_, _>>()?;
+    let lines = lines_of(given.items)?;
     Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &Command::Add { lines, reference: given.reference }).await
 }
 
@@ -244,6 +258,12 @@ async fn check_out(State(app): State<App>, Path(customer): Path<u64>, headers: H
     let checkout = given.checkout(&app)?;
     let answer = Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &Command::CheckOut(checkout)).await?;
     Ok(reopened(&app, customer, answer).await)
+}
+
+async fn record(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<SaleGiven>) -> Result<Response, Failure> {
+    let lines = lines_of(given.items)?;
+    let command = Command::Record { lines, checkout: given.checkout.checkout(&app)? };
+    Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &command).await
 }
 
 async fn add_benchmark(

@@ -3,8 +3,8 @@
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{get, post};
-use domain::order::{Command, Ending, Event, Order};
+use axum::routing::get;
+use domain::order::{Command, Ending, Event, Order, Returned};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment};
 use domain::{Money, OrderId};
 use eventstore::service::Service;
@@ -23,7 +23,7 @@ pub fn capability() -> Capability {
         .route("/orders", get(browse))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/history", get(history))
-        .route("/orders/{id}/refunds", post(refund))
+        .route("/orders/{id}/refunds", get(refunds).post(refund))
         .route("/customers/{id}/statistics", get(statistics::show));
     let service = Service::new("ordering")
         .owns::<Order>()
@@ -31,7 +31,7 @@ pub fn capability() -> Capability {
         .follows::<RecordPayment>("payment")
         .follows::<RecordShipment>("shipment")
         .follows_across::<RecordReply>("stock");
-    Capability::of(service).view("orders", 2, fold).view("statistics", 1, statistics::fold).routes(routes)
+    Capability::of(service).view("orders", 3, fold).view("statistics", 1, statistics::fold).routes(routes)
 }
 
 /// What readers see of an order's line.
@@ -96,6 +96,35 @@ pub struct OrderRow {
     pub revision: u64,
 }
 
+/// What readers see of a refund.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RefundRow {
+    /// which of the order's refunds, from 1
+    pub refund: u32,
+    /// the caller's own name for it
+    pub reference: String,
+    /// what comes back
+    pub lines: Vec<RefundLine>,
+    /// for how much
+    pub amount: String,
+    /// the money is back
+    pub done: bool,
+}
+
+/// Pieces of an order's line that come back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundLine {
+    /// the line's place in the order, from 0
+    pub line: u32,
+    /// how many
+    pub quantity: u32,
+}
+
+fn refund_key(key: &str, refund: u32) -> String {
+    format!("f/{key}/{refund:0>10}")
+}
+
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
     let envelope = seen.envelope;
@@ -109,6 +138,15 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
         && let Some(reference) = &checkout.checkout.reference
     {
         rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
+    }
+    match &event {
+        Event::RefundAsked { refund, reference, lines, amount } => {
+            let line = |back: &Returned| RefundLine { line: back.line, quantity: back.quantity };
+            let lines = lines.iter().map(line).collect();
+            rows.put(refund_key(&key, *refund), RefundRow { refund: *refund, reference: reference.clone(), lines, amount: amount.to_string(), done: false });
+        }
+        Event::Refunded { refund, .. } => rows.update::<RefundRow>(&refund_key(&key, *refund), |row| row.done = true)?,
+        _ => {}
     }
     rows.update::<OrderRow>(&format!("o/{key}"), |row| {
         row.id.clone_from(&envelope.subject);
@@ -240,17 +278,15 @@ struct RefundGiven {
     lines: Vec<RefundLine>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundLine {
-    line: u32,
-    quantity: u32,
-}
-
 async fn refund(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<RefundGiven>) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
     let lines = given.lines.iter().map(|line| (line.line, line.quantity)).collect();
     Ask::<Order>::own("ordering", id, &headers)?.send(&app, &Command::Refund { reference: given.reference, lines }).await
+}
+
+async fn refunds(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    list::<RefundRow>(&app, "orders", &format!("f/{}/", listing_key(&id)), listing, &headers).await
 }
 
 #[derive(Deserialize)]

@@ -67,6 +67,8 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
             Event::Received { quantity, .. } => row.received += quantity,
             Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
             Event::Short { .. } => row.short_count += 1,
+            Event::Brought { quantity, .. } => row.received += u64::from(quantity),
+            Event::TakenBack { quantity, .. } => row.received -= u64::from(quantity),
             Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
             Event::Returned { quantity, .. } => {
                 row.sold -= u64::from(quantity);
