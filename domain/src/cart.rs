@@ -12,7 +12,7 @@ use crate::payment::Means;
 use crate::product::PRICE_MINOR_MAX;
 use crate::replica::Replica;
 use crate::text::json_bytes;
-use crate::{Aggregate, Context, CustomerId, Money, OrderId, Origin, ProductRef};
+use crate::{Aggregate, Charge, Context, CustomerId, ID_MAX, Money, MoneyError, OrderId, Origin, ProductRef};
 
 /// Most lines of a cart.
 pub const LINES_MAX: usize = 2_000;
@@ -176,6 +176,9 @@ pub enum Refusal {
     /// The id is not a customer's number.
     #[error("a cart's id is its customer's number")]
     Id,
+    /// A number too high.
+    #[error("numbers of customers, sellers and products are at most {ID_MAX}")]
+    Number,
     /// A price that the catalog, not the customer, would decide.
     #[error("product {product}: a sale that was made elsewhere has an agreed price")]
     NotAgreed {
@@ -241,7 +244,7 @@ pub(crate) fn amounts_fit(quantity: u32, amounts: &[Money], currency: iso_curren
 
 /// Whether an order may cost what these lines do.
 pub(crate) fn total_fits(lines: &[PricedLine]) -> bool {
-    let cost = |line: &PricedLine| line.unit_price.times(line.quantity)?.plus(line.freight);
+    let cost = |line: &PricedLine| line.charge().and_then(|charge| charge.items.plus(charge.freight));
     let total = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(cost(line).ok()?.minor));
     total.is_some_and(|total| total <= ORDER_MINOR_MAX)
 }
@@ -250,13 +253,20 @@ fn names_bytes<'l>(lines: impl Iterator<Item = (&'l String, Option<&'l String>)>
     lines.map(|(name, version)| json_bytes(name) + version.map_or(0, |version| json_bytes(version))).sum()
 }
 
+impl PricedLine {
+    /// What it costs.
+    pub fn charge(&self) -> Result<Charge, MoneyError> {
+        Charge::of(self.quantity, self.unit_price, self.freight, self.voucher)
+    }
+}
+
 impl Line {
     fn same_key(&self, other: &Self) -> bool {
         self.product == other.product && self.unit_price == other.unit_price && self.agreed == other.agreed && self.version == other.version
     }
 
     /// The line at the price that holds, or why it cannot be bought.
-    fn priced(&self, replica: Option<&Replica>) -> Result<PricedLine, Dropped> {
+    pub fn priced(&self, replica: Option<&Replica>) -> Result<PricedLine, Dropped> {
         let mut line = PricedLine {
             product: self.product,
             version: self.version.clone(),
@@ -304,10 +314,17 @@ impl Cart {
 
     /// The cart with these lines in it, if they fit; those without a name are given the product's.
     fn with(&self, lines: &mut [Line], context: &Context<'_>) -> Result<Self, Refusal> {
+        // A customer from before there was a bound may go on.
+        if *self == Self::default() && context.subject.parse().is_ok_and(|customer: u64| customer > ID_MAX) {
+            return Err(Refusal::Number);
+        }
         let mut after = self.clone();
         for line in lines {
             let product = line.product;
             let currency = after.lines.first().unwrap_or(line).unit_price.currency;
+            if !product.is_in_range() {
+                return Err(Refusal::Number);
+            }
             if line.quantity == 0 {
                 return Err(Refusal::Quantity { product, quantity: 0 });
             }
@@ -322,10 +339,12 @@ impl Cart {
             if quantity > u64::from(QUANTITY_MAX) {
                 return Err(Refusal::Quantity { product, quantity });
             }
-            if merged.is_some_and(|known| known.voucher.minor + line.voucher.minor > PRICE_MINOR_MAX) {
+            let voucher = merged.map_or(Ok(line.voucher), |known| known.voucher.plus(line.voucher));
+            if voucher.is_ok_and(|voucher| voucher.minor <= PRICE_MINOR_MAX) {
+                after.put(line);
+            } else {
                 return Err(Refusal::Price { product });
             }
-            after.put(line);
         }
         let names = names_bytes(after.lines.iter().map(|line| (&line.name, line.version.as_ref())));
         if after.lines.len() > LINES_MAX || names > NAMES_BYTES_MAX { Err(Refusal::Full) } else { Ok(after) }
@@ -374,10 +393,11 @@ impl Cart {
             return Err(Refusal::Full);
         }
         let customer = CustomerId(context.subject.parse().map_err(|_| Refusal::Id)?);
-        let order = OrderId { customer, number: self.orders + 1 };
+        let order = OrderId { customer, number: self.orders.checked_add(1).ok_or(Refusal::Number)? };
         Ok(CheckedOut { order, lines, dropped, checkout, origin: context.origin.clone(), brought: false })
     }
 
+    /// Puts a line in, which [`Cart::with`] found to fit: neither sum has room to be too large.
     fn put(&mut self, line: &Line) {
         match self.lines.iter_mut().find(|known| known.same_key(line)) {
             Some(known) => {
@@ -433,6 +453,7 @@ impl Aggregate for Cart {
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Id => "bad-id",
+            Refusal::Number => "id-out-of-range",
             Refusal::NotAgreed { .. } => "price-not-agreed",
             Refusal::Empty => "empty-cart",
             Refusal::NothingLeft { .. } => "nothing-left",

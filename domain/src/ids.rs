@@ -65,6 +65,13 @@ pair_id! {
         number: u64 },
 }
 
+impl ProductRef {
+    /// Whether both its numbers are ones that may be given.
+    pub fn is_in_range(&self) -> bool {
+        self.seller.0 <= ID_MAX && self.product.0 <= ID_MAX
+    }
+}
+
 /// A payment has its order's id.
 pub type PaymentId = OrderId;
 

@@ -3,6 +3,7 @@
 
 mod aggregate;
 pub mod cart;
+mod charge;
 pub mod customer;
 pub mod delivery;
 mod ids;
@@ -20,6 +21,7 @@ mod text;
 mod time;
 
 pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};
+pub use charge::Charge;
 pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};

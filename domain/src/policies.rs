@@ -260,7 +260,7 @@ impl Policy for ShareSales {
             }
             order::Event::LineDelivered { line, product } => vec![(id(product.seller), sale::Command::Deliver { line: *line })],
             order::Event::Refunded { lines, .. } => {
-                lines.iter().map(|back| (id(back.product.seller), sale::Command::Return { line: back.line, kept: back.kept })).collect()
+                lines.iter().map(|back| (id(back.product.seller), sale::Command::Return { line: back.line, kept: back.kept, settled: back.settled })).collect()
             }
             _ => vec![],
         }
