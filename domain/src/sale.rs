@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cart::PricedLine;
+use crate::cart::{ORDER_MINOR_MAX, PricedLine, amounts_fit};
 use crate::order::Settled;
 use crate::{Aggregate, Charge, Context, Money, MoneyError, ProductRef};
 
@@ -140,6 +140,17 @@ pub enum Refusal {
     /// Its order has not been placed: the order's events come in order, so this is never met.
     #[error("no such sale")]
     Unknown,
+    /// More than an order may cost: no order sends that.
+    #[error("a sale costs at most {ORDER_MINOR_MAX} minor units")]
+    Amounts,
+}
+
+/// Whether these lines cost what an order may, so that a seller's totals have room for very many.
+fn fits(lines: &[Line]) -> bool {
+    let bounded = |line: &&Line| amounts_fit(line.quantity, &[line.unit_price, line.freight, line.voucher], line.unit_price.currency);
+    let cost = |line: &Line| Some(line).filter(bounded)?.charge().and_then(|charge| charge.items.plus(charge.freight)).ok();
+    let total = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(cost(line)?.minor));
+    total.is_some_and(|total| total <= ORDER_MINOR_MAX)
 }
 
 impl Sale {
@@ -159,6 +170,7 @@ impl Aggregate for Sale {
     fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         let is_open = |line: u32| self.open.contains_key(&line) && self.status >= Status::Paid;
         Ok(match command {
+            Command::Open { lines } if self.status == Status::New && !fits(&lines) => return Err(Refusal::Amounts),
             Command::Open { lines } if self.status == Status::New => vec![Event::Opened { lines }],
             Command::Open { .. } => vec![],
             _ if self.status == Status::New => return Err(Refusal::Unknown),
@@ -200,7 +212,10 @@ impl Aggregate for Sale {
         }
     }
 
-    fn refusal_code(_: &Refusal) -> &'static str {
-        "unknown-sale"
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Unknown => "unknown-sale",
+            Refusal::Amounts => "amounts-out-of-range",
+        }
     }
 }

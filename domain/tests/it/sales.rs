@@ -1,6 +1,6 @@
 //! Sellers' parts of orders, and sellers.
 
-use domain::sale::{Command, Event, Refusal, Sale, sample};
+use domain::sale::{Command, Event, Line, Refusal, Sale, sample};
 use domain::seller::{self, Contact, Seller};
 
 use crate::check;
@@ -14,6 +14,10 @@ fn a_sale_follows_its_order() {
     let (opened, paid) = (Event::Opened { lines: vec![sample::line()] }, Event::Paid { lines: vec![sample::line()] });
     sale(&[], Command::Open { lines: vec![sample::line()] }, Ok(vec![opened.clone()]));
     sale(&[], Command::Close, Err(Refusal::Unknown));
+    for (quantity, minor) in [(u32::MAX, i64::MAX), (u32::MAX, 1_000_000), (1, -1)] {
+        let line = Line { quantity, unit_price: domain::Money::new(minor, domain::Currency::GBP), ..sample::line() };
+        sale(&[], Command::Open { lines: vec![line] }, Err(Refusal::Amounts));
+    }
     let placed = [opened];
     sale(&placed, Command::Pay { lines: vec![0, 4] }, Ok(vec![paid.clone()]));
     sale(&placed, Command::Close, Ok(vec![Event::Closed]));
