@@ -5,7 +5,7 @@ pub mod sample;
 use serde::{Deserialize, Serialize};
 
 use crate::text::json_bytes;
-use crate::{Aggregate, Context};
+use crate::{Aggregate, Context, ID_MAX};
 
 /// Longest text field, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2_000;
@@ -112,6 +112,9 @@ pub enum Refusal {
     /// Registered with other details.
     #[error("already registered with other details")]
     Registered,
+    /// A number too high.
+    #[error("a customer's number is at most {ID_MAX}")]
+    Id,
     /// A text too long.
     #[error("a person's texts are at most {PERSON_BYTES_MAX} bytes together, any other text {TEXT_BYTES_MAX}")]
     Text,
@@ -124,10 +127,12 @@ impl Aggregate for Customer {
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, Command::Register(details): Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
             Some(_) => Err(Refusal::Registered),
+            // Who was registered before there was a bound goes on.
+            None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
             None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
                 Err(Refusal::Text)
             }
@@ -142,6 +147,7 @@ impl Aggregate for Customer {
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Registered => "already-registered",
+            Refusal::Id => "id-out-of-range",
             Refusal::Text => "text-out-of-range",
         }
     }

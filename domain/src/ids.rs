@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The highest number that a caller may give to a customer, a seller or a product: the highest whole number that every
+/// reader of JSON keeps exactly. What the log has from before there was a bound is read as it is.
+pub const ID_MAX: u64 = (1 << 53) - 1;
+
 macro_rules! number_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -59,6 +63,13 @@ pair_id! {
     OrderId { /// who ordered
         customer: CustomerId, /// the customer's how-manieth, from 1
         number: u64 },
+}
+
+impl ProductRef {
+    /// Whether both its numbers are ones that may be given.
+    pub fn is_in_range(&self) -> bool {
+        self.seller.0 <= ID_MAX && self.product.0 <= ID_MAX
+    }
 }
 
 /// A payment has its order's id.

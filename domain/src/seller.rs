@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::customer::{PERSON_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::text::json_bytes;
-use crate::{Aggregate, Context};
+use crate::{Aggregate, Context, ID_MAX};
 
 /// Personal data of a seller: all of it, and only here, so that it can be sealed as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub enum Refusal {
     /// Registered with other details.
     #[error("already registered with other details")]
     Registered,
+    /// A number too high.
+    #[error("a seller's number is at most {ID_MAX}")]
+    Id,
     /// A text too long, or no name.
     #[error("a seller has a name; its texts are at most {PERSON_BYTES_MAX} bytes together, the company's name {TEXT_BYTES_MAX}")]
     Text,
@@ -91,10 +94,12 @@ impl Aggregate for Seller {
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, Command::Register(details): Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
             Some(_) => Err(Refusal::Registered),
+            // Who was registered before there was a bound goes on.
+            None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
             None if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
             None => Ok(vec![Event::Registered(details)]),
         }
@@ -107,6 +112,7 @@ impl Aggregate for Seller {
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Registered => "already-registered",
+            Refusal::Id => "id-out-of-range",
             Refusal::Text => "text-out-of-range",
         }
     }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, patch};
 use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
-use domain::shipment::{Event, Shipment};
+use domain::shipment::{Event, Package, Shipment, Status};
 use domain::{OrderId, ProductRef, SellerId};
 use eventstore::service::Service;
 use projections::{Overlay, Projection, Seen, Unfolded};
@@ -69,6 +69,11 @@ fn seller_prefix(seller: u64) -> String {
     format!("{OPEN}{seller:0>20}/")
 }
 
+/// Behind all keys of a seller, and before those of any later one: `0` is the sign after `/`.
+fn after_seller(seller: u64) -> String {
+    format!("{OPEN}{seller:0>20}0")
+}
+
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Shipment>(seen)? else { return Ok(()) };
     let (subject, at) = (&seen.envelope.subject, seen.record.recorded_at);
@@ -121,12 +126,20 @@ impl ShipmentRow {
     }
 
     fn stands(&self) -> &'static str {
-        let any = |status: &str| self.packages.iter().any(|package| package.status == status);
-        match (any("shipped"), any("delivered")) {
-            (false, _) => "concluded",
-            (true, true) => "in-progress",
-            (true, false) => "approved",
-        }
+        stands(Status::of(self.packages.iter().map(|package| match package.status.as_str() {
+            "delivered" => Package::Delivered,
+            "cancelled" => Package::Cancelled,
+            _ => Package::Shipped,
+        })))
+    }
+}
+
+/// How far a shipment is, as readers are told.
+pub fn stands(status: Status) -> &'static str {
+    match status {
+        Status::New | Status::Approved => "approved",
+        Status::InProgress => "in-progress",
+        Status::Concluded => "concluded",
     }
 }
 
@@ -176,7 +189,7 @@ fn choose(shipments: &Projection, recently: &Recently) -> Result<Vec<Chosen>, Fa
         {
             chosen.push(Chosen { seller: SellerId(seller), order, lines });
         }
-        from = seller_prefix(seller + 1);
+        from = after_seller(seller);
     }
     Ok(chosen)
 }

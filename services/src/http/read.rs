@@ -31,7 +31,7 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
 }
 
 /// The same for what lies in this partition of its topic: others may stand still.
-async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
+pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
     let missing = || {
         app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
