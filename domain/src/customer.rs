@@ -95,23 +95,20 @@ pub struct Customer {
 /// What can be asked of a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Become one.
+    /// Become one, or be one with these details instead of those of before.
     Register(Details),
 }
 
 /// What can have happened to a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Is one.
+    /// Is one, and these are its details from now on: all of them.
     Registered(Details),
 }
 
 /// Why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Registered with other details.
-    #[error("already registered with other details")]
-    Registered,
     /// A text too long.
     #[error("a person's texts are at most {PERSON_BYTES_MAX} bytes together, any other text {TEXT_BYTES_MAX}")]
     Text,
@@ -127,11 +124,8 @@ impl Aggregate for Customer {
     fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
-            Some(_) => Err(Refusal::Registered),
-            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
-                Err(Refusal::Text)
-            }
-            None => Ok(vec![Event::Registered(details)]),
+            _ if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => Err(Refusal::Text),
+            _ => Ok(vec![Event::Registered(details)]),
         }
     }
 
@@ -141,7 +135,6 @@ impl Aggregate for Customer {
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
-            Refusal::Registered => "already-registered",
             Refusal::Text => "text-out-of-range",
         }
     }

@@ -54,23 +54,20 @@ pub struct Seller {
 /// What can be asked of a seller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Become one.
+    /// Become one, or be one with these details instead of those of before.
     Register(Details),
 }
 
 /// What can have happened to a seller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Is one.
+    /// Is one, and these are its details from now on: all of them.
     Registered(Details),
 }
 
 /// Why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Registered with other details.
-    #[error("already registered with other details")]
-    Registered,
     /// A text too long, or no name.
     #[error("a seller has a name; its texts are at most {PERSON_BYTES_MAX} bytes together, the company's name {TEXT_BYTES_MAX}")]
     Text,
@@ -94,9 +91,8 @@ impl Aggregate for Seller {
     fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
-            Some(_) => Err(Refusal::Registered),
-            None if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
-            None => Ok(vec![Event::Registered(details)]),
+            _ if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
+            _ => Ok(vec![Event::Registered(details)]),
         }
     }
 
@@ -106,7 +102,6 @@ impl Aggregate for Seller {
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
-            Refusal::Registered => "already-registered",
             Refusal::Text => "text-out-of-range",
         }
     }

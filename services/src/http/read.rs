@@ -82,6 +82,30 @@ pub async fn list<T: Serialize + DeserializeOwned>(
 ) -> Result<Response, Failure> {
     let view = view(app, name, headers).await?;
     let positions = token::write(&view.positions());
+    let (rows, next) = page::<T>(view, prefix, listing)?;
+    let items: Vec<T> = rows.into_iter().map(|(_, row)| row).collect();
+    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+}
+
+/// The same where the rows under the prefix are ids, and `key` gives the keys of the rows that they name.
+pub async fn list_through<T: Serialize + DeserializeOwned>(
+    app: &App,
+    name: &'static str,
+    prefix: &str,
+    key: fn(&str) -> String,
+    listing: Listing,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let view = view(app, name, headers).await?;
+    let positions = token::write(&view.positions());
+    let (ids, next) = page::<String>(view, prefix, listing)?;
+    let items = ids.iter().map(|(_, id)| view.get::<T>(&key(id))).collect::<Result<Vec<_>, _>>()?;
+    let items: Vec<T> = items.into_iter().flatten().collect();
+    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+}
+
+/// A page of rows with their keys, and the cursor of the next one.
+fn page<T: DeserializeOwned>(view: &Projection, prefix: &str, listing: Listing) -> Result<(Vec<(String, T)>, Option<String>), Failure> {
     let limit = listing.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
     let from = listing.cursor.as_deref().filter(|cursor| cursor.starts_with(prefix));
     if listing.cursor.is_some() && from.is_none() {
@@ -89,8 +113,7 @@ pub async fn list<T: Serialize + DeserializeOwned>(
     }
     let mut rows = view.scan::<T>(prefix, from, limit + 1)?;
     let next = if rows.len() > limit { rows.pop().map(|(key, _)| key) } else { None };
-    let items: Vec<T> = rows.into_iter().map(|(_, row)| row).collect();
-    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+    Ok((rows, next))
 }
 
 /// The answer with the position it was read at, and its version.

@@ -167,6 +167,10 @@ impl Work {
         let jobs = named.into_values().map(|sale| {
             let (market, id, at, body) = (self.market.clone(), sale.customer, sale.at, json!({ "state": sale.country }));
             async move {
+                // One who is known already has said more than a file knows, and a PUT would replace it.
+                if market.find(&format!("/customers/{id}"), None).await?.is_some() {
+                    return Ok(());
+                }
                 known(
                     market.command(Method::PUT, &format!("/customers/{id}"), &format!("import:customer:{id}"), at, &body).await?,
                     &["already-registered", "id-used"],
@@ -258,8 +262,8 @@ impl Work {
 
     async fn order(&self, customer: u64, invoice: &str, sales: &[Sale]) -> anyhow::Result<Placed> {
         let found = self.market.get(&format!("/orders?reference={invoice}"), None).await?;
-        let mut ids =
-            found.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).filter(|id| id.starts_with(&format!("{customer}-")));
+        let orders = found.get("items").and_then(Value::as_array).into_iter().flatten();
+        let mut ids = orders.filter_map(|order| order.get("id")?.as_str()).filter(|id| id.starts_with(&format!("{customer}-")));
         let (id, position) = match ids.next() {
             Some(id) => (id.to_owned(), None),
             None => self.check_out(customer, invoice, sales).await?,
