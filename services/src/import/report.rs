@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::Table;
 use domain::{Currency, Money};
 use serde::Serialize;
 use serde_json::json;
@@ -130,7 +129,7 @@ impl<'a> Report<'a> {
                 })
             )),
             Output::Table => {
-                let mut table = Table::new();
+                let mut table = out::bare();
                 let reasons = self.refused_by_reason.iter().map(|(reason, count)| (format!("refused: {reason}"), count.to_string()));
                 let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), value));
                 table.add_rows(rows.chain(reasons).map(|(name, value)| [name, value]));
