@@ -95,23 +95,20 @@ pub struct Customer {
 /// What can be asked of a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Become one.
+    /// Become one, or be one with these details instead of those of before.
     Register(Details),
 }
 
 /// What can have happened to a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Is one.
+    /// Is one, and these are its details from now on: all of them.
     Registered(Details),
 }
 
 /// Why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Registered with other details.
-    #[error("already registered with other details")]
-    Registered,
     /// A number too high.
     #[error("a customer's number is at most {ID_MAX}")]
     Id,
@@ -130,13 +127,10 @@ impl Aggregate for Customer {
     fn decide(&self, Command::Register(details): Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
-            Some(_) => Err(Refusal::Registered),
             // Who was registered before there was a bound goes on.
             None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
-            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
-                Err(Refusal::Text)
-            }
-            None => Ok(vec![Event::Registered(details)]),
+            _ if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => Err(Refusal::Text),
+            _ => Ok(vec![Event::Registered(details)]),
         }
     }
 
@@ -146,7 +140,6 @@ impl Aggregate for Customer {
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
-            Refusal::Registered => "already-registered",
             Refusal::Id => "id-out-of-range",
             Refusal::Text => "text-out-of-range",
         }

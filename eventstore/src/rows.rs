@@ -406,7 +406,19 @@ fn read_position(key: &[u8], row: &[u8]) -> Option<(Topic, Partition, Offset)> {
     Some((Topic::named(std::str::from_utf8(name).ok()?), partition, Offset(u64::from_be_bytes(row.try_into().ok()?))))
 }
 
+/// Whether RocksDB says with this that somebody else has the directory.
+pub(crate) fn held(text: &str) -> bool {
+    ["While lock file", "lock hold by"].iter().any(|said| text.contains(said))
+}
+
 /// RocksDB keeps no error that goes away by itself: reopen, and fold anew if that fails.
 fn broken(dir: &Path, why: &rocksdb::Error) -> Fault {
-    Fault::Fatal(format!("rows in {}: {why}; stop, and if it happens again delete that directory: it will be folded anew from the log", dir.display()))
+    let text = why.to_string();
+    if held(&text) {
+        return Fault::Fatal(format!(
+            "{} is open in another process: a data directory has one process at a time; stop that one, or name another data directory",
+            dir.display()
+        ));
+    }
+    Fault::Fatal(format!("rows in {}: {text}; stop, and if it happens again delete that directory: it will be folded anew from the log", dir.display()))
 }

@@ -333,6 +333,9 @@ pub const DLT_TOPIC: &str = "dlt-original-topic";
 pub const DLT_PARTITION: &str = "dlt-original-partition";
 /// Dead letters: its offset.
 pub const DLT_OFFSET: &str = "dlt-original-offset";
+/// No dead letter, but a record behind one in the same partition: the one at this offset is discarded. Letters never have
+/// it: what a record's own headers say about letters is dropped.
+pub const DLT_DISCARDS: &str = "dlt-discards";
 /// Dead letters: its log time.
 pub const DLT_TIMESTAMP: &str = "dlt-original-timestamp";
 /// Dead letters: which of `key`, `headers` and `body` are not there as they were, since a letter must fit a record.

@@ -1,5 +1,6 @@
 //! Logs and metrics: what operators see. Names follow Prometheus' rules; no label takes an id, a key or an offset.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
@@ -17,15 +18,35 @@ use schemas::envelope::Kind;
 use schemas::wire::shapes;
 use tracing_subscriber::EnvFilter;
 
+use crate::config::LogFormat;
+use crate::cpu;
+use crate::http::access;
+use crate::misuse::Misuse;
+
 /// Upper bounds of the histograms' buckets.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Logs to standard error: for people on a terminal, JSON otherwise.
-pub fn logs(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|why| anyhow::anyhow!("log filter '{filter}': {why}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
-    set.map_err(|why| anyhow::anyhow!("logs: {why}"))
+/// What is logged, as tracing's filter, and every request besides, or none.
+pub fn filter(filter: &str, access: bool) -> anyhow::Result<EnvFilter> {
+    let made = EnvFilter::try_new(filter).map_err(|why| Misuse::new(format!("log filter '{filter}': {why}")))?;
+    Ok(made.add_directive(format!("{}={}", access::TARGET, if access { "info" } else { "off" }).parse()?))
+}
+
+/// Logs to standard error, panics as well: for people on a terminal, JSON otherwise, unless told how.
+pub fn logs(filter: EnvFilter, format: Option<LogFormat>) -> anyhow::Result<()> {
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let set = if format == LogFormat::Text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    set.map_err(|why| anyhow::anyhow!("logs: {why}"))?;
+    // Of a thread that ends there would be nothing in the log otherwise, but three lines that are none of its own.
+    std::panic::set_hook(Box::new(|panic| {
+        let (thread, place) = (std::thread::current(), panic.location().map(ToString::to_string).unwrap_or_default());
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(thread = thread.name().unwrap_or("?"), place, why = panic.payload_as_str().unwrap_or("no message"), trace, "panicked");
+    }));
+    Ok(())
 }
 
 /// All counters and gauges, and what readiness goes by.
@@ -36,6 +57,7 @@ pub struct Metrics {
     commands: IntCounterVec,
     events: IntCounterVec,
     dead_letters: IntCounterVec,
+    discarded: IntCounterVec,
     passed_over: IntCounterVec,
     thrown_away: IntCounterVec,
     stopped: IntGaugeVec,
@@ -44,6 +66,7 @@ pub struct Metrics {
     lag: IntGaugeVec,
     position: IntGaugeVec,
     time_ahead: Gauge,
+    cpu: Gauge,
     /// durations of requests, by route
     pub requests: HistogramVec,
     /// durations of commands that were waited for, by type
@@ -92,6 +115,9 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         let time_ahead = Gauge::new("daybook_log_time_ahead_seconds", "Log time minus this machine's clock: a clock is or was wrong where it is not about 0")?;
         registry.register(Box::new(time_ahead.clone()))?;
+        // The collector of processes counts whole seconds.
+        let cpu = Gauge::new("daybook_process_cpu_seconds", "Processor time of this process since its start")?;
+        registry.register(Box::new(cpu.clone()))?;
         gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let topics_wrong = IntGauge::new("daybook_topics_wrong", "Settings of topics that are not as they were made: records may be lost")?;
         registry.register(Box::new(topics_wrong.clone()))?;
@@ -101,6 +127,7 @@ impl Metrics {
             commands: counter("daybook_commands_total", "Commands answered, by type and outcome", &["service", "type", "outcome"])?,
             events: counter("daybook_events_appended_total", "Events committed, by type", &["service", "type"])?,
             dead_letters: counter("daybook_dead_letters_total", "Records that became dead letters, by reason", &["service", "reason"])?,
+            discarded: counter("daybook_dead_letters_discarded_total", "Dead letters that an operator discarded here", &["service"])?,
             passed_over: counter("daybook_events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,
             thrown_away: counter("daybook_batches_thrown_away_total", "Batches whose commit did not end committed", &["service"])?,
             stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["reader", "partition"])?,
@@ -109,6 +136,7 @@ impl Metrics {
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
             time_ahead,
+            cpu,
             requests,
             command_seconds,
             registry,
@@ -119,6 +147,11 @@ impl Metrics {
 
     fn knows(&self, name: &str) -> bool {
         self.kinds.iter().any(|(kind, _)| name.split_once('.') == Some((&kind.aggregate, &kind.name)))
+    }
+
+    /// An operator discarded a dead letter of a service.
+    pub fn discarded(&self, service: &str) {
+        self.discarded.with_label_values(&[service]).inc();
     }
 
     /// A part cannot go on.
@@ -197,11 +230,13 @@ impl Metrics {
             self.dead_letters.with_label_values(&[name, reason.as_str()]);
         }
         self.thrown_away.with_label_values(&[name]);
+        self.discarded.with_label_values(&[name]);
     }
 
     /// The exposition text, with the views' positions and the log's time of now. Asks nobody: it is there while the log is away.
     pub fn text(&self, log: &dyn Log, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
         self.time_ahead.set(log.ahead() as f64 / 1e6);
+        self.cpu.set(cpu::seconds(None).unwrap_or_default());
         for view in views {
             for (partition, lag) in view.lag_seen() {
                 self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);

@@ -68,6 +68,11 @@ impl Broker {
         format!("127.0.0.1:{}", self.advertised.unwrap_or(self.port))
     }
 
+    /// The broker's own process.
+    pub fn process(&self) -> Option<u32> {
+        self.running.as_ref().map(|(_, process)| *process)
+    }
+
     /// Runs it, as after a crash or for the first time.
     pub fn go(&mut self) {
         let port = self.port.to_string();

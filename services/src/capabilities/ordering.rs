@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, StepRow, add, event_of, impossible, listing_key, shipment, statistics, try_update};
 use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, list, list_through, row};
 use crate::http::{App, id_of};
 
 /// The service.
@@ -306,9 +306,14 @@ struct Filter {
 }
 
 async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
-    match (filter.reference, filter.customer) {
-        (Some(reference), _) => list::<String>(&app, "orders", &by_reference(&reference), listing, &headers).await,
-        (None, Some(customer)) => list::<OrderRow>(&app, "orders", &format!("o/{customer:0>20}-"), listing, &headers).await,
-        (None, None) => list::<OrderRow>(&app, "orders", "o/", listing, &headers).await,
+    let whose = filter.customer.map(|customer| format!("{customer:0>20}-")).unwrap_or_default();
+    match filter.reference {
+        Some(reference) => list_through::<OrderRow>(&app, "orders", &format!("{}{whose}", by_reference(&reference)), own_key, listing, &headers).await,
+        None => list::<OrderRow>(&app, "orders", &format!("o/{whose}"), listing, &headers).await,
     }
+}
+
+/// The key of the order that a reference's row names.
+fn own_key(id: &str) -> String {
+    format!("o/{}", listing_key(id))
 }

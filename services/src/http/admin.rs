@@ -1,4 +1,4 @@
-//! What operators ask for: proofs, and dead letters listed, shown and retried.
+//! What operators ask for: proofs, and dead letters listed, shown, retried and discarded.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::discarded::{self, Mark};
 use super::failure::Failure;
 use super::read::PAGE_BYTES_MAX;
 use super::{App, blocking};
@@ -26,6 +27,7 @@ pub fn routes() -> Router<App> {
         .route("/dead-letters", get(list))
         .route("/dead-letters/{service}/{partition}/{offset}", get(show))
         .route("/dead-letters/{service}/{partition}/{offset}/retry", post(retry))
+        .route("/dead-letters/{service}/{partition}/{offset}/discard", post(discarded::discard))
 }
 
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
@@ -39,6 +41,9 @@ async fn verify(State(app): State<App>) -> Result<Response, Failure> {
 struct Filter {
     service: Option<String>,
     limit: Option<usize>,
+    /// those that were discarded as well
+    #[serde(default)]
+    all: bool,
 }
 
 async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Response, Failure> {
@@ -47,30 +52,37 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
         return Err(Failure::bad("/query/service", format!("one of {}", app.services.join(", "))));
     }
     let limit = filter.limit.unwrap_or(100).clamp(1, LETTERS_MAX);
-    let items = blocking(move || {
-        let (mut items, mut bytes): (Vec<Value>, usize) = (vec![], 0);
+    let listed = blocking(move || {
+        let (mut items, mut bytes, mut discarded): (Vec<Value>, usize, usize) = (vec![], 0, 0);
         for service in services {
+            let letters = topic(Stream::DeadLetters(service));
             for partition in (0..app.log.partitions()).map(Partition) {
-                let letters = topic(Stream::DeadLetters(service));
-                let start = app.log.start(&letters, partition)?;
-                let page = app.log.read(&letters, partition, start, Limits { records: limit - items.len().min(limit), bytes: PAGE_BYTES_MAX })?;
-                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-                items.extend(page.records.iter().map(|record| summary(service, record)));
-                if items.len() >= limit || bytes >= PAGE_BYTES_MAX {
-                    items.truncate(limit);
-                    return Ok(items);
+                let marks = app.discarded.marks(app.log.as_ref(), &letters, partition)?;
+                discarded += marks.len();
+                let (mut next, end) = (app.log.start(&letters, partition)?, app.log.end(&letters, partition)?);
+                while next < end && items.len() < limit && bytes < PAGE_BYTES_MAX {
+                    let page = app.log.read(&letters, partition, next, Limits { records: limit, bytes: PAGE_BYTES_MAX })?;
+                    for record in page.records.iter().filter(|record| Mark::of(record).is_none() && (filter.all || !marks.contains_key(&record.offset))) {
+                        bytes += record.bytes();
+                        items.push(summary(service, record, marks.get(&record.offset)));
+                    }
+                    if page.next <= next {
+                        break;
+                    }
+                    next = page.next;
                 }
+                items.truncate(limit);
             }
         }
-        Ok(items)
+        Ok(json!({ "items": items, "discarded": discarded }))
     });
-    Ok(Json(json!({ "items": items.await? })).into_response())
+    Ok(Json(listed.await?).into_response())
 }
 
 async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
-    let record = blocking(move || letter(&app, &service, partition, offset).map(|record| (service, record))).await?;
-    let (service, record) = record;
-    let mut shown = summary(&service, &record);
+    let found = blocking(move || letter(&app, &service, partition, offset).map(|found| (service, found))).await?;
+    let (service, (record, mark)) = found;
+    let mut shown = summary(&service, &record, mark.as_ref());
     let headers: serde_json::Map<String, Value> = record.headers.iter().map(|(name, value)| (name.to_owned(), json!(String::from_utf8_lossy(value)))).collect();
     let body = record.value.as_deref().map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes))));
     if let Value::Object(fields) = &mut shown {
@@ -83,7 +95,10 @@ async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(
 /// Writes the original record to its topic once more; the letter stays, as the log keeps everything.
 async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
     let sent = blocking(move || {
-        let record = letter(&app, &service, partition, offset)?;
+        let (record, mark) = letter(&app, &service, partition, offset)?;
+        if mark.is_some() {
+            return Err(Failure::refused("discarded", "this letter was discarded: nothing is done about it any more"));
+        }
         if record.headers.text(DLT_TOPIC) != Some(topic(Stream::Commands(&service)).as_str()) {
             return Err(Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"));
         }
@@ -104,13 +119,20 @@ async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<
     Ok(Json(json!({ "written_to": format!("{}.commands", service), "partition": partition.0, "offset": offset.0 })).into_response())
 }
 
-fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {
+/// A letter, and how it was discarded, if it was.
+pub(super) fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(Arc<Record>, Option<Mark>), Failure> {
     let service = app
         .services
         .iter()
         .find(|known| **known == service)
         .ok_or_else(|| Failure::not_found(format!("no service '{service}': one of {}", app.services.join(", "))))?;
-    at(app, &topic(Stream::DeadLetters(service)), partition, offset)
+    let letters = topic(Stream::DeadLetters(service));
+    let record = at(app, &letters, partition, offset)?;
+    if Mark::of(&record).is_some() {
+        return Err(Failure::not_found(format!("what lies at offset {offset} of {letters}/{partition} is no letter: it says that one was discarded")));
+    }
+    let mut marks = app.discarded.marks(app.log.as_ref(), &letters, record.partition)?;
+    Ok((Arc::clone(&record), marks.remove(&record.offset)))
 }
 
 /// The record a letter was made of, unmasked and whole, where its headers say it is.
@@ -137,7 +159,7 @@ fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<
         .ok_or_else(|| Failure::not_found(format!("{topic}/{partition} has no record at offset {offset}")))
 }
 
-fn summary(service: &str, record: &Record) -> Value {
+fn summary(service: &str, record: &Record, mark: Option<&Mark>) -> Value {
     let text = |name: &str| record.headers.text(name);
     json!({
         "id": format!("{service}/{}/{}", record.partition, record.offset),
@@ -148,5 +170,6 @@ fn summary(service: &str, record: &Record) -> Value {
         "subject": text("ce_subject"),
         "from": text(DLT_TOPIC),
         "recorded_at": record.recorded_at.to_string(),
+        "discarded": mark.map(Mark::shown),
     })
 }

@@ -19,10 +19,12 @@ use crate::runtime::replies::Replies;
 use crate::runtime::sender::Sender;
 use crate::telemetry::Metrics;
 
+pub mod access;
 pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
+pub mod discarded;
 pub mod doors;
 pub mod failure;
 pub mod forward;
@@ -75,6 +77,8 @@ pub struct Shell {
     pub prover: crate::runtime::Prover,
     /// what operators look at
     pub operated: operate::Operated,
+    /// dead letters that nothing is done about any more
+    pub discarded: discarded::Discarded,
 }
 
 impl Shell {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::Table;
 use domain::{Currency, Money};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -180,7 +179,7 @@ impl<'a> Report<'a> {
             }
             Output::Table => {
                 rows.extend([("seconds", json!(format!("{:.1}", took.as_secs_f64()))), ("report", json!(file.display().to_string()))]);
-                let mut table = Table::new();
+                let mut table = out::bare();
                 let rows = rows.into_iter().map(|(name, value)| (name.replace('_', " "), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
                 let reasons = self.refused_by_reason.iter().map(|(reason, count)| (format!("refused: {reason}"), count.to_string()));
                 table.add_rows(rows.chain(reasons).map(|(name, value)| [name, value]));

@@ -124,7 +124,7 @@ impl Work {
                     return Ok((id, None));
                 }
                 let put = market.command(Method::PUT, &path, &format!("import:customer:{id}"), at, &body).await?;
-                Ok((id, refused(put, &["already-registered", "id-used"])))
+                Ok((id, refused(put, &["id-used"])))
             }
         });
         let mut wrong = BTreeMap::new();

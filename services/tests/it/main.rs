@@ -13,6 +13,7 @@ mod audit;
 #[path = "../../../eventstore/tests/it/broker.rs"]
 mod broker;
 mod carts;
+mod cli;
 mod doors;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.
 #[path = "../../examples/popularity/main.rs"]

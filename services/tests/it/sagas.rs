@@ -16,7 +16,10 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let runs: Vec<String> = runs.iter().map(|name| (*name).to_owned()).collect();
-    let start = || Platform::start(data, Kept::Here { partitions: None }, Some(&runs), None, services::capabilities::all(), &Signals::default()).unwrap();
+    let start = || {
+        Platform::start(data, Kept::Here { partitions: None, accept_loss: false }, Some(&runs), None, services::capabilities::all(), &Signals::default())
+            .unwrap()
+    };
     let (platform, routes) = tokio::task::block_in_place(start);
     while !platform.app.metrics.ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
