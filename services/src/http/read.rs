@@ -104,8 +104,11 @@ pub async fn list_through<T: Serialize + DeserializeOwned>(
     Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
 }
 
-/// A page of rows with their keys, and the cursor of the next one.
-fn page<T: DeserializeOwned>(view: &Projection, prefix: &str, listing: Listing) -> Result<(Vec<(String, T)>, Option<String>), Failure> {
+/// Rows with their keys, and the cursor of the page behind them.
+type Page<T> = (Vec<(String, T)>, Option<String>);
+
+/// A page of the rows under a prefix.
+fn page<T: DeserializeOwned>(view: &Projection, prefix: &str, listing: Listing) -> Result<Page<T>, Failure> {
     let limit = listing.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
     let from = listing.cursor.as_deref().filter(|cursor| cursor.starts_with(prefix));
     if listing.cursor.is_some() && from.is_none() {
