@@ -115,7 +115,7 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
     };
     if broken {
-        stopped.err().into_iter().for_each(|why| out::note(&why.to_string()));
+        stopped.err().into_iter().for_each(|why| out::note(why));
         return Ok(ExitCode::FAILURE);
     }
     stopped.map(|()| ExitCode::SUCCESS)
@@ -160,7 +160,7 @@ async fn until_ready(app: &http::App) {
         if told.elapsed() >= PROGRESS {
             let (done, all) = app.views.values().map(|view| view.progress()).fold((0, 0), |sum, view| (sum.0 + view.0, sum.1 + view.1));
             let wrong: Vec<String> = app.metrics.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
-            out::note(&format!(
+            out::note(format!(
                 "starting: views have folded {done} of {all} offsets; {}",
                 if wrong.is_empty() { "heads are current".to_owned() } else { wrong.join("; ") }
             ));

@@ -11,7 +11,7 @@ use axum::response::Response;
 
 /// What its lines are told from others by.
 pub const TARGET: &str = "daybook::access";
-/// Longest path that is logged.
+/// Longest path that is logged, which is ASCII.
 const PATH_BYTES_MAX: usize = 500;
 
 /// Logs a request once it is answered.
@@ -21,7 +21,9 @@ pub async fn log(request: Request, next: Next) -> Response {
     }
     let (began, method) = (Instant::now(), request.method().to_string());
     let mut path = request.uri().path_and_query().map_or_else(|| request.uri().to_string(), ToString::to_string);
-    path.truncate(path.floor_char_boundary(PATH_BYTES_MAX));
+    if path.len() > PATH_BYTES_MAX {
+        path = path.chars().take(PATH_BYTES_MAX).collect();
+    }
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.to_string());
     let response = next.run(request).await;
     let (status, bytes, ms) = (response.status().as_u16(), response.body().size_hint().exact(), began.elapsed().as_secs_f64() * 1_000.0);

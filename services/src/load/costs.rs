@@ -10,14 +10,21 @@ use crate::cpu;
 
 /// Longest that an instance may take to say what it has used.
 const ASK: Duration = Duration::from_secs(5);
-/// The metric that says it.
-const METRIC: &str = "daybook_process_cpu_seconds ";
+/// The metrics that say it, and since when.
+const USED: &str = "daybook_process_cpu_seconds ";
+const SINCE: &str = "process_start_time_seconds ";
+
+/// What an instance has used since its start.
+struct Used {
+    since: String,
+    seconds: f64,
+}
 
 /// Processor time used until now, in seconds.
 pub struct Spent {
     load: Option<f64>,
     /// of each instance
-    services: Vec<Option<f64>>,
+    services: Vec<Option<Used>>,
     /// of each process that was named
     processes: Vec<(u32, Option<f64>)>,
 }
@@ -47,17 +54,18 @@ impl Spent {
     /// Since then, for so many transactions.
     pub fn each_since(&self, before: &Self, transactions: u64) -> Costs {
         let count = f64::from(u32::try_from(transactions).unwrap_or(u32::MAX));
-        let each = |now: Option<f64>, then: Option<f64>| {
-            // One that was started anew meanwhile begins at nothing.
-            let seconds = now? - then?;
-            (seconds >= 0.0 && count > 0.0).then(|| (seconds / count * 1_000_000.0).round() / 1_000.0)
+        let each = |seconds: f64| (count > 0.0).then(|| (seconds / count * 1_000_000.0).round() / 1_000.0);
+        let between = |now: Option<f64>, then: Option<f64>| each((now? - then?).max(0.0));
+        // One that was started anew meanwhile has lost its account.
+        let of_instance = |(now, then): (&Option<Used>, &Option<Used>)| {
+            let (now, then) = (now.as_ref()?, then.as_ref()?);
+            (now.since == then.since).then_some(now.seconds - then.seconds)
         };
-        let sum = |all: &[Option<f64>]| all.iter().copied().sum::<Option<f64>>();
-        let went_back = self.services.iter().zip(&before.services).any(|(now, then)| now < then);
+        let services: Option<f64> = self.services.iter().zip(&before.services).map(of_instance).sum();
         Costs {
-            load_ms: each(self.load, before.load),
-            services_ms: each(sum(&self.services), sum(&before.services)).filter(|_| !went_back),
-            processes_ms: self.processes.iter().zip(&before.processes).map(|((id, now), (_, then))| (*id, each(*now, *then))).collect(),
+            load_ms: between(self.load, before.load),
+            services_ms: services.and_then(each),
+            processes_ms: self.processes.iter().zip(&before.processes).map(|((id, now), (_, then))| (*id, between(*now, *then))).collect(),
         }
     }
 }
@@ -72,8 +80,9 @@ impl Costs {
     }
 }
 
-async fn asked(client: &Client, url: &str) -> Option<f64> {
+async fn asked(client: &Client, url: &str) -> Option<Used> {
     let answer = client.get(format!("{url}/metrics")).send().await.ok()?.error_for_status().ok()?;
     let text = answer.text().await.ok()?;
-    text.lines().find_map(|line| line.strip_prefix(METRIC))?.trim().parse().ok()
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some(Used { since: value(SINCE)?.to_owned(), seconds: value(USED)?.parse().ok()? })
 }

@@ -82,6 +82,11 @@ impl Server {
         (self.listen, self.url) = (Some(on.to_owned()), at.to_owned());
     }
 
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// What it logged since its first start.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
