@@ -1,7 +1,7 @@
 //! Stock items.
 
 use domain::stock::sample::{in_stock, of};
-use domain::stock::{Command, Event, OrderLine, RECEIVED_MAX, Refusal, Shortage, StockItem};
+use domain::stock::{Command, Event, OrderLine, Pieces, RECEIVED_MAX, Refusal, Shortage, StockItem};
 
 use crate::{check, given};
 
@@ -80,4 +80,20 @@ fn pieces_that_come_in_with_an_order_are_its_own() {
 
 fn reserve_of(of: OrderLine, quantity: u32) -> Command {
     Command::Reserve { of, quantity, version: None, brought: false }
+}
+
+#[test]
+fn pieces_that_cannot_be_are_not_counted() {
+    let (of, some) = (of(), Pieces { received: 5, reserved: 2, sold: 1, returned: u64::MAX });
+    for event in [
+        Event::Received { quantity: u64::MAX, reference: "r".into() },
+        Event::Reserved { of, quantity: 3 },
+        Event::Released { of, quantity: 3 },
+        Event::Confirmed { of, quantity: 3 },
+        Event::TakenBack { of, quantity: 3 },
+        Event::Returned { of, refund: 1, quantity: 1 },
+    ] {
+        assert_eq!(some.after(&event), None, "{event:?}");
+    }
+    assert_eq!(some.after(&Event::Brought { of, quantity: 3 }), Some(Pieces { received: 8, ..some }));
 }

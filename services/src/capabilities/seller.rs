@@ -248,3 +248,20 @@ async fn dashboard_benchmark(State(app): State<App>, Path(seller): Path<u64>, he
     });
     Ok(stamped(Json(body).into_response(), &read.positions, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Sale, Totals};
+
+    #[test]
+    fn totals_that_no_number_holds_are_none() {
+        let most = Totals { amount: i64::MAX, ..Totals::default() };
+        let one = Totals { amount: 1, ..Totals::default() };
+        assert_eq!(most.shifted(Totals::default(), one), None);
+        assert_eq!(most.shifted(one, one), Some(most));
+        assert_eq!((most.invoice(), Totals { freight: 1, ..most }.invoice()), (Some(i64::MAX), None));
+        let dear = domain::sale::Line { quantity: u32::MAX, unit_price: domain::Money::new(i64::MAX, domain::Currency::GBP), ..domain::sale::sample::line() };
+        let sale = Sale { status: domain::sale::Status::Paid, open: [(0, dear)].into() };
+        assert_eq!(Totals::of(&sale), None);
+    }
+}

@@ -238,3 +238,17 @@ async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing):
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     list::<ShipmentRow>(&app, "shipments", "s/", listing, &headers).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{after_seller, seller_prefix};
+
+    #[test]
+    fn the_next_seller_is_found_whatever_the_number() {
+        for seller in [0, 9, 10, 99, u64::MAX - 1] {
+            let key = format!("{}9999-12-31T23:59:59Z/17-1", seller_prefix(seller));
+            assert!(key < after_seller(seller) && after_seller(seller) < seller_prefix(seller + 1), "{seller}");
+        }
+        assert!(format!("{}~", seller_prefix(u64::MAX)) < after_seller(u64::MAX));
+    }
+}
