@@ -173,8 +173,10 @@ impl Changes {
     }
 }
 
+/// A row's key.
+pub type Key = Box<[u8]>;
 /// A row with its key, as a scan gives it.
-pub type KeyedRow = (Box<[u8]>, Box<[u8]>);
+pub type KeyedRow = (Key, Box<[u8]>);
 
 impl Rows {
     /// Opens the database in `dir`, or makes it, whatever log it is of. One of another `shape` is deleted first, to be
@@ -292,7 +294,7 @@ impl Rows {
 
     /// The same, ending also before a row with which they would have more than `bytes`, the first excepted; and the key of
     /// the row that comes next, if there is one.
-    pub fn scan_within(&self, prefix: &[u8], from: Option<&[u8]>, most: usize, bytes: usize) -> Result<(Vec<KeyedRow>, Option<Box<[u8]>>), Fault> {
+    pub fn scan_within(&self, prefix: &[u8], from: Option<&[u8]>, most: usize, bytes: usize) -> Result<(Vec<KeyedRow>, Option<Key>), Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let (mut rows, mut sum) = (vec![], 0);

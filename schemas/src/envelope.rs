@@ -290,7 +290,7 @@ impl Envelope {
             answers: optional("ce_answers")?,
             body_hash: optional("ce_bodyhash")?,
             reply_to: optional("reply-to")?,
-            trace: ["traceparent", "ce_traceparent"].into_iter().filter_map(|name| headers.text(name)).find(|text| is_trace(text)).map(str::to_owned),
+            trace: optional("traceparent")?.filter(|text| is_trace(text)).or(optional("ce_traceparent")?.filter(|text| is_trace(text))),
             fingerprints: optional("ce_fingerprints")?,
             dead_letter: optional("ce_deadletter")?,
             outside_cause: optional("ce_outsidecause")?,

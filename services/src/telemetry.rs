@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 
 use domain::Timestamp;
 use eventstore::Log;
+use eventstore::caught::said;
 use eventstore::clock::{Clock, SystemClock};
 use eventstore::dead_letters::Reason;
 use eventstore::log::Stuck;
@@ -44,7 +45,7 @@ pub fn logs(filter: EnvFilter, format: Option<LogFormat>) -> anyhow::Result<()> 
         let (thread, place) = (std::thread::current(), panic.location().map(ToString::to_string).unwrap_or_default());
         let trace = Backtrace::capture();
         let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
-        tracing::error!(thread = thread.name().unwrap_or("?"), place, why = panic.payload_as_str().unwrap_or("no message"), trace, "panicked");
+        tracing::error!(thread = thread.name().unwrap_or("?"), place, why = said(panic.payload()), trace, "panicked");
     }));
     Ok(())
 }

@@ -115,7 +115,7 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
     };
     if broken {
-        stopped.err().into_iter().for_each(|why| out::note(why));
+        stopped.err().into_iter().for_each(out::note);
         return Ok(ExitCode::FAILURE);
     }
     stopped.map(|()| ExitCode::SUCCESS)

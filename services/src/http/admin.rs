@@ -6,8 +6,12 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use eventstore::dead_letters::Reason;
+use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, is_signed, sign};
+use eventstore::log::RECORD_BYTES_MAX;
+use eventstore::reactions::{Writer, anchors};
 use eventstore::{Limits, Message, Offset, Record};
-use schemas::envelope::{DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TOPIC};
+use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_POLICY, DLT_REASON, DLT_TOPIC};
 use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,31 +96,69 @@ async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(
     Ok(Json(shown).into_response())
 }
 
-/// Writes the original record to its topic once more; the letter stays, as the log keeps everything.
+/// Writes what a letter was made of once more, or what its policy makes of its event now; the letter stays, as the log keeps
+/// everything. What is written says so, and is signed, so that the second time it is a repeat.
 async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
     let sent = blocking(move || {
         let (record, mark) = letter(&app, &service, partition, offset)?;
         if mark.is_some() {
             return Err(Failure::refused("discarded", "this letter was discarded: nothing is done about it any more"));
         }
-        if record.headers.text(DLT_TOPIC) != Some(topic(Stream::Commands(&service)).as_str()) {
-            return Err(Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"));
+        let messages = again(&app, &service, &record)?;
+        if let Some(bytes) = messages.iter().map(Message::bytes).find(|bytes| *bytes > RECORD_BYTES_MAX) {
+            return Err(Failure::refused("too-large", format!("it would have {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")));
         }
-        let origin = original(&app, &record)?;
-        let headers: Headers =
-            origin.headers.iter().filter(|(name, _)| !matches!(*name, "reply-to")).map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-        let partition = schemas::partition_of(&origin.key, app.log.partitions());
-        let offsets = app.log.append(vec![Message {
-            topic: topic(Stream::Commands(&service)),
-            partition,
-            key: origin.key.clone(),
-            headers,
-            value: origin.value.clone(),
-        }])?;
-        Ok((service, partition, offsets.first().copied().unwrap_or_default()))
+        let partition = messages.first().map(|message| message.partition).unwrap_or_default();
+        let offsets = app.log.append(messages)?;
+        Ok((service, partition, offsets))
     });
-    let (service, partition, offset) = sent.await?;
-    Ok(Json(json!({ "written_to": format!("{}.commands", service), "partition": partition.0, "offset": offset.0 })).into_response())
+    let (service, partition, offsets) = sent.await?;
+    let first = offsets.first().copied().unwrap_or_default();
+    Ok(Json(json!({ "written_to": format!("{service}.commands"), "partition": partition.0, "offset": first.0, "commands": offsets.len() })).into_response())
+}
+
+/// The commands to be written once more.
+fn again(app: &App, service: &str, letter: &Record) -> Result<Vec<Message>, Failure> {
+    let commands = topic(Stream::Commands(service));
+    if letter.headers.get(DLT_DEADLINE).is_some() {
+        // There is no record of it but the letter, which must be whole.
+        let whole = without(&letter.headers, |name| name.starts_with("dlt-"));
+        if !is_signed(&app.log.secret(), &letter.key, &whole, letter.body()) {
+            return Err(Failure::refused("cut", "this letter does not hold its command as it was: wake its aggregate by a command of your own"));
+        }
+        return Ok(vec![once_more(app, commands, &letter.key, &whole, letter.value.clone(), AGAIN_INSIDE)]);
+    }
+    if letter.headers.text(DLT_TOPIC) == Some(commands.as_str()) {
+        let origin = original(app, letter)?;
+        // One that was refused was made inside, whoever signed it: a client's refusal is its answer.
+        let signed = is_signed(&app.log.secret(), &origin.key, &origin.headers, origin.body());
+        let inside = (signed && origin.headers.text(AGAIN) != Some(AGAIN_CLIENT)) || letter.headers.text(DLT_REASON) == Some(Reason::Refused.as_str());
+        let headers = without(&origin.headers, |name| ["reply-to", AGAIN, INSIDE].contains(&name));
+        return Ok(vec![once_more(app, commands, &origin.key, &headers, origin.value.clone(), if inside { AGAIN_INSIDE } else { AGAIN_CLIENT })]);
+    }
+    let policy = letter
+        .headers
+        .text(DLT_POLICY)
+        .ok_or_else(|| Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"))?;
+    let known = app.operated.services.get(service).ok_or_else(|| Failure::not_found(format!("no service '{service}'")))?;
+    let (origin, anchors) = (original(app, letter)?, anchors(app.log.partitions()));
+    let written = Writer::new(known, &anchors, app.log.secret()).again(&origin, policy, letter.headers.text(DLT_COMMAND));
+    let written = written.map_err(|why| Failure::refused("not-retried", why))?;
+    if written.is_empty() {
+        return Err(Failure::refused("not-retried", format!("policy {policy} asks for nothing of the kind any more")));
+    }
+    Ok(written)
+}
+
+fn without(headers: &Headers, left: impl Fn(&str) -> bool) -> Headers {
+    headers.iter().filter(|(name, _)| !left(name)).map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+}
+
+fn once_more(app: &App, topic: schemas::Topic, key: &[u8], headers: &Headers, value: Option<Vec<u8>>, whose: &str) -> Message {
+    let mut headers = without(headers, |name| name == INSIDE);
+    headers.push(AGAIN, whose);
+    sign(&app.log.secret(), key, &mut headers, value.as_deref().unwrap_or_default());
+    Message { topic, partition: schemas::partition_of(key, app.log.partitions()), key: key.to_vec(), headers, value }
 }
 
 /// A letter, and how it was discarded, if it was.

@@ -45,7 +45,9 @@ const NAMES: &[&str] = &[
 ];
 
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
-    Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))
+    let bytes = Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;
+    super::scope::read(&bytes);
+    Ok(bytes)
 }
 
 fn parsed<T: DeserializeOwned>(value: Result<T, serde_json::Error>) -> Result<T, Failure> {

@@ -31,8 +31,10 @@ pub mod forward;
 pub mod gate;
 pub mod health;
 pub mod operate;
+pub mod outcome;
 pub mod read;
 pub mod recently;
+pub mod scope;
 pub mod token;
 
 /// Largest request body. A cart's 2,000 lines fit.
@@ -91,13 +93,14 @@ impl Shell {
 /// All routes: those of the capabilities, and the shell's own; behind the gate.
 pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
     capabilities
-        .route("/commands/{id}", get(command::show))
+        .route("/commands/{id}", get(outcome::show))
         .merge(admin::routes())
         .merge(operate::routes())
         .merge(health::routes())
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
         .layer(middleware::from_fn_with_state(gate, gate::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))

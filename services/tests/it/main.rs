@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and their summaries are read by people"
 )]
 
+mod answers;
 mod asyncapi;
 mod audit;
 #[path = "../../../eventstore/tests/it/broker.rs"]

@@ -55,6 +55,8 @@ pub async fn given_up(url: &str, caller: &Caller) {
         .unwrap();
     assert_eq!(sent.status(), StatusCode::ACCEPTED);
     let saga = until("listed", || waiting(url, &["--stuck", "0"])).await;
+    let begun = caller.get(sent.headers()["location"].to_str().unwrap()).await;
+    assert_eq!(begun["outcome"], "pending", "accepted, and its order has not ended: {begun}");
     assert_eq!((&saga["waits_for"], &saga["status"], &saga["overdue"]), (&json!("stock's answer for line 0"), &json!("Reserving"), &json!(false)));
     assert!(saga["since"].is_string() && saga["deadline"].is_string() && saga["service"] == "ordering", "{saga}");
     assert_eq!((waiting(url, &["--stuck"]), waiting(url, &["--stuck", "3600"])), (None, None), "it has not waited that long");
