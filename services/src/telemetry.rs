@@ -246,7 +246,13 @@ impl Metrics {
                 self.position.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(next.0)?);
             }
         }
-        Ok(prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        // The log counts for itself; what it counts has no labels.
+        let counted: String = log
+            .counts()
+            .into_iter()
+            .map(|(name, count)| format!("# HELP daybook_log_{name}_total What the log did to stay sound\n# TYPE daybook_log_{name}_total counter\ndaybook_log_{name}_total {count}\n"))
+            .collect();
+        Ok(prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())? + &counted)
     }
 }
 
