@@ -57,8 +57,7 @@ impl Fingerprints {
     /// As `ce_fingerprints` says them, beside `ce_bodyhash`.
     pub fn header(&self) -> Option<String> {
         let meaning = self.meaning.iter().map(|print| format!("m-{print}"));
-        let parts: Vec<String> =
-            meaning.chain(self.request.iter().map(|print| format!("r-{print}"))).chain(self.kept.then(|| FOR_EVER.to_owned())).collect();
+        let parts: Vec<String> = meaning.chain(self.request.iter().map(|print| format!("r-{print}"))).chain(self.kept.then(|| FOR_EVER.to_owned())).collect();
         (!parts.is_empty()).then(|| parts.join("."))
     }
 

@@ -116,11 +116,12 @@ impl Turn<'_> {
             let newest = handler.encode_command(&command);
             Ok((command, newest))
         });
-        let (command, newest) = decoded.map_err(|panic| (Reason::Malformed, format!("the program panics where it reads it: {panic}")))?.map_err(|why| match why {
-            Malformed::UnknownKind(_) => (Reason::UnknownType, why.to_string()),
-            Malformed::FromTheFuture(_) => (Reason::NewerVersion, why.to_string()),
-            _ => (Reason::Malformed, why.to_string()),
-        })?;
+        let (command, newest) =
+            decoded.map_err(|panic| (Reason::Malformed, format!("the program panics where it reads it: {panic}")))?.map_err(|why| match why {
+                Malformed::UnknownKind(_) => (Reason::UnknownType, why.to_string()),
+                Malformed::FromTheFuture(_) => (Reason::NewerVersion, why.to_string()),
+                _ => (Reason::Malformed, why.to_string()),
+            })?;
         // A command made inside arrives exactly once. All others are marked, whatever their headers say; so is one that an
         // operator writes once more, who may do so twice.
         let signed = is_signed(&self.secret, &record.key, &record.headers, body);

@@ -97,9 +97,27 @@ fn hostile(bench: &Bench, random: &mut StdRng) -> Record {
         _ => bench.command("c", subjects[random.random_range(0..3)], [1, 13, 666, 667, 0][random.random_range(0..5)]),
     };
     let names = [
-        "ce_id", "ce_subject", "ce_type", "ce_source", "ce_actor", "ce_causationid", "ce_correlationid", "traceparent", "ce_traceparent", "reply-to", "ce_time",
-        "ce_sequence", "ce_expectedversion", "dlt-cut", "daybook-inside", "daybook-again", "daybook-request", "daybook-unscoped-id", "ce_bodyhash",
-        "content-type", "x",
+        "ce_id",
+        "ce_subject",
+        "ce_type",
+        "ce_source",
+        "ce_actor",
+        "ce_causationid",
+        "ce_correlationid",
+        "traceparent",
+        "ce_traceparent",
+        "reply-to",
+        "ce_time",
+        "ce_sequence",
+        "ce_expectedversion",
+        "dlt-cut",
+        "daybook-inside",
+        "daybook-again",
+        "daybook-request",
+        "daybook-unscoped-id",
+        "ce_bodyhash",
+        "content-type",
+        "x",
     ];
     let mut left: usize = [100, 2_000, 300_000, 1_000_000][random.random_range(0..4)];
     let mut text = |random: &mut StdRng| -> Vec<u8> {

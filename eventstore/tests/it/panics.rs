@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use eventstore::Limits;
 use eventstore::log::Stuck;
 use eventstore::observer::Observer;
 use eventstore::reactions::{Writer, anchors};
 use eventstore::router::Router;
 use eventstore::worker::{Progress, Worker};
-use eventstore::Limits;
 use parking_lot::Mutex;
-use schemas::envelope::{DLT_COMMAND, DLT_POLICY, DLT_TOPIC};
 use schemas::Partition;
+use schemas::envelope::{DLT_COMMAND, DLT_POLICY, DLT_TOPIC};
 
 use crate::tally::{Across, BREAKS_DEADLINE, BREAKS_EVOLVE, BREAKS_REACT, BREAKS_SECOND, Bench, Echo, MENDED, alone, settle};
 
@@ -35,15 +35,16 @@ fn watched(bench: &Bench) -> (Worker, Arc<Heard>) {
 /// neighbours in the batch are as they were, and the head is what was committed.
 #[test]
 fn events_that_cannot_be_folded_are_never_written() {
-    for (broken, limits) in [BREAKS_EVOLVE, BREAKS_SECOND, BREAKS_DEADLINE - 3].into_iter().flat_map(|broken| [(broken, Limits::test_min()), (broken, Limits::default())]) {
+    for (broken, limits) in
+        [BREAKS_EVOLVE, BREAKS_SECOND, BREAKS_DEADLINE - 3].into_iter().flat_map(|broken| [(broken, Limits::test_min()), (broken, Limits::default())])
+    {
         let bench = Bench::of(alone(), 31);
         let subjects = Bench::subjects();
         for (id, more) in [("a", 3), ("b", broken), ("c", 2), ("b", broken)] {
             bench.send(bench.command(id, subjects[0], more));
             bench.send(bench.command(id, subjects[1], 1));
         }
-        let mut worker =
-            Worker::join(Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows), "worker", limits, Arc::new(())).unwrap();
+        let mut worker = Worker::join(Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows), "worker", limits, Arc::new(())).unwrap();
         settle(&mut worker);
         let reasons: Vec<String> = bench.letters().into_iter().map(|(reason, _)| reason).collect();
         // Sent again it is decided again: the tally has moved on, and its deadline breaks no more.
@@ -96,7 +97,10 @@ fn a_saved_state_that_breaks_stops_its_partition_at_its_last_event() {
     settle(&mut worker);
     assert_eq!([bench.count(subjects[1]), bench.count(subjects[2])], [(1, 1); 2]);
     let stopped = heard.0.lock().clone();
-    assert!(matches!(&stopped[..], [stuck] if stuck.partition == Partition(0) && stuck.offset == offset && stuck.why.contains("a broken deadline")), "{stopped:?}");
+    assert!(
+        matches!(&stopped[..], [stuck] if stuck.partition == Partition(0) && stuck.offset == offset && stuck.why.contains("a broken deadline")),
+        "{stopped:?}"
+    );
 }
 
 /// A policy that breaks over one event: a dead letter that names event and policy; the next event is taken. Once it is

@@ -16,7 +16,7 @@ use schemas::wire::ReplyV1;
 use schemas::{Codec, Envelope, Stream, topic};
 use serde::{Deserialize, Serialize};
 
-use crate::tally::{Across, Bench, Tally, TOO_LARGE, alone, settle};
+use crate::tally::{Across, Bench, TOO_LARGE, Tally, alone, settle};
 
 /// The tally of a later version, which counts in its own way on the wire.
 mod later {
@@ -88,7 +88,11 @@ mod later {
             (Kind::of("tally", "count", 2), schemas::codec::to_json(&CountedBodyV2 { amount: amount.clone() }))
         }
         fn decode_command(kind: &Kind, body: &[u8]) -> Result<Command, schemas::envelope::Malformed> {
-            let body = if kind.version == 1 { schemas::codec::from_json::<CountV1>(kind, body)?.into() } else { schemas::codec::from_json::<CountedBodyV2>(kind, body)? };
+            let body = if kind.version == 1 {
+                schemas::codec::from_json::<CountV1>(kind, body)?.into()
+            } else {
+                schemas::codec::from_json::<CountedBodyV2>(kind, body)?
+            };
             Ok(Command::Count { amount: body.amount })
         }
     }

@@ -50,11 +50,17 @@ pub const DUE_TOO_LARGE: u32 = 674;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Count { more: u32 },
+    Count {
+        more: u32,
+    },
     Empty,
-    Note { text: String },
+    Note {
+        text: String,
+    },
     /// writes as many bytes as it says
-    Swell { bytes: u32 },
+    Swell {
+        bytes: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +252,11 @@ impl Bench {
 
     /// Subjects of three partitions.
     pub fn subjects() -> [&'static str; 3] {
-        let found = |number| ["17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34"].into_iter().find(|subject| partition_of(subject.as_bytes(), 3) == Partition(number));
+        let found = |number| {
+            ["17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34"]
+                .into_iter()
+                .find(|subject| partition_of(subject.as_bytes(), 3) == Partition(number))
+        };
         [0, 1, 2].map(|number| found(number).unwrap())
     }
 

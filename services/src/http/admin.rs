@@ -117,9 +117,10 @@ fn again(app: &App, service: &str, letter: &Record) -> Result<Vec<Message>, Fail
         let headers = without(&origin.headers, |name| ["reply-to", AGAIN, INSIDE].contains(&name));
         return Ok(vec![once_more(app, commands, &origin.key, &headers, origin.value.clone(), if inside { AGAIN_INSIDE } else { AGAIN_CLIENT })]);
     }
-    let policy = letter.headers.text(DLT_POLICY).ok_or_else(|| {
-        Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead")
-    })?;
+    let policy = letter
+        .headers
+        .text(DLT_POLICY)
+        .ok_or_else(|| Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"))?;
     let known = app.operated.services.get(service).ok_or_else(|| Failure::not_found(format!("no service '{service}'")))?;
     let (origin, anchors) = (original(app, letter)?, anchors(app.log.partitions()));
     let written = Writer::new(known, &anchors, app.log.secret()).again(&origin, policy, letter.headers.text(DLT_COMMAND));

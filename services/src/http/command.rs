@@ -65,7 +65,8 @@ impl Name {
         };
         let scope = scope::route();
         let hash = fingerprint::of(&[sort, &scope, service, subject, &plain].map(str::as_bytes));
-        let shown: String = plain.chars().scan(0, |bytes, char| (*bytes + char.len_utf8() <= SHOWN_BYTES_MAX).then(|| (*bytes += char.len_utf8(), char).1)).collect();
+        let shown: String =
+            plain.chars().scan(0, |bytes, char| (*bytes + char.len_utf8() <= SHOWN_BYTES_MAX).then(|| (*bytes += char.len_utf8(), char).1)).collect();
         (format!("{shown}~{hash}"), Some(plain))
     }
 }
@@ -173,8 +174,13 @@ impl<A> Ask<A> {
         }
         let prints = Fingerprints::of(&envelope, &body, &envelope.kind, &body, request.as_deref());
         let place = Place { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
-        let message =
-            Message { topic: topic(Stream::Commands(self.service)), partition, key: routing_key(&self.subject).as_bytes().to_vec(), headers, value: Some(body) };
+        let message = Message {
+            topic: topic(Stream::Commands(self.service)),
+            partition,
+            key: routing_key(&self.subject).as_bytes().to_vec(),
+            headers,
+            value: Some(body),
+        };
         if message.bytes() > RECORD_BYTES_MAX {
             return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {RECORD_BYTES_MAX}", message.bytes())));
         }

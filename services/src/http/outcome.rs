@@ -121,15 +121,7 @@ impl Place {
     }
 
     /// Its answer; at the deadline, that it will be told later.
-    pub async fn answer(
-        self,
-        app: &App,
-        mut waiter: Waiter,
-        deadline: Instant,
-        aggregate: &str,
-        later: bool,
-        status: StatusCode,
-    ) -> Result<Response, Failure> {
+    pub async fn answer(self, app: &App, mut waiter: Waiter, deadline: Instant, aggregate: &str, later: bool, status: StatusCode) -> Result<Response, Failure> {
         loop {
             match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
                 // A process's first aggregate never says the last word on an accepted command.
@@ -254,6 +246,8 @@ impl Place {
 #[derive(Deserialize)]
 pub struct Which {
     of: Option<String>,
+    /// it was accepted elsewhere, and its process has not ended as far as is known there
+    begun: Option<bool>,
 }
 
 /// `GET /commands/{id}`: what became of a command; `pending` while it is not decided, and nothing if it never was written.
@@ -271,8 +265,13 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
         let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));
         match place.look(&app, |_| true)? {
             Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
-            Looked::Elsewhere(service) => return Err(Failure::elsewhere(Elsewhere::of(service).at(Place { service, ..place }.path()))),
+            Looked::Elsewhere(other) => {
+                let path = Place { service: other, ..place.clone() }.path();
+                let begun = if other == place.service { String::new() } else { format!("{}begun=true", if path.contains('?') { '&' } else { '?' }) };
+                return Err(Failure::elsewhere(Elsewhere::of(other).at(format!("{path}{begun}"))));
+            }
             Looked::Begun => trace = Some(Trace::Some),
+            Looked::Pending if which.begun == Some(true) => trace = Some(Trace::Some),
             Looked::Pending => {}
         }
         if let Some(Trace::None(folded)) = &trace

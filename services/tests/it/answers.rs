@@ -32,9 +32,7 @@ async fn one_key_for_forty_customers_is_forty_commands() {
     for step in [("items", item(1)), ("checkout", json!({ "payment_type": "BOLETO" }))] {
         let asked = (1..=40).map(|customer| {
             let (caller, step) = (shop.caller.clone(), step.clone());
-            tokio::spawn(async move {
-                (customer, caller.command(Method::POST, &format!("/carts/{customer}/{}", step.0), "monday", step.1).await)
-            })
+            tokio::spawn(async move { (customer, caller.command(Method::POST, &format!("/carts/{customer}/{}", step.0), "monday", step.1).await) })
         });
         for asked in asked.collect::<Vec<_>>() {
             let (customer, (status, answer)) = asked.await.unwrap();
@@ -61,10 +59,8 @@ async fn of_two_bodies_at_once_one_is_told_that_the_name_is_anothers() {
     for round in 0..40 {
         let key = format!("round{round}");
         let headers = [("idempotency-key", key.as_str()), WAIT];
-        let (one, other) = tokio::join!(
-            shop.send(Method::POST, "/carts/5/items", &headers, item(1)),
-            shop.send(Method::POST, "/carts/5/items", &headers, item(2)),
-        );
+        let (one, other) =
+            tokio::join!(shop.send(Method::POST, "/carts/5/items", &headers, item(1)), shop.send(Method::POST, "/carts/5/items", &headers, item(2)),);
         let statuses: BTreeSet<u16> = [one.status().as_u16(), other.status().as_u16()].into();
         assert_eq!(statuses, [200, 422].into(), "round {round}");
     }

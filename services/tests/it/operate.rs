@@ -167,7 +167,10 @@ async fn records_are_shown_from_any_place_and_as_they_come() {
     assert_eq!(quantities(&lines_of(url, &["stock.commands", "--partition", &partition, "--from", &offset])), (5..=12).collect::<Vec<_>>());
     assert!(lines_of(url, &["stock.commands", "--from", "end"]).is_empty() && lines_of(url, &["payment.events", "--from", "beginning"]).is_empty());
     let (_, out, _) = run(url, &["tail", "stock.commands", "--from", "-1"]);
-    assert!(out.contains("stock.commands/") && out.contains("  ce_id: r12~") && out.contains("  ce_correlationid: r12\n") && out.contains("\"quantity\":12"), "{out}");
+    assert!(
+        out.contains("stock.commands/") && out.contains("  ce_id: r12~") && out.contains("  ce_correlationid: r12\n") && out.contains("\"quantity\":12"),
+        "{out}"
+    );
 
     // Following: what comes later is printed when it comes.
     let mut following = Command::new(binary())
