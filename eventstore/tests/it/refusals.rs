@@ -50,6 +50,7 @@ fn topics_that_could_lose_records_are_refused_by_name_with_the_fix() {
         ("compacts", "8", with(2, "cleanup.policy=compact"), vec!["cleanup.policy=compact and must have delete"]),
         ("dates", "8", with(1, "message.timestamp.type=CreateTime"), vec!["message.timestamp.type=CreateTime and must have LogAppendTime"]),
         ("elects", "8", with(3, "unclean.leader.election.enable=true"), vec!["unclean.leader.election.enable=true and must have false"]),
+        ("small", "8", [GOOD.as_slice(), &["max.message.bytes=600000"]].concat(), vec!["max.message.bytes=600000 and must have 1048588"]),
         // What a broker makes by itself for a client that asks.
         ("auto", "8", vec![], vec!["auto-creation"]),
         ("auto-few", "1", vec![], vec!["1 partitions and must have 8", "auto-creation"]),
