@@ -78,6 +78,24 @@ impl ProductRef {
     }
 }
 
+/// A seller's part of an order: `<seller>-<order>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaleId {
+    /// whose
+    pub seller: SellerId,
+    /// of which order
+    pub order: OrderId,
+}
+
+impl FromStr for SaleId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('-').and_then(|(seller, order)| Some((seller.parse().ok()?, order.parse().ok()?)));
+        let (seller, order) = parts.ok_or_else(|| format!("'{text}' is no id of the form <seller>-<customer>-<number>"))?;
+        Ok(Self { seller, order })
+    }
+}
+
 /// A run of deliveries, named by its caller: 1 to 100 of letters, digits and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionId(String);
