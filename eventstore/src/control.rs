@@ -31,14 +31,14 @@ pub enum Settled {
         secret: String,
     },
     /// These readers pass over this record.
-    Skip(Order),
+    Skip(Ruling),
     /// These readers try this record again.
-    Retry(Order),
+    Retry(Ruling),
 }
 
 /// What an operator ordered for a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct Ruling {
     /// the readers, by name
     pub readers: BTreeSet<String>,
     /// the record's topic
@@ -54,7 +54,7 @@ pub struct Order {
     pub actor: Option<String>,
 }
 
-impl Order {
+impl Ruling {
     fn place(&self) -> Place {
         (self.topic.clone(), self.partition, self.offset)
     }
@@ -235,7 +235,7 @@ mod tests {
     /// Bytes as they lie in logs: they are read for ever.
     #[test]
     fn what_was_settled_once_is_read_for_ever() {
-        let order = Order {
+        let order = Ruling {
             readers: ["view:products".to_owned()].into(),
             topic: Topic::named("catalog.events"),
             partition: Partition(5),
@@ -250,7 +250,7 @@ mod tests {
                 r#"{"kind":"skip","readers":["view:products"],"topic":"catalog.events","partition":5,"offset":17,"reason":"garbage","actor":"me"}"#,
             ),
             (
-                Settled::Retry(Order { actor: None, ..order }),
+                Settled::Retry(Ruling { actor: None, ..order }),
                 r#"{"kind":"retry","readers":["view:products"],"topic":"catalog.events","partition":5,"offset":17,"reason":"garbage"}"#,
             ),
         ] {

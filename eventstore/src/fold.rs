@@ -10,6 +10,10 @@ use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
 use crate::rows::Last;
 use crate::service::Service;
 
+/// How far an own record's time is believed where it is ahead of the log's: a clock of ours may be wrong by as much, and
+/// what others wrote into the events must not move time, and with it deadlines and what is remembered, by more.
+const AHEAD_SECONDS_MAX: i64 = 24 * 60 * 60;
+
 /// What a log can be folded into.
 pub trait Fold {
     /// Where it stands in a partition.
@@ -109,7 +113,8 @@ impl Heads {
         let stop = |why: Malformed| unreadable(record, &why);
         let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
-        let at = envelope.time.unwrap_or(record.recorded_at);
+        // Both times lie in the log, so every fold bounds it alike.
+        let at = envelope.time.unwrap_or(record.recorded_at).min(record.recorded_at.plus_seconds(AHEAD_SECONDS_MAX));
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {
             Some(outcome) => outcome,
             None => {

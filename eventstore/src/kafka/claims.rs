@@ -64,7 +64,10 @@ impl Table {
             }
             for record in page.records {
                 match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
-                    Some(Ok(claim)) => drop(self.claims.insert((claim.group.clone(), partition), claim)),
+                    Some(Ok(claim)) if claim.ids.iter().all(|id| !id.is_empty()) => drop(self.claims.insert((claim.group.clone(), partition), claim)),
+                    Some(Ok(_)) => {
+                        tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no claim of ours is without its ids")
+                    }
                     // Every claim of ours can be read, whatever the version: this is nobody's.
                     Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not a claim"),
                     None => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::control::{Control, Order, Settled};
+use eventstore::control::{Control, Ruling, Settled};
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::{Log, Message, Offset};
 use schemas::{Headers, Partition, Stream, Topic, topic};
@@ -27,7 +27,7 @@ fn a_log_has_one_identity_for_life_and_orders_reach_everybody() {
     let (one, other) = (Control::open(Arc::clone(&log)).unwrap(), Control::open(Arc::clone(&log)).unwrap());
     assert!(one.id().len() == 32 && one.id() == other.id() && log.secret() != [0; 32]);
     let (id, secret) = (one.id().to_owned(), log.secret());
-    let order = Order {
+    let order = Ruling {
         readers: ["view:x".to_owned()].into(),
         topic: Topic::named("x.events"),
         partition: Partition(1),

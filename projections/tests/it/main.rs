@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use eventstore::control::{Control, Order, Settled};
+use eventstore::control::{Control, Ruling, Settled};
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::log::TopicSpec;
 use eventstore::rows::{Changes, Memory, Rows};
@@ -178,7 +178,7 @@ fn a_proof_names_what_differs() {
 
 fn settle(bench: &Bench, offset: Offset, reason: &str) {
     let readers = ["view:letters".to_owned()].into();
-    let order = Order { readers, topic: events(), partition: Partition(0), offset, reason: reason.to_owned(), actor: None };
+    let order = Ruling { readers, topic: events(), partition: Partition(0), offset, reason: reason.to_owned(), actor: None };
     bench.control.settle(&Settled::Skip(order)).unwrap();
 }
 

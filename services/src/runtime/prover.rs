@@ -40,13 +40,18 @@ impl Prover {
     /// Over a data directory that no process has open. Nothing in it changes.
     pub fn open(data: &Path, at: Kept, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
         let (layout, memory) = (Layout::of(data), Memory::default());
-        let there = if matches!(at, Kept::Here { .. }) { layout.log() } else { layout.views() };
+        let all = matches!(at, Kept::Here { .. });
+        let there = if all { layout.log() } else { layout.views() };
         anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
         let control = Control::look(at.look(&layout, &memory)?)?;
         let log = Some(control.id()).filter(|id| !id.is_empty());
         let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
-        // An instance has the folds of the services it ran.
-        for capability in capabilities.into_iter().filter(|capability| layout.heads(capability.service.name).is_dir()) {
+        // On Kafka an instance has the folds of the services it ran; with a log of its own it ran all of them.
+        let here = |capability: &Capability| {
+            let views = capability.views.iter().any(|view| layout.views().join(&view.name).is_dir());
+            all || views || layout.heads(capability.service.name).is_dir()
+        };
+        for capability in capabilities.into_iter().filter(here) {
             let service = Arc::new(capability.service);
             for view in capability.views {
                 match Rows::look(&layout.views().join(&view.name), &view.shape(), log, &memory) {
@@ -59,6 +64,7 @@ impl Prover {
                 Err(fault) => unseen.push((format!("heads {}", service.name), fault.to_string())),
             }
         }
+        anyhow::ensure!(!heads.is_empty() || !unseen.is_empty(), "{} holds no folds: there is nothing to prove", data.display());
         let scratch = std::env::temp_dir().join(format!("daybook-verify-{}", std::process::id()));
         Ok(Self { control, scratch, views, heads, unseen, running: Mutex::new(()) })
     }

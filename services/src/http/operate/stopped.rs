@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use eventstore::control::{Order, Settled};
+use eventstore::control::{Ruling, Settled};
 use eventstore::observer::worker;
 use eventstore::{Limits, Offset, Record};
 use schemas::{Partition, Topic};
@@ -125,7 +125,7 @@ async fn settle(app: App, place: (String, u16, u64), headers: &HeaderMap, asked:
     }
     let actor = headers.get("daybook-actor").and_then(|actor| actor.to_str().ok()).map(str::to_owned);
     let (topic, partition, offset): (Topic, Partition, Offset) = (record.topic.clone(), record.partition, record.offset);
-    let order = Order { readers: standing.clone(), topic, partition, offset, reason, actor };
+    let order = Ruling { readers: standing.clone(), topic, partition, offset, reason, actor };
     let settled = if skips { Settled::Skip(order) } else { Settled::Retry(order) };
     let control = std::sync::Arc::clone(&app.control);
     blocking(move || Ok(control.settle(&settled)?)).await?;
