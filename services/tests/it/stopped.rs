@@ -99,6 +99,7 @@ async fn one_unreadable_event_stops_nothing_but_itself(mut server: Server, write
     assert_eq!(code, 2, "a skip without a reason");
     // Trying again helps nobody here.
     json_of(&server.url, &["partitions", "retry", &place]);
+    tokio::time::sleep(Duration::from_secs(3)).await; // each of them hears of it at its next turn
     until("stopped again", || Some(json_of(&server.url, &["partitions", "list"])).filter(|now| now["items"].as_array().unwrap().len() == readers.len())).await;
 
     let skipped = json_of(&server.url, &["partitions", "skip", &place, "--reason", "written by a script"]);
