@@ -7,7 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let commit = commit().unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=DAYBOOK_COMMIT={commit}");
+    println!("cargo:rustc-env=COMMIT_OF_BUILD={commit}");
 }
 
 fn commit() -> Option<String> {

@@ -413,6 +413,7 @@ impl Cart {
 impl Aggregate for Cart {
     const NAME: &'static str = "cart";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

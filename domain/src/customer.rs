@@ -120,6 +120,7 @@ pub enum Refusal {
 impl Aggregate for Customer {
     const NAME: &'static str = "customer";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

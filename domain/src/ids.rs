@@ -20,6 +20,12 @@ macro_rules! number_id {
                 self.0.fmt(out)
             }
         }
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                number(text).map(Self).ok_or_else(|| format!("'{text}' is no id: a whole number in its shortest spelling"))
+            }
+        }
     )+};
 }
 number_id! {
@@ -69,6 +75,46 @@ impl ProductRef {
     /// Whether both its numbers are ones that may be given.
     pub fn is_in_range(&self) -> bool {
         self.seller.0 <= ID_MAX && self.product.0 <= ID_MAX
+    }
+}
+
+/// A seller's part of an order: `<seller>-<order>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaleId {
+    /// whose
+    pub seller: SellerId,
+    /// of which order
+    pub order: OrderId,
+}
+
+impl FromStr for SaleId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('-').and_then(|(seller, order)| Some((seller.parse().ok()?, order.parse().ok()?)));
+        let (seller, order) = parts.ok_or_else(|| format!("'{text}' is no id of the form <seller>-<customer>-<number>"))?;
+        Ok(Self { seller, order })
+    }
+}
+
+/// A run of deliveries, named by its caller: 1 to 100 of letters, digits and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(String);
+
+impl TransactionId {
+    /// The name.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+impl FromStr for TransactionId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if text.is_empty() || text.len() > 100 || !plain {
+            return Err("a transaction id is 1 to 100 of letters, digits and '_'".to_owned());
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 

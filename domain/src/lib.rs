@@ -22,7 +22,7 @@ mod time;
 
 pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};
 pub use charge::Charge;
-pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
+pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SaleId, SellerId, TransactionId, routing_key};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};
 pub use time::Timestamp;

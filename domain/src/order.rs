@@ -191,6 +191,7 @@ impl Order {
 impl Aggregate for Order {
     const NAME: &'static str = "order";
     const STATE_VERSION: u8 = 3;
+    type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -174,6 +174,7 @@ fn decline(demand: &Demand) -> Option<Decline> {
 impl Aggregate for Payment {
     const NAME: &'static str = "payment";
     const STATE_VERSION: u8 = 2;
+    type Id = crate::PaymentId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

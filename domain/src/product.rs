@@ -143,6 +143,7 @@ fn checked(details: Details) -> Result<Details, Refusal> {
 impl Aggregate for Product {
     const NAME: &'static str = "product";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

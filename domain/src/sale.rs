@@ -163,6 +163,7 @@ impl Sale {
 impl Aggregate for Sale {
     const NAME: &'static str = "sale";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::SaleId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -87,6 +87,7 @@ impl Contact {
 impl Aggregate for Seller {
     const NAME: &'static str = "seller";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::SellerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -147,6 +147,7 @@ impl Shipment {
 impl Aggregate for Shipment {
     const NAME: &'static str = "shipment";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

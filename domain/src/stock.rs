@@ -296,6 +296,7 @@ impl StockItem {
 impl Aggregate for StockItem {
     const NAME: &'static str = "stock-item";
     const STATE_VERSION: u8 = 3;
+    type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

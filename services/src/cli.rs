@@ -15,7 +15,7 @@ use crate::{asyncapi, audit, dead_letters, import, load, operate, out, up, verif
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
 
 /// The version, and the commit it was built of.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DAYBOOK_COMMIT"), ")");
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT_OF_BUILD"), ")");
 /// Where a marketplace of one's own is.
 const HERE: &str = "http://127.0.0.1:8080";
 

@@ -66,7 +66,11 @@ pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], 
     let admin = administration(settings)?;
     let there: BTreeMap<&str, &MetadataTopic> = metadata.topics().iter().map(|topic| (topic.name(), topic)).collect();
     let (existing, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| there.contains_key(settings.named(&spec.topic).as_str()));
-    make(settings, &admin, &missing, partitions, replication)?;
+    // What somebody else made since the metadata was read is looked at like all that was there.
+    let since = make(settings, &admin, &missing, partitions, replication)?;
+    let newer = appear(&admin, &since.iter().map(|spec| settings.named(&spec.topic)).collect::<Vec<_>>(), None)?;
+    let there: BTreeMap<&str, &MetadataTopic> = there.into_iter().chain(newer.topics().iter().map(|topic| (topic.name(), topic))).collect();
+    let existing: Vec<&TopicSpec> = existing.into_iter().chain(since).collect();
     for spec in &existing {
         let name = settings.named(&spec.topic);
         let wrong = there.get(name.as_str()).and_then(|found| shape(&name, found, partitions, settings.replication.unwrap_or(1)));
@@ -133,9 +137,16 @@ pub fn trim(settings: &Settings, topic: &Topic, partition: Partition, before: Of
     Err(Fault::Retry(format!("trimming {topic}/{partition}: the broker does not say where it begins now")))
 }
 
-fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec], partitions: u16, replication: u16) -> Result<(), Fault> {
+/// Makes topics; gives back those that were there already.
+fn make<'s>(
+    settings: &Settings,
+    admin: &AdminClient<Logged>,
+    missing: &[&'s TopicSpec],
+    partitions: u16,
+    replication: u16,
+) -> Result<Vec<&'s TopicSpec>, Fault> {
     if missing.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let named: Vec<(String, Wanted)> = missing.iter().map(|spec| (settings.named(&spec.topic), wanted(spec, partitions, replication))).collect();
     let new = named.iter().map(|(name, wanted)| {
@@ -144,27 +155,31 @@ fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec]
     });
     let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
     let made = pollster::block_on(admin.create_topics(&new.collect::<Vec<_>>(), &options)).map_err(|why| fault("making topics", why))?;
+    let mut there = vec![];
     for result in made {
         match result {
-            // Another instance was faster; it made it from the same declaration.
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Ok(_) => {}
+            Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => there.push(name),
             Err((name, why)) => return Err(Fault::Fatal(format!("topic {name} cannot be made: {why}"))),
         }
     }
-    appear(admin, &named)
+    let (there, new): (Vec<&TopicSpec>, Vec<_>) = missing.iter().copied().partition(|spec| there.contains(&settings.named(&spec.topic)));
+    appear(admin, &new.iter().map(|spec| settings.named(&spec.topic)).collect::<Vec<_>>(), Some(partitions))?;
+    Ok(there)
 }
 
-/// Waits until the cluster shows topics that were just made: it answers before all of it has heard of them.
-fn appear(admin: &AdminClient<Logged>, named: &[(String, Wanted)]) -> Result<(), Fault> {
+/// Waits until the cluster shows topics that were just made: it answers before all of it has heard of them. With so many
+/// partitions that have a leader, or with any.
+fn appear(admin: &AdminClient<Logged>, named: &[String], partitions: Option<u16>) -> Result<Metadata, Fault> {
     let deadline = Instant::now() + WAIT;
     loop {
         let metadata = admin.inner().fetch_metadata(None, WAIT).map_err(|why| fault("the cluster's topics", why))?;
         let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-        let shown =
-            |(name, wanted): &&(String, Wanted)| metadata.topics().iter().any(|topic| topic.name() == name && led(topic) == usize::from(wanted.partitions));
+        let enough = |topic: &MetadataTopic| partitions.is_none_or(|partitions| led(topic) == usize::from(partitions));
+        let shown = |name: &&String| metadata.topics().iter().any(|topic| topic.name() == name.as_str() && enough(topic));
         match named.iter().find(|made| !shown(made)) {
-            None => return Ok(()),
-            Some((name, _)) if Instant::now() > deadline => {
+            None => return Ok(metadata),
+            Some(name) if Instant::now() > deadline => {
                 return Err(Fault::Fatal(format!("topic {name} was made, and {WAIT:?} later the cluster does not show it: look at its controller's log")));
             }
             Some(_) => std::thread::sleep(Duration::from_millis(50)),

@@ -107,6 +107,7 @@ impl Turn<'_> {
                 format!("subject '{}' is routed by key '{}', the record's key is '{key}'", envelope.subject, routing_key(&envelope.subject)),
             ));
         }
+        handler.check_id(&envelope.subject).map_err(|why| (Reason::Malformed, format!("header ce_subject: {why}")))?;
         if key.len() > PART_BYTES_MAX {
             return Err((Reason::Malformed, format!("the key: at most {PART_BYTES_MAX} bytes")));
         }

@@ -25,6 +25,7 @@ mod popularity {
     impl Aggregate for Popularity {
         const NAME: &'static str = "popularity";
         const STATE_VERSION: u8 = 1;
+        type Id = domain::ProductRef;
         type Command = Command;
         type Event = Event;
         type Refusal = String;

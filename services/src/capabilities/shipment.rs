@@ -9,7 +9,7 @@ use axum::routing::{get, patch};
 use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
 use domain::shipment::{Event, Package, Shipment, Status};
-use domain::{OrderId, ProductRef, SellerId};
+use domain::{OrderId, ProductRef, SellerId, TransactionId};
 use eventstore::service::Service;
 use projections::{Overlay, Projection, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
@@ -199,11 +199,7 @@ fn seller_of(key: &str) -> Option<u64> {
 }
 
 fn transaction(tid: String) -> Result<String, Failure> {
-    let plain = tid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if tid.is_empty() || tid.len() > 100 || !plain {
-        return Err(Failure::bad("/tid", "a transaction id is 1 to 100 of letters, digits and '_'"));
-    }
-    Ok(tid)
+    tid.parse::<TransactionId>().map(TransactionId::into_inner).map_err(|why| Failure::bad("/tid", why))
 }
 
 async fn send(app: &App, ask: Ask<Delivery>, headers: &HeaderMap) -> Result<Response, Failure> {

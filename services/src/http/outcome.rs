@@ -246,6 +246,8 @@ impl Place {
 #[derive(Deserialize)]
 pub struct Which {
     of: Option<String>,
+    /// it was accepted elsewhere, and its process has not ended as far as is known there
+    begun: Option<bool>,
 }
 
 /// `GET /commands/{id}`: what became of a command; `pending` while it is not decided, and nothing if it never was written.
@@ -263,8 +265,13 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
         let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));
         match place.look(&app, |_| true)? {
             Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
-            Looked::Elsewhere(service) => return Err(Failure::elsewhere(Elsewhere::of(service).at(Place { service, ..place }.path()))),
+            Looked::Elsewhere(other) => {
+                let path = Place { service: other, ..place.clone() }.path();
+                let begun = if other == place.service { String::new() } else { format!("{}begun=true", if path.contains('?') { '&' } else { '?' }) };
+                return Err(Failure::elsewhere(Elsewhere::of(other).at(format!("{path}{begun}"))));
+            }
             Looked::Begun => trace = Some(Trace::Some),
+            Looked::Pending if which.begun == Some(true) => trace = Some(Trace::Some),
             Looked::Pending => {}
         }
         if let Some(Trace::None(folded)) = &trace

@@ -60,8 +60,12 @@ async fn a_real_history_is_imported_once_and_to_the_penny() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::started(binary(), &dir.path().join("data"));
     let caller = Caller::new(&server.url);
+    // Somebody whom the file knows as well, and less of.
+    let (status, _) = caller.command(reqwest::Method::PUT, "/customers/12748", "ann", serde_json::json!({ "first_name": "Ann" })).await;
+    assert_eq!(status, reqwest::StatusCode::OK);
     let summary = import(&history(), &server.url, dir.path());
     is_whole(&summary);
+    assert_eq!(caller.get("/customers/12748").await["person"]["first_name"], "Ann", "a customer was replaced by what a file knows");
     println!("import: 24,538 of 25,208 lines, 465,619.25 in {:.1} s", summary["seconds"].as_f64().unwrap());
 
     // Every line of the file has its line in the report, under its number.
@@ -72,7 +76,7 @@ async fn a_real_history_is_imported_once_and_to_the_penny() {
     // The largest invoice is one order.
     let large = caller.get("/orders?reference=537434").await;
     assert_eq!(large["items"].as_array().unwrap().len(), 1);
-    let order = caller.get(&format!("/orders/{}", large["items"][0].as_str().unwrap())).await;
+    let order = caller.get(&format!("/orders/{}", large["items"][0]["id"].as_str().unwrap())).await;
     let pieces: u64 = order["lines"].as_array().unwrap().iter().map(|line| line["quantity"].as_u64().unwrap()).sum();
     assert!(
         order["lines"].as_array().unwrap().len() > 600 && pieces > 674 && order["placed_at"].as_str().unwrap().starts_with("2010-12-06"),
