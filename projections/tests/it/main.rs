@@ -20,12 +20,16 @@ fn events() -> Topic {
     Topic::named("letters.events")
 }
 
-/// Counts letters: `+x` adds one, `-x` removes the row, `?` is an event nobody knows.
+/// Counts letters: `+x` adds one, `-x` removes the row, `=x` lists it and makes its row a long one, `?` is an event nobody knows.
 fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let text = String::from_utf8_lossy(seen.body()).into_owned();
     match text.split_at(1) {
         ("+", letter) => rows.update::<u64>(letter, |count| *count += 1)?,
         ("-", letter) => rows.delete(letter.to_owned()),
+        ("=", letter) => {
+            rows.put(format!("by/{letter}"), letter.to_owned());
+            rows.put(letter.to_owned(), letter.repeat(1_000));
+        }
         ("!", _) => panic!("a broken rule"),
         _ => return Err(Malformed::UnknownKind(text).into()),
     }
@@ -108,6 +112,25 @@ fn a_queue_is_what_its_rows_say() {
     drop(projection);
     let projection = bench.open();
     assert_eq!((queued(&projection, "q/").as_deref(), queued(&projection, "q/cc").as_deref(), queued(&projection, "q/e")), (Some("q/b"), Some("q/d"), None));
+}
+
+#[test]
+fn a_page_through_ids_is_bounded_by_the_rows_they_name() {
+    let bench = Bench::new();
+    for text in ["=a", "=b", "=c", "=d", "=e", "-b"] {
+        bench.write(0, text); // b is named, and not there
+    }
+    let projection = bench.open();
+    follow(&projection);
+    let page = |from: Option<&str>, most, bytes| {
+        let (rows, next) = projection.page_through::<String>("by/", from, str::to_owned, most, bytes).unwrap();
+        (rows.iter().map(|row| &row[..1]).collect::<String>(), next)
+    };
+    assert_eq!(page(None, 9, usize::MAX), ("acde".to_owned(), None));
+    assert_eq!(page(None, 3, usize::MAX), ("ac".to_owned(), Some("by/d".to_owned())));
+    assert_eq!(page(None, 9, 2_500), ("ac".to_owned(), Some("by/d".to_owned())));
+    assert_eq!(page(Some("by/d"), 9, 2_500), ("de".to_owned(), None));
+    assert_eq!(page(Some("by/d"), 9, 500), ("d".to_owned(), Some("by/e".to_owned())));
 }
 
 #[test]
