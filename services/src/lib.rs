@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod dead_letters;
+mod fresh;
 pub mod http;
 pub mod import;
 pub mod load;

@@ -1,6 +1,6 @@
 //! Orders: what became of checkouts, with their whole history.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, StepRow, add, event_of, listing_key, statistics};
 use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
+use crate::http::given::Both;
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
 
@@ -259,7 +261,7 @@ struct Filter {
     reference: Option<String>,
 }
 
-async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
     match (filter.reference, filter.customer) {
         (Some(reference), _) => list::<String>(&app, "orders", &by_reference(&reference), listing, &headers).await,
         (None, Some(customer)) => list::<OrderRow>(&app, "orders", &format!("o/{customer:0>20}-"), listing, &headers).await,

@@ -6,42 +6,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::routing_key;
 use eventstore::Message;
 use eventstore::log::RECORD_BYTES_MAX;
-use schemas::envelope::Kind;
+use schemas::envelope::{Kind, time};
 use schemas::wire::ReplyV1;
 use schemas::{Codec, Envelope, Partition, Stream, partition_of, topic};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
+use super::conditions::{self, Expected};
 pub use super::failure::Failure;
 use super::forward::Elsewhere;
-use super::{App, WAIT_MAX, blocking, token};
+use super::place::Path;
+use super::prefer::Prefer;
+use super::{App, blocking, token};
 use crate::capabilities::outcomes::{self, OutcomeRow};
+use crate::fresh;
 use crate::runtime::replies::Waiter;
 
 /// How long the benchmark's routes wait: they answer when the transaction has ended.
 const BENCHMARK_WAIT: Duration = Duration::from_secs(30);
 /// How often a waiting caller looks at the outcome itself, should its reply have been lost.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// `Prefer: wait=<seconds>` (RFC 7240).
-pub struct Waiting;
-
-impl Waiting {
-    /// How long the caller will wait; none if it does not say.
-    pub fn of(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
-        let Some(preferences) = text(headers, "prefer")? else { return Ok(None) };
-        let Some(seconds) = preferences.split(',').find_map(|preference| preference.trim().strip_prefix("wait=")) else { return Ok(None) };
-        let seconds: u64 = seconds.parse().map_err(|_| Failure::bad("/headers/prefer", "wait is a whole number of seconds"))?;
-        Ok(Some(Duration::from_secs(seconds).min(WAIT_MAX)))
-    }
-}
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
     headers.get(name).map(|value| value.to_str().map_err(|_| Failure::bad(&format!("/headers/{name}"), "visible ASCII only"))).transpose()
@@ -55,9 +46,10 @@ pub struct Ask<A> {
     /// the benchmark's transaction id: with the command's type it is the id
     instance: bool,
     wait: Option<Duration>,
+    at_once: bool,
     accepted: StatusCode,
     occurred_at: Option<domain::Timestamp>,
-    expected_version: Option<u64>,
+    expected: Expected,
     trace: Option<String>,
     actor: Option<String>,
     of: PhantomData<fn() -> A>,
@@ -92,22 +84,19 @@ impl<A> Ask<A> {
         if given.as_ref().is_some_and(|key| key.is_empty() || key.len() > 200 || key.chars().any(char::is_control)) {
             return Err(Failure::bad("/headers/idempotency-key", "1 to 200 visible ASCII characters"));
         }
-        let number = |name: &str| {
-            let value = text(headers, name)?.map(|value| value.trim().trim_matches('"').parse());
-            value.transpose().map_err(|_| Failure::bad(&format!("/headers/{name}"), "a version in quotes, as ETag gives it"))
-        };
-        let occurred_at = text(headers, "occurred-at")?
-            .map(|time| time.parse().map_err(|_| Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it")))
-            .transpose()?;
+        let wrong = || Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it, in UTC within the years 0000 to 9999");
+        let occurred_at = text(headers, "occurred-at")?.map(|text| time(text).ok_or_else(wrong)).transpose()?;
+        let prefer = Prefer::of(headers);
         Ok(Self {
             service,
             subject,
-            id: given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+            id: given.unwrap_or_else(|| fresh::id().to_string()),
             instance: false,
-            wait: Waiting::of(headers)?,
+            wait: prefer.wait,
+            at_once: prefer.at_once,
             accepted: StatusCode::OK,
             occurred_at,
-            expected_version: number("if-match")?,
+            expected: conditions::of_command(headers)?,
             trace: text(headers, "traceparent")?.map(str::to_owned),
             actor: text(headers, "daybook-actor")?.map(str::to_owned),
             of: PhantomData,
@@ -117,7 +106,7 @@ impl<A> Ask<A> {
     /// Of one of the benchmark's routes: the id is its transaction id, and the answer comes at the end.
     pub fn benchmark(service: &'static str, subject: String, headers: &HeaderMap, instance: Option<super::body::Text>) -> Result<Self, Failure> {
         let mut ask = Self::own(service, subject, headers)?;
-        ask.wait = ask.wait.or(Some(BENCHMARK_WAIT));
+        ask.wait = ask.wait.or(Some(BENCHMARK_WAIT).filter(|_| !ask.at_once));
         if let Some(super::body::Text(id)) = instance.filter(|given| !given.0.is_empty()) {
             if id.len() > 100 || id.chars().any(char::is_control) {
                 return Err(Failure::bad("/instanceId", "at most 100 visible characters"));
@@ -137,7 +126,7 @@ impl<A> Ask<A> {
     /// Under an id of its own at each call, for commands whose aggregate knows repeats by itself.
     #[must_use]
     pub fn anew(mut self) -> Self {
-        (self.id, self.instance) = (uuid::Uuid::now_v7().to_string(), false);
+        (self.id, self.instance) = (fresh::id().to_string(), false);
         self
     }
 
@@ -149,7 +138,8 @@ impl<A> Ask<A> {
         let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
         let place = Place { service: self.service, partition, id: id.clone() };
         let mut envelope = Envelope::new(&id, format!("/{}/http", self.service), kind, &self.subject);
-        (envelope.occurred_at, envelope.expected_version, envelope.trace, envelope.actor) = (self.occurred_at, self.expected_version, self.trace, self.actor);
+        (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, self.trace, self.actor);
+        (envelope.expected_version, envelope.expected_versions) = (self.expected.version, self.expected.any);
         let waiter = self.wait.map(|wait| (app.replies.wait_for(&id), Instant::now() + wait));
         envelope.reply_to = waiter.is_some().then(|| app.replies.address());
         let message = Message {
@@ -329,7 +319,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, headers: Hea
     let (service, partition, id) = (parts.next().unwrap_or_default(), parts.next().ok_or_else(wrong)?, parts.next().ok_or_else(wrong)?);
     let service = app.services.iter().copied().find(|known| *known == service).ok_or_else(wrong)?;
     let place = Place { service, partition: Partition(partition.parse().map_err(|_| wrong())?), id: id.to_owned() };
-    let deadline = Instant::now() + Waiting::of(&headers)?.unwrap_or_default();
+    let deadline = Instant::now() + Prefer::of(&headers).wait.unwrap_or_default();
     loop {
         let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));
         match place.outcome(&app)? {

@@ -12,6 +12,7 @@ mod asyncapi;
 mod audit;
 #[path = "../../../eventstore/tests/it/broker.rs"]
 mod broker;
+mod clock;
 mod doors;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.
 #[path = "../../examples/popularity/main.rs"]

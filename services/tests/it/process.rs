@@ -41,6 +41,8 @@ pub struct Server {
     how: Vec<String>,
     /// what a verification of its directory at rest is told besides
     at_rest: Vec<String>,
+    /// variables of its environment
+    environment: Vec<(String, String)>,
     pub url: String,
     child: Option<Child>,
 }
@@ -49,12 +51,18 @@ impl Server {
     /// Not started yet.
     pub fn new(binary: PathBuf, data: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], url: format!("http://{free}"), child: None }
+        Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], environment: vec![], url: format!("http://{free}"), child: None }
     }
 
     /// Told this besides.
     pub fn told(mut self, arguments: &[&str]) -> Self {
         self.how.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// With this variable in its environment.
+    pub fn under(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -111,8 +119,15 @@ impl Server {
     fn spawn(&mut self) {
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
-        let child =
-            Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = Command::new(&self.binary)
+            .envs(self.environment.clone())
+            .args(&self.how)
+            .args(["--listen", &listen, "--data"])
+            .arg(&self.data)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         self.child = Some(child);
     }
 
