@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::fmt::{Debug, Display};
 use std::rc::Rc;
+use std::str::FromStr;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -30,6 +31,8 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     const STATE_VERSION: u8;
     /// How its records find their partition.
     const ROUTING: Routing = Routing::BySubject;
+    /// Its ids. Each has one spelling, the one that parses: a command under another is put aside before it is decided.
+    type Id: FromStr<Err: Display>;
     /// What can be asked of it.
     type Command: Clone + Debug + PartialEq + Send + Sync + 'static;
     /// What can have happened to it.

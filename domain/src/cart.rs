@@ -12,12 +12,15 @@ use crate::payment::Means;
 use crate::product::PRICE_MINOR_MAX;
 use crate::replica::Replica;
 use crate::text::json_bytes;
-use crate::{Aggregate, Context, CustomerId, Money, OrderId, Origin, ProductRef};
+use crate::{Aggregate, Charge, Context, CustomerId, ID_MAX, Money, MoneyError, OrderId, Origin, ProductRef};
 
 /// Most lines of a cart.
 pub const LINES_MAX: usize = 2_000;
 /// Most pieces of a line.
 pub const QUANTITY_MAX: u32 = 100_000;
+/// Most that an order may cost with its freight, in minor units, before any discount: ten million such orders in progress
+/// still add up in 64 bits.
+pub const ORDER_MINOR_MAX: i64 = 900_000_000_000;
 /// Most bytes of all names and versions in a cart, as JSON writes them: an order must fit a record.
 pub const NAMES_BYTES_MAX: usize = 90_000;
 /// Most bytes of a caller's reference, as JSON writes it.
@@ -111,6 +114,13 @@ pub enum Command {
     },
     /// Buy what is in it.
     CheckOut(Checkout),
+    /// Note a sale that was made elsewhere, at agreed prices. What is in the cart stays there.
+    Record {
+        /// what was sold
+        lines: Vec<Line>,
+        /// how and to whom
+        checkout: Checkout,
+    },
     /// Take everything out.
     Empty,
     /// Its order has ended.
@@ -132,6 +142,8 @@ pub enum Event {
     },
     /// Its lines went to an order.
     CheckedOut(CheckedOut),
+    /// A sale that was made elsewhere went to an order.
+    Recorded(CheckedOut),
     /// Everything was taken out.
     Emptied,
     /// Its order has ended.
@@ -154,6 +166,8 @@ pub struct CheckedOut {
     pub checkout: Checkout,
     /// whose command this answers when the order has ended
     pub origin: Origin,
+    /// The pieces come in with the order: stock receives them for it, and for nothing else.
+    pub brought: bool,
 }
 
 /// Why not.
@@ -162,6 +176,15 @@ pub enum Refusal {
     /// The id is not a customer's number.
     #[error("a cart's id is its customer's number")]
     Id,
+    /// A number too high.
+    #[error("numbers of customers, sellers and products are at most {ID_MAX}")]
+    Number,
+    /// A price that the catalog, not the customer, would decide.
+    #[error("product {product}: a sale that was made elsewhere has an agreed price")]
+    NotAgreed {
+        /// of which
+        product: ProductRef,
+    },
     /// Nothing to buy.
     #[error("the cart is empty")]
     Empty,
@@ -206,6 +229,9 @@ pub enum Refusal {
         /// of which
         product: ProductRef,
     },
+    /// More than an order may cost.
+    #[error("an order costs at most {ORDER_MINOR_MAX} minor units")]
+    Total,
     /// A text too long.
     #[error("a reference is at most {REFERENCE_BYTES_MAX} bytes, and a buyer's texts and card have the bounds of a customer's")]
     Text,
@@ -216,8 +242,22 @@ pub(crate) fn amounts_fit(quantity: u32, amounts: &[Money], currency: iso_curren
     (1..=QUANTITY_MAX).contains(&quantity) && amounts.iter().all(|money| (0..=PRICE_MINOR_MAX).contains(&money.minor) && money.currency == currency)
 }
 
+/// Whether an order may cost what these lines do.
+pub(crate) fn total_fits(lines: &[PricedLine]) -> bool {
+    let cost = |line: &PricedLine| line.charge().and_then(|charge| charge.items.plus(charge.freight));
+    let total = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(cost(line).ok()?.minor));
+    total.is_some_and(|total| total <= ORDER_MINOR_MAX)
+}
+
 fn names_bytes<'l>(lines: impl Iterator<Item = (&'l String, Option<&'l String>)>) -> usize {
     lines.map(|(name, version)| json_bytes(name) + version.map_or(0, |version| json_bytes(version))).sum()
+}
+
+impl PricedLine {
+    /// What it costs.
+    pub fn charge(&self) -> Result<Charge, MoneyError> {
+        Charge::of(self.quantity, self.unit_price, self.freight, self.voucher)
+    }
 }
 
 impl Line {
@@ -226,7 +266,7 @@ impl Line {
     }
 
     /// The line at the price that holds, or why it cannot be bought.
-    fn priced(&self, replica: Option<&Replica>) -> Result<PricedLine, Dropped> {
+    pub fn priced(&self, replica: Option<&Replica>) -> Result<PricedLine, Dropped> {
         let mut line = PricedLine {
             product: self.product,
             version: self.version.clone(),
@@ -259,46 +299,75 @@ impl Cart {
         if reference.as_ref().is_some_and(|reference| self.references.contains(reference)) || lines.is_empty() {
             return Ok(vec![]);
         }
-        let mut after = self.clone();
-        for line in &mut lines {
-            let product = line.product;
-            let currency = after.lines.first().unwrap_or(line).unit_price.currency;
-            if line.quantity == 0 {
-                return Err(Refusal::Quantity { product, quantity: 0 });
-            }
-            if !amounts_fit(1, &[line.unit_price, line.freight, line.voucher], currency) {
-                return Err(Refusal::Price { product });
-            }
-            match context.head::<Replica>(&product.to_string()) {
-                Some(replica) if replica.withdrawn => return Err(Refusal::Withdrawn { product }),
-                None if !line.agreed => return Err(Refusal::UnknownProduct { product }),
-                Some(replica) if line.name.is_empty() => line.name = replica.offer.as_ref().map(|offer| offer.name.clone()).unwrap_or_default(),
-                _ => {}
-            }
-            let merged = after.lines.iter().find(|known| known.same_key(line));
-            let quantity = u64::from(line.quantity) + merged.map_or(0, |known| u64::from(known.quantity));
-            if quantity > u64::from(QUANTITY_MAX) {
-                return Err(Refusal::Quantity { product, quantity });
-            }
-            if merged.is_some_and(|known| known.voucher.minor + line.voucher.minor > PRICE_MINOR_MAX) {
-                return Err(Refusal::Price { product });
-            }
-            after.put(line);
-        }
-        let names = names_bytes(after.lines.iter().map(|line| (&line.name, line.version.as_ref())));
-        if after.lines.len() > LINES_MAX || names > NAMES_BYTES_MAX {
-            return Err(Refusal::Full);
-        }
+        let sold = |line: &Line| match context.head::<Replica>(&line.product.to_string()) {
+            Some(replica) if replica.withdrawn => Err(Refusal::Withdrawn { product: line.product }),
+            None if !line.agreed => Err(Refusal::UnknownProduct { product: line.product }),
+            _ => Ok(()),
+        };
+        self.with(&mut lines, context)?;
+        lines.iter().try_for_each(sold)?;
         if reference.as_ref().is_some_and(|text| json_bytes(text) > REFERENCE_BYTES_MAX) {
             return Err(Refusal::Text);
         }
         Ok(vec![Event::Added { lines, reference }])
     }
 
-    fn check_out(&self, checkout: Checkout, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
-        if let Some(order) = self.sent {
-            return Err(Refusal::Sent { order });
+    /// The cart with these lines in it, if they fit; those without a name are given the product's.
+    fn with(&self, lines: &mut [Line], context: &Context<'_>) -> Result<Self, Refusal> {
+        // A customer from before there was a bound may go on.
+        if *self == Self::default() && context.subject.parse().is_ok_and(|customer: u64| customer > ID_MAX) {
+            return Err(Refusal::Number);
         }
+        let mut after = self.clone();
+        for line in lines {
+            let product = line.product;
+            let currency = after.lines.first().unwrap_or(line).unit_price.currency;
+            if !product.is_in_range() {
+                return Err(Refusal::Number);
+            }
+            if line.quantity == 0 {
+                return Err(Refusal::Quantity { product, quantity: 0 });
+            }
+            if !amounts_fit(1, &[line.unit_price, line.freight, line.voucher], currency) {
+                return Err(Refusal::Price { product });
+            }
+            if let Some(offer) = context.head::<Replica>(&product.to_string()).and_then(|replica| replica.offer.clone()).filter(|_| line.name.is_empty()) {
+                line.name = offer.name;
+            }
+            let merged = after.lines.iter().find(|known| known.same_key(line));
+            let quantity = u64::from(line.quantity) + merged.map_or(0, |known| u64::from(known.quantity));
+            if quantity > u64::from(QUANTITY_MAX) {
+                return Err(Refusal::Quantity { product, quantity });
+            }
+            let voucher = merged.map_or(Ok(line.voucher), |known| known.voucher.plus(line.voucher));
+            if voucher.is_ok_and(|voucher| voucher.minor <= PRICE_MINOR_MAX) {
+                after.put(line);
+            } else {
+                return Err(Refusal::Price { product });
+            }
+        }
+        let names = names_bytes(after.lines.iter().map(|line| (&line.name, line.version.as_ref())));
+        if after.lines.len() > LINES_MAX || names > NAMES_BYTES_MAX { Err(Refusal::Full) } else { Ok(after) }
+    }
+
+    /// A sale that was made elsewhere is priced as a cart of its lines alone would be, and waits for no checkout.
+    fn record(&self, mut lines: Vec<Line>, checkout: Checkout, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        if let Some(line) = lines.iter().find(|line| !line.agreed) {
+            return Err(Refusal::NotAgreed { product: line.product });
+        }
+        let sale = Self { orders: self.orders, ..Self::default() }.with(&mut lines, context)?.priced(checkout, context)?;
+        Ok(vec![Event::Recorded(CheckedOut { brought: true, ..sale })])
+    }
+
+    fn check_out(&self, checkout: Checkout, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        match self.sent {
+            Some(order) => Err(Refusal::Sent { order }),
+            None => Ok(vec![Event::CheckedOut(self.priced(checkout, context)?)]),
+        }
+    }
+
+    /// What an order of all its lines begins with, at the prices that hold.
+    fn priced(&self, checkout: Checkout, context: &Context<'_>) -> Result<CheckedOut, Refusal> {
         if self.lines.is_empty() {
             return Err(Refusal::Empty);
         }
@@ -316,15 +385,19 @@ impl Cart {
         if lines.is_empty() {
             return Err(Refusal::NothingLeft { lines: self.lines.len() });
         }
+        if !total_fits(&lines) {
+            return Err(Refusal::Total);
+        }
         // The versions are the catalog's of now, and may be longer than those the lines came with.
         if names_bytes(lines.iter().map(|line| (&line.name, line.version.as_ref()))) > NAMES_BYTES_MAX {
             return Err(Refusal::Full);
         }
         let customer = CustomerId(context.subject.parse().map_err(|_| Refusal::Id)?);
-        let order = OrderId { customer, number: self.orders + 1 };
-        Ok(vec![Event::CheckedOut(CheckedOut { order, lines, dropped, checkout, origin: context.origin.clone() })])
+        let order = OrderId { customer, number: self.orders.checked_add(1).ok_or(Refusal::Number)? };
+        Ok(CheckedOut { order, lines, dropped, checkout, origin: context.origin.clone(), brought: false })
     }
 
+    /// Puts a line in, which [`Cart::with`] found to fit: neither sum has room to be too large.
     fn put(&mut self, line: &Line) {
         match self.lines.iter_mut().find(|known| known.same_key(line)) {
             Some(known) => {
@@ -340,6 +413,7 @@ impl Cart {
 impl Aggregate for Cart {
     const NAME: &'static str = "cart";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -348,6 +422,7 @@ impl Aggregate for Cart {
         match command {
             Command::Add { lines, reference } => self.add(lines, reference, context),
             Command::CheckOut(checkout) => self.check_out(checkout, context),
+            Command::Record { lines, checkout } => self.record(lines, checkout, context),
             Command::Empty if self.lines.is_empty() => Ok(vec![]),
             Command::Empty => Ok(vec![Event::Emptied]),
             Command::Reopen { order } if self.sent == Some(order) => Ok(vec![Event::Reopened { order }]),
@@ -367,6 +442,7 @@ impl Aggregate for Cart {
                 self.sent = Some(sent.order);
                 self.orders = sent.order.number;
             }
+            Event::Recorded(sale) => self.orders = sale.order.number,
             Event::Emptied => {
                 self.lines.clear();
                 self.references.clear();
@@ -378,6 +454,8 @@ impl Aggregate for Cart {
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Id => "bad-id",
+            Refusal::Number => "id-out-of-range",
+            Refusal::NotAgreed { .. } => "price-not-agreed",
             Refusal::Empty => "empty-cart",
             Refusal::NothingLeft { .. } => "nothing-left",
             Refusal::Sent { .. } => "checkout-sent",
@@ -386,11 +464,12 @@ impl Aggregate for Cart {
             Refusal::Full => "cart-full",
             Refusal::Quantity { .. } => "quantity-out-of-range",
             Refusal::Price { .. } => "price-out-of-range",
+            Refusal::Total => "total-out-of-range",
             Refusal::Text => "text-out-of-range",
         }
     }
 
     fn answered_later(command: &Command) -> bool {
-        matches!(command, Command::CheckOut(_))
+        matches!(command, Command::CheckOut(_) | Command::Record { .. })
     }
 }

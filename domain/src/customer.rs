@@ -5,7 +5,7 @@ pub mod sample;
 use serde::{Deserialize, Serialize};
 
 use crate::text::json_bytes;
-use crate::{Aggregate, Context};
+use crate::{Aggregate, Context, ID_MAX};
 
 /// Longest text field, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2_000;
@@ -95,23 +95,23 @@ pub struct Customer {
 /// What can be asked of a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Become one.
+    /// Become one, or be one with these details instead of those of before.
     Register(Details),
 }
 
 /// What can have happened to a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Is one.
+    /// Is one, and these are its details from now on: all of them.
     Registered(Details),
 }
 
 /// Why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Registered with other details.
-    #[error("already registered with other details")]
-    Registered,
+    /// A number too high.
+    #[error("a customer's number is at most {ID_MAX}")]
+    Id,
     /// A text too long.
     #[error("a person's texts are at most {PERSON_BYTES_MAX} bytes together, any other text {TEXT_BYTES_MAX}")]
     Text,
@@ -120,18 +120,18 @@ pub enum Refusal {
 impl Aggregate for Customer {
     const NAME: &'static str = "customer";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, Command::Register(details): Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
-            Some(_) => Err(Refusal::Registered),
-            None if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
-                Err(Refusal::Text)
-            }
-            None => Ok(vec![Event::Registered(details)]),
+            // Who was registered before there was a bound goes on.
+            None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
+            _ if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => Err(Refusal::Text),
+            _ => Ok(vec![Event::Registered(details)]),
         }
     }
 
@@ -141,7 +141,7 @@ impl Aggregate for Customer {
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
-            Refusal::Registered => "already-registered",
+            Refusal::Id => "id-out-of-range",
             Refusal::Text => "text-out-of-range",
         }
     }

@@ -61,6 +61,7 @@ pub enum Refusal {
 impl Aggregate for Delivery {
     const NAME: &'static str = "delivery";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::TransactionId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The highest number that a caller may give to a customer, a seller or a product: the highest whole number that every
+/// reader of JSON keeps exactly. What the log has from before there was a bound is read as it is.
+pub const ID_MAX: u64 = (1 << 53) - 1;
+
 macro_rules! number_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -14,6 +18,12 @@ macro_rules! number_id {
         impl fmt::Display for $name {
             fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(out)
+            }
+        }
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                number(text).map(Self).ok_or_else(|| format!("'{text}' is no id: a whole number in its shortest spelling"))
             }
         }
     )+};
@@ -59,6 +69,35 @@ pair_id! {
     OrderId { /// who ordered
         customer: CustomerId, /// the customer's how-manieth, from 1
         number: u64 },
+}
+
+impl ProductRef {
+    /// Whether both its numbers are ones that may be given.
+    pub fn is_in_range(&self) -> bool {
+        self.seller.0 <= ID_MAX && self.product.0 <= ID_MAX
+    }
+}
+
+/// A run of deliveries, named by its caller: 1 to 100 of letters, digits and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(String);
+
+impl TransactionId {
+    /// The name.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+impl FromStr for TransactionId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if text.is_empty() || text.len() > 100 || !plain {
+            return Err("a transaction id is 1 to 100 of letters, digits and '_'".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// A payment has its order's id.

@@ -3,6 +3,7 @@
 
 mod aggregate;
 pub mod cart;
+mod charge;
 pub mod customer;
 pub mod delivery;
 mod ids;
@@ -20,7 +21,8 @@ mod text;
 mod time;
 
 pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Policy, Routing};
-pub use ids::{CustomerId, OrderId, PaymentId, ProductId, ProductRef, SellerId, routing_key};
+pub use charge::Charge;
+pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SellerId, TransactionId, routing_key};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};
 pub use time::Timestamp;

@@ -8,14 +8,14 @@ pub mod sample;
 use iso_currency::Currency;
 use serde::{Deserialize, Serialize};
 
-use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit};
+use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit, total_fits};
 use crate::customer::Person;
 use crate::payment::Means;
 use crate::stock::Shortage;
-use crate::{Aggregate, Context, Money, MoneyError, Origin, Timestamp};
+use crate::{Aggregate, Charge, Context, Money, MoneyError, Origin, Timestamp};
 
 pub use messages::{Command, Ending, Event, Refusal};
-pub use refund::{REFUNDS_MAX, Refund, Returned};
+pub use refund::{REFUNDS_MAX, Refund, Returned, Settled};
 
 /// How long, in log time, a checkout may take before its order asks to cancel it.
 pub const CHECKOUT_SECONDS_MAX: i64 = 120;
@@ -69,6 +69,8 @@ pub struct Line {
     pub reply: Reply,
     /// pieces that were returned, or are being
     pub returned: u32,
+    /// What the last refund by the older rule left of it, if there was one: later ones share this.
+    pub left: Option<Charge>,
     /// its package is there
     pub delivered: bool,
 }
@@ -127,7 +129,7 @@ impl Order {
         }
         let currency = checkout.lines.first().map(|line| line.unit_price.currency).ok_or(Refusal::Amounts)?;
         let fits = |line: &PricedLine| amounts_fit(line.quantity, &[line.unit_price, line.freight, line.voucher], currency);
-        if checkout.lines.len() > LINES_MAX || !checkout.lines.iter().all(fits) {
+        if checkout.lines.len() > LINES_MAX || !checkout.lines.iter().all(fits) || !total_fits(&checkout.lines) {
             return Err(Refusal::Amounts);
         }
         Ok(vec![Event::Placed { checkout, placed_at: context.occurred_at, deadline: context.now.plus_seconds(CHECKOUT_SECONDS_MAX) }])
@@ -158,14 +160,12 @@ impl Order {
         let zero = Money::zero(self.currency().unwrap_or(Currency::USD));
         let (mut items, mut freight, mut total, mut discounts) = (zero, zero, zero, vec![]);
         for line in lines {
-            let price = line.unit_price.times(line.quantity)?;
-            // Never below zero per item: a voucher of more than the line's price is used up to it.
-            let discount = Money::new(line.voucher.minor.min(price.minor), line.voucher.currency);
-            items = items.plus(price)?;
-            freight = freight.plus(line.freight)?;
-            total = total.plus(price)?.plus(line.freight)?.minus(discount)?;
-            if discount.minor > 0 {
-                discounts.push(discount);
+            let charge = line.charge()?;
+            items = items.plus(charge.items)?;
+            freight = freight.plus(charge.freight)?;
+            total = total.plus(charge.total()?)?;
+            if charge.discount.minor > 0 {
+                discounts.push(charge.discount);
             }
         }
         let (customer, number) = context.subject.split_once('-').unwrap_or((context.subject, "1"));
@@ -190,7 +190,8 @@ impl Order {
 
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u8 = 2;
+    const STATE_VERSION: u8 = 3;
+    type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -220,7 +221,8 @@ impl Aggregate for Order {
         match event {
             Event::Placed { checkout, placed_at, deadline } => {
                 self.status = Status::Reserving;
-                self.lines = checkout.lines.iter().map(|sold| Line { sold: sold.clone(), reply: Reply::Awaited, returned: 0, delivered: false }).collect();
+                self.lines =
+                    checkout.lines.iter().map(|sold| Line { sold: sold.clone(), reply: Reply::Awaited, returned: 0, left: None, delivered: false }).collect();
                 self.awaited = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
                 self.buyer = checkout.checkout.buyer.clone();
                 self.means = Some(checkout.checkout.means.clone());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::customer::Card;
-use crate::{Aggregate, Context, Money};
+use crate::{Aggregate, Context, Currency, Money};
 
 /// A card token that every payment refuses, so that the refusal's path can be tested (decision 16).
 pub const REFUSED_TOKEN: &str = "test-card-refused";
@@ -83,9 +83,15 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// Minor units given back so far.
+    /// Minor units given back so far: no more than was captured, as each refund was held against what was left.
     pub fn refunded(&self) -> i64 {
-        self.refunds.values().map(|amount| amount.minor).sum()
+        self.refunds.values().fold(0, |sum, amount| sum.checked_add(amount.minor).unwrap_or(sum))
+    }
+
+    /// Minor units of this currency that can be given back.
+    fn left(&self, currency: Currency) -> i64 {
+        let captured = self.captured.filter(|captured| captured.currency == currency);
+        captured.and_then(|captured| captured.minor.checked_sub(self.refunded())).unwrap_or_default()
     }
 }
 
@@ -168,6 +174,7 @@ fn decline(demand: &Demand) -> Option<Decline> {
 impl Aggregate for Payment {
     const NAME: &'static str = "payment";
     const STATE_VERSION: u8 = 2;
+    type Id = crate::PaymentId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -176,7 +183,7 @@ impl Aggregate for Payment {
         match command {
             Command::Refund { refund, .. } if self.refunds.contains_key(&refund) => Ok(vec![]),
             Command::Refund { refund, amount } => {
-                let left = self.captured.filter(|captured| captured.currency == amount.currency).map_or(0, |captured| captured.minor - self.refunded());
+                let left = self.left(amount.currency);
                 let fits = self.status == Status::Captured && (0..=left).contains(&amount.minor);
                 if fits { Ok(vec![Event::Refunded { refund, amount }]) } else { Err(Refusal::Over { left, asked: amount.minor }) }
             }

@@ -58,7 +58,7 @@ impl Policy for PlaceOrder {
 
     fn react(_: &str, event: &cart::Event) -> Vec<(String, order::Command)> {
         match event {
-            cart::Event::CheckedOut(checkout) => vec![(checkout.order.to_string(), order::Command::Place(checkout.clone()))],
+            cart::Event::CheckedOut(checkout) | cart::Event::Recorded(checkout) => vec![(checkout.order.to_string(), order::Command::Place(checkout.clone()))],
             _ => vec![],
         }
     }
@@ -83,7 +83,10 @@ impl Policy for ReserveStock {
                 .zip(0..)
                 .map(|(line, at)| {
                     let of = OrderLine { order, line: at };
-                    (line.product.to_string(), stock::Command::Reserve { of, quantity: line.quantity, version: line.version.clone() })
+                    (
+                        line.product.to_string(),
+                        stock::Command::Reserve { of, quantity: line.quantity, version: line.version.clone(), brought: checkout.brought },
+                    )
                 })
                 .collect(),
             order::Event::Paid(ending) => each(ending, |of| stock::Command::Confirm { of }),
@@ -257,7 +260,7 @@ impl Policy for ShareSales {
             }
             order::Event::LineDelivered { line, product } => vec![(id(product.seller), sale::Command::Deliver { line: *line })],
             order::Event::Refunded { lines, .. } => {
-                lines.iter().map(|back| (id(back.product.seller), sale::Command::Return { line: back.line, kept: back.kept })).collect()
+                lines.iter().map(|back| (id(back.product.seller), sale::Command::Return { line: back.line, kept: back.kept, settled: back.settled })).collect()
             }
             _ => vec![],
         }

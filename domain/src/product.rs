@@ -4,7 +4,7 @@ pub mod sample;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, Context, Money};
+use crate::{Aggregate, Context, ID_MAX, Money, ProductRef};
 
 /// Highest price, in minor units: with [`crate::cart::QUANTITY_MAX`] and [`crate::cart::LINES_MAX`] every order's total fits 64 bits.
 pub const PRICE_MINOR_MAX: i64 = 10_000_000_000;
@@ -118,6 +118,9 @@ pub enum Refusal {
         /// its currency's code
         is: &'static str,
     },
+    /// Numbers too high.
+    #[error("a seller's and a product's number are at most {ID_MAX}")]
+    Id,
     /// A text too long, or a version or name left empty.
     #[error("name and version must be given, and each text is at most {TEXT_BYTES_MAX} bytes")]
     Text,
@@ -140,14 +143,17 @@ fn checked(details: Details) -> Result<Details, Refusal> {
 impl Aggregate for Product {
     const NAME: &'static str = "product";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         use Command::{ChangePrice, Register, Replace, Withdraw};
         let Some(now) = &self.details else {
             return match command {
+                // What was registered before there was a bound goes on.
+                Register(_) if context.subject.parse::<ProductRef>().is_ok_and(|id| !id.is_in_range()) => Err(Refusal::Id),
                 Register(details) => Ok(vec![Event::Registered(checked(details)?)]),
                 _ => Err(Refusal::Unknown),
             };
@@ -188,6 +194,7 @@ impl Aggregate for Product {
             Refusal::Withdrawn => "withdrawn",
             Refusal::OtherVersion { .. } => "other-version",
             Refusal::SameVersion { .. } => "same-version",
+            Refusal::Id => "id-out-of-range",
             Refusal::Price => "price-out-of-range",
             Refusal::Currency { .. } => "other-currency",
             Refusal::Text => "text-out-of-range",

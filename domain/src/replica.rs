@@ -63,6 +63,7 @@ impl Aggregate for Replica {
     const NAME: &'static str = "replica";
     const STATE_VERSION: u8 = 1;
     const ROUTING: Routing = Routing::EveryPartition;
+    type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cart::PricedLine;
-use crate::{Aggregate, Context, Money, ProductRef};
+use crate::cart::{ORDER_MINOR_MAX, PricedLine, amounts_fit};
+use crate::order::Settled;
+use crate::{Aggregate, Charge, Context, Money, MoneyError, ProductRef};
 
 /// A line as the seller sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,11 @@ impl Line {
     pub fn of(line: u32, sold: &PricedLine) -> Self {
         let PricedLine { product, name, quantity, unit_price, freight, voucher, .. } = sold.clone();
         Self { line, product, name, quantity, unit_price, freight, voucher }
+    }
+
+    /// What it costs.
+    pub fn charge(&self) -> Result<Charge, MoneyError> {
+        Charge::of(self.quantity, self.unit_price, self.freight, self.voucher)
     }
 }
 
@@ -88,6 +94,8 @@ pub enum Command {
         line: u32,
         /// how many the buyer keeps
         kept: u32,
+        /// what that came to; none of what an older rule settled
+        settled: Option<Settled>,
     },
     /// It ended unpaid.
     Close,
@@ -119,6 +127,8 @@ pub enum Event {
         line: u32,
         /// how many the buyer keeps; of none, the line is in progress no longer
         kept: u32,
+        /// what that came to; none of what an older rule settled
+        settled: Option<Settled>,
     },
     /// It ended unpaid.
     Closed,
@@ -130,11 +140,30 @@ pub enum Refusal {
     /// Its order has not been placed: the order's events come in order, so this is never met.
     #[error("no such sale")]
     Unknown,
+    /// More than an order may cost: no order sends that.
+    #[error("a sale costs at most {ORDER_MINOR_MAX} minor units")]
+    Amounts,
+}
+
+/// Whether these lines cost what an order may, so that a seller's totals have room for very many.
+fn fits(lines: &[Line]) -> bool {
+    let bounded = |line: &&Line| amounts_fit(line.quantity, &[line.unit_price, line.freight, line.voucher], line.unit_price.currency);
+    let cost = |line: &Line| Some(line).filter(bounded)?.charge().and_then(|charge| charge.items.plus(charge.freight)).ok();
+    let total = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(cost(line)?.minor));
+    total.is_some_and(|total| total <= ORDER_MINOR_MAX)
+}
+
+impl Sale {
+    /// Its lines in progress: those that are paid, not delivered and not returned.
+    pub fn in_progress(&self) -> impl Iterator<Item = &Line> {
+        self.open.values().filter(|_| self.status >= Status::Paid)
+    }
 }
 
 impl Aggregate for Sale {
     const NAME: &'static str = "sale";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
@@ -142,6 +171,7 @@ impl Aggregate for Sale {
     fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         let is_open = |line: u32| self.open.contains_key(&line) && self.status >= Status::Paid;
         Ok(match command {
+            Command::Open { lines } if self.status == Status::New && !fits(&lines) => return Err(Refusal::Amounts),
             Command::Open { lines } if self.status == Status::New => vec![Event::Opened { lines }],
             Command::Open { .. } => vec![],
             _ if self.status == Status::New => return Err(Refusal::Unknown),
@@ -151,7 +181,7 @@ impl Aggregate for Sale {
             Command::Ship if self.status == Status::Paid => vec![Event::Shipped],
             Command::Close if self.status == Status::Placed => vec![Event::Closed],
             Command::Deliver { line } if is_open(line) => vec![Event::Delivered { line }],
-            Command::Return { line, kept } if is_open(line) => vec![Event::Returned { line, kept }],
+            Command::Return { line, kept, settled } if is_open(line) => vec![Event::Returned { line, kept, settled }],
             _ => vec![],
         })
     }
@@ -167,10 +197,13 @@ impl Aggregate for Sale {
                 self.open = lines.iter().map(|line| (line.line, line.clone())).collect();
             }
             Event::Shipped => self.status = Status::Shipped,
-            Event::Delivered { line } | Event::Returned { line, kept: 0 } => drop(self.open.remove(line)),
-            Event::Returned { line, kept } => {
+            Event::Delivered { line } | Event::Returned { line, kept: 0, .. } => drop(self.open.remove(line)),
+            Event::Returned { line, kept, settled } => {
                 if let Some(line) = self.open.get_mut(line) {
                     line.quantity = *kept;
+                    if let Some(settled) = settled {
+                        (line.freight.minor, line.voucher.minor) = (settled.freight, settled.discount);
+                    }
                 }
             }
             Event::Closed => {
@@ -180,7 +213,10 @@ impl Aggregate for Sale {
         }
     }
 
-    fn refusal_code(_: &Refusal) -> &'static str {
-        "unknown-sale"
+    fn refusal_code(refusal: &Refusal) -> &'static str {
+        match refusal {
+            Refusal::Unknown => "unknown-sale",
+            Refusal::Amounts => "amounts-out-of-range",
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::customer::{PERSON_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::text::json_bytes;
-use crate::{Aggregate, Context};
+use crate::{Aggregate, Context, ID_MAX};
 
 /// Personal data of a seller: all of it, and only here, so that it can be sealed as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,23 +54,23 @@ pub struct Seller {
 /// What can be asked of a seller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Become one.
+    /// Become one, or be one with these details instead of those of before.
     Register(Details),
 }
 
 /// What can have happened to a seller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Is one.
+    /// Is one, and these are its details from now on: all of them.
     Registered(Details),
 }
 
 /// Why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Registered with other details.
-    #[error("already registered with other details")]
-    Registered,
+    /// A number too high.
+    #[error("a seller's number is at most {ID_MAX}")]
+    Id,
     /// A text too long, or no name.
     #[error("a seller has a name; its texts are at most {PERSON_BYTES_MAX} bytes together, the company's name {TEXT_BYTES_MAX}")]
     Text,
@@ -87,16 +87,18 @@ impl Contact {
 impl Aggregate for Seller {
     const NAME: &'static str = "seller";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::SellerId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, Command::Register(details): Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, Command::Register(details): Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         match &self.details {
             Some(now) if *now == details => Ok(vec![]),
-            Some(_) => Err(Refusal::Registered),
-            None if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
-            None => Ok(vec![Event::Registered(details)]),
+            // Who was registered before there was a bound goes on.
+            None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
+            _ if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
+            _ => Ok(vec![Event::Registered(details)]),
         }
     }
 
@@ -106,7 +108,7 @@ impl Aggregate for Seller {
 
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
-            Refusal::Registered => "already-registered",
+            Refusal::Id => "id-out-of-range",
             Refusal::Text => "text-out-of-range",
         }
     }

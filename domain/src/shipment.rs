@@ -95,18 +95,37 @@ pub enum Refusal {
     Unknown,
 }
 
+impl Package {
+    /// A paid line's, as its order knows it: one that is not there was called back if its line was returned whole.
+    pub fn of(delivered: bool, kept: u32) -> Self {
+        match (delivered, kept) {
+            (true, _) => Self::Delivered,
+            (false, 0) => Self::Cancelled,
+            (false, _) => Self::Shipped,
+        }
+    }
+}
+
+impl Status {
+    /// How far a shipment of these packages is.
+    pub fn of(packages: impl IntoIterator<Item = Package>) -> Self {
+        let (mut any, mut open, mut delivered) = (false, false, false);
+        for package in packages {
+            (any, open, delivered) = (true, open | (package == Package::Shipped), delivered | (package == Package::Delivered));
+        }
+        match (any, open, delivered) {
+            (false, ..) => Self::New,
+            (_, false, _) => Self::Concluded,
+            (_, true, true) => Self::InProgress,
+            (_, true, false) => Self::Approved,
+        }
+    }
+}
+
 impl Shipment {
     /// How far it is.
     pub fn status(&self) -> Status {
-        if self.packages.is_empty() {
-            Status::New
-        } else if self.open == 0 {
-            Status::Concluded
-        } else if self.packages.values().any(|(_, package)| *package == Package::Delivered) {
-            Status::InProgress
-        } else {
-            Status::Approved
-        }
+        Status::of(self.packages.values().map(|(_, package)| *package))
     }
 
     /// What happens to those of the lines whose packages are on their way; the rest have ended already.
@@ -128,6 +147,7 @@ impl Shipment {
 impl Aggregate for Shipment {
     const NAME: &'static str = "shipment";
     const STATE_VERSION: u8 = 1;
+    type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::product::TEXT_BYTES_MAX;
-use crate::{Aggregate, Context, OrderId};
+use crate::{Aggregate, Context, ID_MAX, OrderId, ProductRef};
 
 /// Most pieces an item ever receives.
 pub const RECEIVED_MAX: u64 = 1_000_000_000_000;
@@ -19,6 +19,47 @@ pub struct OrderLine {
     pub order: OrderId,
     /// its place in the order, from 0
     pub line: u32,
+}
+
+/// Where an item's pieces are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// that ever came in
+    pub received: u64,
+    /// promised to orders that have not ended
+    pub reserved: u64,
+    /// that orders took
+    pub sold: u64,
+    /// that orders took and gave back
+    pub returned: u64,
+}
+
+impl Pieces {
+    /// Those that can be promised.
+    pub fn available(&self) -> Option<u64> {
+        self.received.checked_sub(self.reserved)?.checked_sub(self.sold)
+    }
+
+    /// After an event; none after one that these pieces cannot have had.
+    pub fn after(self, event: &Event) -> Option<Self> {
+        let Self { mut received, mut reserved, mut sold, mut returned } = self;
+        match event {
+            Event::Received { quantity, .. } => received = received.checked_add(*quantity)?,
+            Event::Brought { quantity, .. } => received = received.checked_add((*quantity).into())?,
+            Event::TakenBack { quantity, .. } => received = received.checked_sub((*quantity).into())?,
+            Event::Reserved { quantity, .. } => reserved = reserved.checked_add((*quantity).into())?,
+            Event::Released { quantity, .. } => reserved = reserved.checked_sub((*quantity).into())?,
+            Event::Confirmed { quantity, .. } => {
+                (reserved, sold) = (reserved.checked_sub((*quantity).into())?, sold.checked_add((*quantity).into())?);
+            }
+            Event::Returned { quantity, .. } => {
+                (sold, returned) = (sold.checked_sub((*quantity).into())?, returned.checked_add((*quantity).into())?);
+            }
+            Event::Bound { .. } | Event::Withdrawn | Event::Short { .. } => {}
+        }
+        let after = Self { received, reserved, sold, returned };
+        after.available().map(|_| after)
+    }
 }
 
 /// A stock item's state. Its id is its product's.
@@ -44,6 +85,9 @@ pub struct StockItem {
     pub returned: u64,
     /// What was given back, by line and the order's refund, so that none is booked twice.
     pub returns: BTreeSet<(OrderLine, u32)>,
+    /// The reservations whose pieces came in for them. No more than there are reservations: what an order took is its
+    /// own, so nothing is kept of a receipt that came with it.
+    pub brought: BTreeSet<OrderLine>,
 }
 
 /// What can be asked of a stock item.
@@ -71,6 +115,8 @@ pub enum Command {
         quantity: u32,
         /// the version it was priced with, if known
         version: Option<String>,
+        /// The pieces come in with the order, for it alone.
+        brought: bool,
     },
     /// The order took them.
     Confirm {
@@ -122,6 +168,20 @@ pub enum Event {
         quantity: u64,
         /// the caller's own name for the delivery
         reference: String,
+    },
+    /// Pieces came in for an order's line, and are promised to it at once.
+    Brought {
+        /// for what
+        of: OrderLine,
+        /// how many
+        quantity: u32,
+    },
+    /// Pieces that came in for an order's line went again, as the order did not take them.
+    TakenBack {
+        /// for what they came in
+        of: OrderLine,
+        /// how many
+        quantity: u32,
     },
     /// Pieces are promised.
     Reserved {
@@ -183,6 +243,9 @@ pub enum Refusal {
         /// how many would come back
         quantity: u32,
     },
+    /// Numbers too high.
+    #[error("a seller's and a product's number are at most {ID_MAX}")]
+    Id,
     /// Too many, or a reference too long or empty.
     #[error("an item receives at most {RECEIVED_MAX} pieces, each delivery under a reference of 1 to {TEXT_BYTES_MAX} bytes")]
     Delivery,
@@ -191,24 +254,32 @@ pub enum Refusal {
 impl StockItem {
     /// Pieces that can be promised.
     pub fn available(&self) -> u64 {
-        self.received - self.reserved - self.sold
+        self.pieces().available().unwrap_or_default()
     }
 
-    fn shortage(&self, quantity: u32, version: Option<&str>) -> Option<Shortage> {
+    fn pieces(&self) -> Pieces {
+        let Self { received, reserved, sold, returned, .. } = *self;
+        Pieces { received, reserved, sold, returned }
+    }
+
+    fn shortage(&self, quantity: u32, version: Option<&str>, brought: bool) -> Option<Shortage> {
         if self.withdrawn {
             Some(Shortage::Withdrawn)
         } else if self.version.is_none() {
             Some(Shortage::UnknownProduct)
         } else if version.is_some_and(|version| self.gone.contains(version)) {
             Some(Shortage::VersionGone)
-        } else if u64::from(quantity) > self.available() {
-            Some(Shortage::OutOfStock)
         } else {
-            None
+            let room = if brought { RECEIVED_MAX.checked_sub(self.received) } else { Some(self.available()) };
+            room.is_none_or(|room| u64::from(quantity) > room).then_some(Shortage::OutOfStock)
         }
     }
 
-    fn receive(&self, quantity: u64, reference: String) -> Result<Vec<Event>, Refusal> {
+    fn receive(&self, quantity: u64, reference: String, subject: &str) -> Result<Vec<Event>, Refusal> {
+        // What was received before there was a bound is there.
+        if self.receipts.is_empty() && subject.parse::<ProductRef>().is_ok_and(|id| !id.is_in_range()) {
+            return Err(Refusal::Id);
+        }
         match self.receipts.get(&reference) {
             Some(booked) if *booked == quantity => return Ok(vec![]),
             Some(booked) => return Err(Refusal::Booked { booked: *booked, reference }),
@@ -224,33 +295,43 @@ impl StockItem {
 
 impl Aggregate for StockItem {
     const NAME: &'static str = "stock-item";
-    const STATE_VERSION: u8 = 2;
+    const STATE_VERSION: u8 = 3;
+    type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;
     type Refusal = Refusal;
 
-    fn decide(&self, command: Command, _: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         Ok(match command {
             // A version that is gone never comes back: the catalog's events arrive in order, so this is a repeat.
             Command::Bind { version } if self.version.as_ref() == Some(&version) || self.gone.contains(&version) => vec![],
             Command::Bind { version } => vec![Event::Bound { version }],
             Command::Withdraw if self.withdrawn => vec![],
             Command::Withdraw => vec![Event::Withdrawn],
-            Command::Receive { quantity, reference } => self.receive(quantity, reference)?,
+            Command::Receive { quantity, reference } => self.receive(quantity, reference, context.subject)?,
             Command::Reserve { of, .. } if self.reservations.contains_key(&of) => vec![],
-            Command::Reserve { of, quantity, version } => match self.shortage(quantity, version.as_deref()) {
+            Command::Reserve { of, quantity, version, brought } => match self.shortage(quantity, version.as_deref(), brought) {
                 Some(why) => vec![Event::Short { of, quantity, why }],
+                None if brought => vec![Event::Brought { of, quantity }, Event::Reserved { of, quantity }],
                 None => vec![Event::Reserved { of, quantity }],
             },
             Command::Confirm { of } => self.reservations.get(&of).map(|&quantity| Event::Confirmed { of, quantity }).into_iter().collect(),
             Command::Return { of, refund, .. } if self.returns.contains(&(of, refund)) => vec![],
             Command::Return { quantity, .. } if u64::from(quantity) > self.sold => return Err(Refusal::NotSold { sold: self.sold, quantity }),
             Command::Return { of, refund, quantity } => vec![Event::Returned { of, refund, quantity }],
-            Command::Release { of } => self.reservations.get(&of).map(|&quantity| Event::Released { of, quantity }).into_iter().collect(),
+            Command::Release { of } => match self.reservations.get(&of) {
+                Some(&quantity) if self.brought.contains(&of) => vec![Event::Released { of, quantity }, Event::TakenBack { of, quantity }],
+                Some(&quantity) => vec![Event::Released { of, quantity }],
+                None => vec![],
+            },
         })
     }
 
     fn evolve(&mut self, event: &Event) {
+        // Every event that was decided fits: a decision looks at these pieces.
+        if let Some(Pieces { received, reserved, sold, returned }) = self.pieces().after(event) {
+            (self.received, self.reserved, self.sold, self.returned) = (received, reserved, sold, returned);
+        }
         match event {
             Event::Bound { version } => {
                 if let Some(old) = self.version.replace(version.clone()) {
@@ -258,29 +339,17 @@ impl Aggregate for StockItem {
                 }
             }
             Event::Withdrawn => self.withdrawn = true,
-            Event::Received { quantity, reference } => {
-                self.received += quantity;
-                self.receipts.insert(reference.clone(), *quantity);
-            }
-            Event::Reserved { of, quantity } => {
-                self.reserved += u64::from(*quantity);
-                self.reservations.insert(*of, *quantity);
-            }
+            Event::Received { quantity, reference } => drop(self.receipts.insert(reference.clone(), *quantity)),
+            Event::Reserved { of, quantity } => drop(self.reservations.insert(*of, *quantity)),
+            Event::Brought { of, .. } => drop(self.brought.insert(*of)),
+            Event::TakenBack { of, .. } => drop(self.brought.remove(of)),
             Event::Short { .. } => {}
-            Event::Confirmed { of, quantity } => {
-                self.reserved -= u64::from(*quantity);
-                self.sold += u64::from(*quantity);
+            Event::Confirmed { of, .. } => {
                 self.reservations.remove(of);
+                self.brought.remove(of);
             }
-            Event::Released { of, quantity } => {
-                self.reserved -= u64::from(*quantity);
-                self.reservations.remove(of);
-            }
-            Event::Returned { of, refund, quantity } => {
-                self.sold -= u64::from(*quantity);
-                self.returned += u64::from(*quantity);
-                self.returns.insert((*of, *refund));
-            }
+            Event::Released { of, .. } => drop(self.reservations.remove(of)),
+            Event::Returned { of, refund, .. } => drop(self.returns.insert((*of, *refund))),
         }
     }
 
@@ -288,6 +357,7 @@ impl Aggregate for StockItem {
         match refusal {
             Refusal::Booked { .. } => "delivery-booked",
             Refusal::NotSold { .. } => "not-sold",
+            Refusal::Id => "id-out-of-range",
             Refusal::Delivery => "delivery-out-of-range",
         }
     }

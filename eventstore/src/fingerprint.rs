@@ -38,13 +38,17 @@ impl Fingerprints {
 
     /// Of the command behind an event.
     pub fn behind(event: &Envelope) -> Option<Self> {
-        let mut prints = Self { sent: event.body_hash.clone()?, meaning: None, request: None, kept: false };
-        let parts = event.fingerprints.iter().flat_map(|text| text.split('.'));
-        for part in parts {
+        Self::read(event.body_hash.as_deref(), event.fingerprints.as_deref())
+    }
+
+    /// From what `ce_bodyhash` and `ce_fingerprints` say. What a newer version adds is passed over.
+    pub fn read(sent: Option<&str>, more: Option<&str>) -> Option<Self> {
+        let mut prints = Self { sent: sent?.to_owned(), meaning: None, request: None, kept: false };
+        for part in more.into_iter().flat_map(|text| text.split('.')) {
             match part.split_once('-') {
                 Some(("m", print)) => prints.meaning = Some(print.to_owned()),
                 Some(("r", print)) => prints.request = Some(print.to_owned()),
-                _ => prints.kept |= part == FOR_EVER, // what a newer version adds is passed over
+                _ => prints.kept |= part == FOR_EVER,
             }
         }
         Some(prints)

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod embedded;
 pub mod fingerprint;
 pub mod fold;
+mod group;
 pub mod heads;
 pub mod inside;
 pub mod inspect;

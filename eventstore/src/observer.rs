@@ -43,6 +43,8 @@ pub trait Observer: Send + Sync {
     fn stopped(&self, _reader: &str, _stuck: &Stuck) {}
     /// It goes on there, or is about to try.
     fn goes_on(&self, _reader: &str, _partition: Partition) {}
+    /// A part's turns have failed for a while, and why; none once one has gone well.
+    fn troubled(&self, _part: &str, _why: Option<&str>) {}
     /// A commit did not end committed: the batch was thrown away.
     fn thrown_away(&self, _service: &'static str, _why: &str) {}
 }

@@ -173,8 +173,10 @@ impl Changes {
     }
 }
 
+/// A row's key.
+pub type Key = Box<[u8]>;
 /// A row with its key, as a scan gives it.
-pub type KeyedRow = (Box<[u8]>, Box<[u8]>);
+pub type KeyedRow = (Key, Box<[u8]>);
 
 impl Rows {
     /// Opens the database in `dir`, or makes it, whatever log it is of. One of another `shape` is deleted first, to be
@@ -292,7 +294,7 @@ impl Rows {
 
     /// The same, ending also before a row with which they would have more than `bytes`, the first excepted; and the key of
     /// the row that comes next, if there is one.
-    pub fn scan_within(&self, prefix: &[u8], from: Option<&[u8]>, most: usize, bytes: usize) -> Result<(Vec<KeyedRow>, Option<Box<[u8]>>), Fault> {
+    pub fn scan_within(&self, prefix: &[u8], from: Option<&[u8]>, most: usize, bytes: usize) -> Result<(Vec<KeyedRow>, Option<Key>), Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         let (mut rows, mut sum) = (vec![], 0);
@@ -406,7 +408,19 @@ fn read_position(key: &[u8], row: &[u8]) -> Option<(Topic, Partition, Offset)> {
     Some((Topic::named(std::str::from_utf8(name).ok()?), partition, Offset(u64::from_be_bytes(row.try_into().ok()?))))
 }
 
+/// Whether RocksDB says with this that somebody else has the directory.
+pub(crate) fn held(text: &str) -> bool {
+    ["While lock file", "lock hold by"].iter().any(|said| text.contains(said))
+}
+
 /// RocksDB keeps no error that goes away by itself: reopen, and fold anew if that fails.
 fn broken(dir: &Path, why: &rocksdb::Error) -> Fault {
-    Fault::Fatal(format!("rows in {}: {why}; stop, and if it happens again delete that directory: it will be folded anew from the log", dir.display()))
+    let text = why.to_string();
+    if held(&text) {
+        return Fault::Fatal(format!(
+            "{} is open in another process: a data directory has one process at a time; stop that one, or name another data directory",
+            dir.display()
+        ));
+    }
+    Fault::Fatal(format!("rows in {}: {text}; stop, and if it happens again delete that directory: it will be folded anew from the log", dir.display()))
 }

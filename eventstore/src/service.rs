@@ -45,6 +45,8 @@ pub trait Handler: Send + Sync {
     fn routing(&self) -> Routing;
     /// See [`Aggregate::STATE_VERSION`].
     fn state_version(&self) -> u8;
+    /// That a text is one of its ids, in its one spelling; or what it should be.
+    fn check_id(&self, id: &str) -> Result<(), String>;
     /// A state without events.
     fn blank(&self) -> State;
     /// A state and its version from a saved row; none if the row is of another shape.
@@ -93,6 +95,9 @@ impl<A: Codec> Handler for Typed<A> {
     }
     fn state_version(&self) -> u8 {
         A::STATE_VERSION
+    }
+    fn check_id(&self, id: &str) -> Result<(), String> {
+        id.parse::<A::Id>().map(|_| ()).map_err(|why| why.to_string())
     }
     fn blank(&self) -> State {
         Rc::new(A::default())

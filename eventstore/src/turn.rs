@@ -20,7 +20,7 @@ use crate::service::{Decided, Erased, Handler, Refused, Service, State};
 mod asked;
 mod letters;
 
-pub use asked::{PART_BYTES_MAX, UNSCOPED};
+pub use asked::{ACTOR_BYTES_MAX, PART_BYTES_MAX, TELL, TELL_DECISION, UNSCOPED};
 
 use asked::{Asked, Came};
 
@@ -246,7 +246,7 @@ impl<'a> Turn<'a> {
     ) -> Result<Result<Vec<Decided>, Refused>, String> {
         let envelope = &asked.envelope;
         let origin = if asked.client {
-            Origin { command_id: envelope.id.clone(), reply_to: envelope.reply_to.clone() }
+            Origin { command_id: envelope.id.clone(), reply_to: envelope.reply_to.clone().filter(|_| !asked.tell_decision) }
         } else {
             Origin { command_id: envelope.correlation.clone().unwrap_or_else(|| envelope.id.clone()), reply_to: None }
         };
@@ -343,8 +343,9 @@ impl<'a> Turn<'a> {
     fn outcome(&mut self, asked: &Asked<'_>, outcome: Outcome, now: Timestamp, later: bool) -> Result<(), Fault> {
         let accepted = matches!(outcome, Outcome::Accepted { .. });
         self.notes.push(Note::Command(short(&asked.envelope.kind), if accepted { "accepted" } else { "refused" }));
-        if let Some(to) = asked.reply_to.as_ref().filter(|_| !(later && accepted)) {
-            self.outputs.push(to.message(&asked.answer(), &outcome));
+        let later = later && accepted;
+        if let Some(to) = asked.reply_to.as_ref().filter(|_| !later || asked.tell_decision) {
+            self.outputs.push(if later { to.later(&asked.answer()) } else { to.message(&asked.answer(), &outcome) });
         }
         if let Some(prints) = asked.prints.clone() {
             self.heads.remember(asked.partition, &asked.envelope.id, Mark { prints, outcome, at: now, unscoped: None })?;

@@ -297,6 +297,30 @@ impl Projection {
         Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, next.map(|key| String::from_utf8_lossy(&key).into_owned())))
     }
 
+    /// The same where the rows under the prefix are ids: of the rows that they name, whose keys `key` gives.
+    pub fn page_through<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        from: Option<&str>,
+        key: fn(&str) -> String,
+        most: usize,
+        bytes: usize,
+    ) -> Result<(Vec<T>, Option<String>), Fault> {
+        let (ids, next) = self.rows.scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
+        let (mut rows, mut sum) = (vec![], 0);
+        for (at, id) in &ids {
+            let at = String::from_utf8_lossy(at);
+            let key = key(&read::<String>(&at, id)?);
+            let Some(row) = self.rows.get(key.as_bytes())? else { continue };
+            sum += key.len() + row.len();
+            if sum > bytes && !rows.is_empty() {
+                return Ok((rows, Some(at.into_owned())));
+            }
+            rows.push(read(&key, &row)?);
+        }
+        Ok((rows, next.map(|key| String::from_utf8_lossy(&key).into_owned())))
+    }
+
     /// Rows whose keys begin with `prefix`, from `from` on, at most `most`, with their keys.
     pub fn scan<T: DeserializeOwned>(&self, prefix: &str, from: Option<&str>, most: usize) -> Result<Vec<(String, T)>, Fault> {
         let rows = self.rows.scan(prefix.as_bytes(), from.map(str::as_bytes), most)?;

@@ -311,7 +311,7 @@ impl Envelope {
             answers: optional("ce_answers")?,
             body_hash: optional("ce_bodyhash")?,
             reply_to: optional("reply-to")?,
-            trace: ["traceparent", "ce_traceparent"].into_iter().filter_map(|name| headers.text(name)).find(|text| is_trace(text)).map(str::to_owned),
+            trace: optional("traceparent")?.filter(|text| is_trace(text)).or(optional("ce_traceparent")?.filter(|text| is_trace(text))),
             fingerprints: optional("ce_fingerprints")?,
             dead_letter: optional("ce_deadletter")?,
             outside_cause: optional("ce_outsidecause")?,
@@ -354,6 +354,9 @@ pub const DLT_TOPIC: &str = "dlt-original-topic";
 pub const DLT_PARTITION: &str = "dlt-original-partition";
 /// Dead letters: its offset.
 pub const DLT_OFFSET: &str = "dlt-original-offset";
+/// No dead letter, but a record behind one in the same partition: the one at this offset is discarded. Letters never have
+/// it: what a record's own headers say about letters is dropped.
+pub const DLT_DISCARDS: &str = "dlt-discards";
 /// Dead letters: its log time.
 pub const DLT_TIMESTAMP: &str = "dlt-original-timestamp";
 /// Dead letters: which of `key`, `headers` and `body` are not there as they were, since a letter must fit a record.

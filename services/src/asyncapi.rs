@@ -111,11 +111,14 @@ fn envelope() -> Value {
         ("ce_expectedversion", "a command is refused unless the aggregate stands there"),
         ("ce_causationid", "the command or event that caused this"),
         ("ce_correlationid", "the client's command at the root of the chain"),
-        ("ce_actor", "who acts"),
+        ("ce_actor", "who acts, at most 500 bytes"),
         ("ce_answers", "the client's command that this event answers, where another caused it"),
         ("ce_bodyhash", "of the client's command behind this event"),
         ("reply-to", "<instance>@<partition>: an answer is written to that partition of daybook.replies, under the key <instance>"),
-        ("traceparent", "W3C trace context"),
+        ("traceparent", "W3C trace context; one that is none is passed over"),
+        ("ce_fingerprints", "more of what makes a repeat of the client's command behind this event the same"),
+        ("ce_deadletter", "why the client's command behind this marker became a dead letter"),
+        ("ce_outsidecause", "what the client's command behind this event said it was caused by"),
     ]);
     let property = |(name, description): (&&str, &&str)| ((*name).to_owned(), json!({ "type": "string", "description": description }));
     let properties: Map<String, Value> = required.iter().chain(&optional).map(property).collect();

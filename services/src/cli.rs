@@ -4,21 +4,28 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
+use crate::misuse::{Misuse, misused};
 use crate::{asyncapi, audit, dead_letters, import, load, operate, out, up, verify};
 
 /// Longest span of time a flag takes: a day.
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
 
+/// The version, and the commit it was built of.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DAYBOOK_COMMIT"), ")");
+/// Where a marketplace of one's own is.
+const HERE: &str = "http://127.0.0.1:8080";
+
 /// Event-sourced services on a message log: an online marketplace, durable, in one process.
 #[derive(Parser)]
 #[command(
-    version,
+    name = "daybook",
+    version = VERSION,
     propagate_version = true,
-    after_help = "Examples:\n  daybook up\n  daybook import shared/data/online-retail.csv\n  daybook verify --url http://127.0.0.1:8080"
+    after_help = "Examples:\n  daybook up\n  daybook import services/tests/data/online-retail.csv\n  daybook verify --url http://127.0.0.1:8080"
 )]
 pub struct Daybook {
     #[command(subcommand)]
@@ -38,7 +45,7 @@ enum Verb {
     Config(Flags),
     /// Turns a shop's order history (CSV) into commands of a running marketplace
     #[command(
-        after_help = "Every line is accepted, or refused with its number and reason in the report.\nAn interrupted import is resumed by running it again; a second import changes nothing."
+        after_help = "Every line is accepted, or refused with its number and reason in the report.\nAn interrupted import is resumed by running it again; a second import changes nothing.\n\nExit code 3 if a line was refused that should have been a sale, which is for any reason but not_goods, quantity_not_positive,\nprice_not_positive and cancellation_unmatched, or if the orders are not what the file says."
     )]
     Import(import::Order),
     /// Folds every projection again from offset 0 beside the live one and compares
@@ -52,7 +59,7 @@ enum Verb {
     Audit(audit::Order),
     /// Prints the AsyncAPI document of every topic
     Asyncapi,
-    /// Lists, shows and retries what could not be processed
+    /// Lists, shows, retries and discards what could not be processed
     DeadLetters(dead_letters::Order),
     /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
     #[command(after_help = "Example:\n  daybook inspect order/17-3 --version 2")]
@@ -68,9 +75,22 @@ enum Verb {
     Partitions(operate::partitions::Order),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
     Topics(operate::topics::Order),
-    /// Deletes commands that are decided; events are never deleted
-    #[command(after_help = "Example:\n  daybook trim --dry-run --all")]
+    /// Deletes commands that are decided, when told --yes; events are never deleted
+    #[command(after_help = "Examples:\n  daybook trim --all\n  daybook trim --all --yes")]
     Trim(operate::trim::Order),
+    /// Prints what lets a shell complete commands and flags
+    #[command(after_help = "Example:\n  daybook completions bash > ~/.local/share/bash-completion/completions/daybook")]
+    Completions {
+        /// of this shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page of daybook, or of a command
+    #[command(after_help = "Examples:\n  daybook man | man -l -\n  daybook man dead-letters discard > daybook-dead-letters-discard.1")]
+    Man {
+        /// of this command
+        #[arg(value_name = "COMMAND")]
+        of: Vec<String>,
+    },
 }
 
 /// How results are printed.
@@ -86,8 +106,8 @@ pub enum Output {
 /// Where a running marketplace is.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Target {
-    /// The marketplace's address
-    #[arg(long, global = true, env = "DAYBOOK_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    /// The marketplace's address; of several, separated by commas, the first is asked
+    #[arg(long, global = true, env = "DAYBOOK_URL", default_value = HERE, value_name = "URL", value_parser = first)]
     pub url: String,
 }
 
@@ -95,8 +115,26 @@ pub struct Target {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Targets {
     /// The marketplace's address; of several instances all of them, repeated or separated by commas
-    #[arg(long = "url", env = "DAYBOOK_URL", value_delimiter = ',', default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long = "url", env = "DAYBOOK_URL", value_delimiter = ',', default_value = HERE, value_name = "URL", value_parser = address)]
     pub urls: Vec<String>,
+}
+
+/// A marketplace's address, without a slash at its end.
+pub fn address(text: &str) -> Result<String, String> {
+    let url = text.trim().trim_end_matches('/');
+    match url.strip_prefix("http://") {
+        Some(host) if !host.is_empty() => Ok(url.to_owned()),
+        _ => Err(format!("'{text}' is no address of a marketplace: http://HOST:PORT")),
+    }
+}
+
+/// The addresses of a list, separated by commas.
+pub fn addresses(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(address).collect()
+}
+
+fn first(text: &str) -> Result<String, String> {
+    addresses(text)?.into_iter().next().ok_or_else(|| "an address".to_owned())
 }
 
 /// A span of time as flags take it: `500ms`, `60s`, `10m`, `2h`.
@@ -113,12 +151,24 @@ pub fn span(text: &str) -> Result<Duration, String> {
     span.map(Duration::from_millis).ok_or_else(|| format!("a whole number with its unit, at most {} h", SPAN_MS_MAX / 3_600_000))
 }
 
+/// The whole program, with these capabilities.
+pub fn main(capabilities: fn() -> Vec<Capability>) -> ExitCode {
+    match Daybook::try_parse() {
+        Ok(daybook) => run(daybook, capabilities),
+        // Help and version are printed, and can fail at it as everything can.
+        Err(said) => match said.print() {
+            Ok(()) => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2)),
+            Err(why) => unprinted(&why),
+        },
+    }
+}
+
 /// Runs what was asked, with these capabilities.
 pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode {
     let done = match daybook.verb {
         Verb::Up(flags) => Config::from(flags).and_then(|config| up::run(&config, None, capabilities())),
         Verb::Serve(order) => up::some(order, capabilities()),
-        Verb::Config(flags) => Config::from(flags).map(|config| out::line(format!("{config:#?}"))).map(|()| ExitCode::SUCCESS),
+        Verb::Config(flags) => Config::from(flags).map(|config| out::line(config.as_file())).map(|()| ExitCode::SUCCESS),
         Verb::Import(order) => asynchronous(import::run(order)),
         Verb::Verify(order) => verify::run(order, capabilities),
         Verb::Load(order) => asynchronous(load::run(order)),
@@ -134,15 +184,52 @@ pub fn run(daybook: Daybook, capabilities: fn() -> Vec<Capability>) -> ExitCode 
         Verb::Partitions(order) => asynchronous(operate::partitions::run(order)),
         Verb::Topics(order) => asynchronous(operate::topics::run(order)),
         Verb::Trim(order) => asynchronous(operate::trim::run(order)),
+        Verb::Completions { shell } => completions(shell),
+        Verb::Man { of } => manual(&of),
     };
-    done.unwrap_or_else(|why| {
+    let code = done.unwrap_or_else(|why| {
         out::note(format!("daybook: {why:#}"));
-        ExitCode::FAILURE
-    })
+        if Misuse::is_cause_of(&why) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    });
+    // What a check found is worth more than that it could not be printed.
+    match out::broken() {
+        Some(why) if code == ExitCode::SUCCESS => unprinted(why),
+        _ => code,
+    }
+}
+
+/// What was asked for was not printed, or not all of it. Whoever closed the pipe knows.
+fn unprinted(why: &std::io::Error) -> ExitCode {
+    if why.kind() != std::io::ErrorKind::BrokenPipe {
+        out::note(format!("daybook: standard output: {why}"));
+    }
+    ExitCode::FAILURE
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut text = vec![];
+    clap_complete::generate(shell, &mut Daybook::command(), "daybook", &mut text);
+    out::line(String::from_utf8(text)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manual(of: &[String]) -> anyhow::Result<ExitCode> {
+    let mut command = Daybook::command();
+    command.build();
+    for name in of {
+        command = match command.find_subcommand(name) {
+            Some(found) => found.clone(),
+            None => misused!("there is no command '{}': daybook --help lists them", of.join(" ")),
+        };
+    }
+    let mut text = vec![];
+    clap_mangen::Man::new(command).render(&mut text)?;
+    out::line(String::from_utf8(text)?.trim_end());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a client's future on a runtime of its own.
-pub fn asynchronous(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+pub fn asynchronous<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 

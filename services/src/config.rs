@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use eventstore::kafka;
 use serde::Deserialize;
 
 use crate::http::gate::hosts::Name;
+use crate::misuse::{Misuse, misused};
 
 /// Where the log is, if not in the data directory.
 #[derive(Args, Clone, Debug, Default)]
@@ -64,9 +64,9 @@ pub struct Flags {
     /// Where everything is kept [default: ./daybook-data]
     #[arg(long, env = "DAYBOOK_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where HTTP is served [default: 127.0.0.1:8080]
-    #[arg(long, env = "DAYBOOK_LISTEN", value_name = "ADDR:PORT")]
-    listen: Option<SocketAddr>,
+    /// Where HTTP is served: an address or a name, and a port; the port alone is loopback's [default: 127.0.0.1:8080]
+    #[arg(long, env = "DAYBOOK_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<Listen>,
     /// Allow an address other than loopback, although there is no sign-in yet
     #[arg(long, env = "DAYBOOK_INSECURE_LISTEN")]
     insecure_listen: bool,
@@ -79,9 +79,21 @@ pub struct Flags {
     /// What is logged, as tracing's filter [default: info]
     #[arg(long, env = "DAYBOOK_LOG", value_name = "FILTER")]
     log: Option<String>,
+    /// How it is logged [default: text on a terminal, json otherwise]
+    #[arg(long, env = "DAYBOOK_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Logs every HTTP request: method, path, status, how long it took, and whose it was
+    #[arg(long, env = "DAYBOOK_ACCESS_LOG")]
+    access_log: bool,
     /// Key of card tokens, 64 hex digits; made and kept in the data directory if not given
     #[arg(long, env = "DAYBOOK_CARD_KEY", value_name = "HEX", hide_env_values = true)]
     card_key: Option<Secret>,
+    /// Makes a new key of card tokens where the one of the data directory is lost; the tokens that are stored will not match
+    #[arg(long, conflicts_with = "card_key")]
+    new_card_key: bool,
+    /// Opens a log in the data directory that is damaged, as far as it can be read: what lies behind the damage is lost
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     cluster: Cluster,
     /// Where other instances reach this one's HTTP [default: the address it listens on]
@@ -96,13 +108,15 @@ pub struct Flags {
 }
 
 /// The variables that are known; any other `DAYBOOK_…` is a typing error.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 17] = [
     "DAYBOOK_DATA",
     "DAYBOOK_LISTEN",
     "DAYBOOK_INSECURE_LISTEN",
     "DAYBOOK_PARTITIONS",
     "DAYBOOK_SHUTDOWN_SECONDS",
     "DAYBOOK_LOG",
+    "DAYBOOK_LOG_FORMAT",
+    "DAYBOOK_ACCESS_LOG",
     "DAYBOOK_CARD_KEY",
     "DAYBOOK_CONFIG",
     "DAYBOOK_URL",
@@ -119,11 +133,13 @@ const VARIABLES: [&str; 15] = [
 #[serde(deny_unknown_fields)]
 struct File {
     data: Option<PathBuf>,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     insecure_listen: Option<bool>,
     partitions: Option<u16>,
     shutdown_seconds: Option<u64>,
     log: Option<String>,
+    log_format: Option<LogFormat>,
+    access_log: Option<bool>,
     card_key: Option<Secret>,
     brokers: Option<String>,
     kafka: Option<BTreeMap<String, String>>,
@@ -131,6 +147,50 @@ struct File {
     replication: Option<u16>,
     advertise: Option<String>,
     allow_host: Option<Vec<String>>,
+}
+
+/// A host and a port to listen on. Without a host it is loopback: what is reachable by others is said in full.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Listen(String);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => Ok(Self(format!("{}:{port}", if host.is_empty() { "127.0.0.1" } else { host }))),
+            _ => Err(format!("'{text}' is no address to listen on: HOST:PORT, as 127.0.0.1:8080, localhost:8080 or :8080")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Listen {
+    /// Of a name that has several addresses, an old-fashioned one: every client tries that.
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        let all: Vec<SocketAddr> = match self.0.to_socket_addrs() {
+            Ok(all) => all.collect(),
+            Err(why) => misused!("cannot listen on {}: {why}", self.0),
+        };
+        let first = all.iter().find(|address| address.is_ipv4()).or(all.first()).copied();
+        first.ok_or_else(|| Misuse::new(format!("cannot listen on {}: it has no address", self.0)).into())
+    }
+}
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// for people
+    Text,
+    /// for programs, one object a line
+    Json,
 }
 
 /// A text that is never printed.
@@ -154,13 +214,12 @@ impl std::str::FromStr for Secret {
 impl Secret {
     /// As a key of 32 bytes.
     pub fn key(&self) -> anyhow::Result<[u8; 32]> {
-        let wrong = "card_key must be 64 hex digits";
-        ensure!(self.0.len() == 64 && self.0.is_ascii(), wrong);
-        let mut key = [0; 32];
-        for (at, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&self.0[2 * at..2 * at + 2], 16).map_err(|_| anyhow::anyhow!(wrong))?;
+        let digits: Option<Vec<u8>> = self.0.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+        let bytes = digits.map(|digits| digits.chunks(2).map(|pair| pair.iter().fold(0, |sum, digit| (sum << 4) | digit)).collect::<Vec<u8>>());
+        match bytes.and_then(|bytes| bytes.try_into().ok()).filter(|_| self.0.len() == 64) {
+            Some(key) => Ok(key),
+            None => misused!("card_key must be 64 hex digits"),
         }
-        Ok(key)
     }
 }
 
@@ -171,14 +230,24 @@ pub struct Config {
     pub data: PathBuf,
     /// where HTTP is served
     pub listen: SocketAddr,
+    /// an address that others reach is meant
+    pub insecure_listen: bool,
     /// partitions of a new log
     pub partitions: Option<u16>,
     /// seconds that a stop may take
     pub shutdown_seconds: u64,
     /// what is logged
     pub log: String,
+    /// how it is logged; by where it goes if not said
+    pub log_format: Option<LogFormat>,
+    /// every request is logged
+    pub access_log: bool,
     /// key of card tokens
     pub card_key: Option<Secret>,
+    /// a lost key of card tokens is replaced
+    pub new_card_key: bool,
+    /// a damaged log is opened as far as it can be read
+    pub accept_loss: bool,
     /// where the log is
     pub cluster: Cluster,
     /// where others reach this instance
@@ -188,15 +257,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// From flags and environment (which `clap` has merged), then the file, then defaults.
+    /// From flags and environment (which `clap` has merged), then the file, then defaults. What is wrong in them is misuse.
     pub fn from(flags: Flags) -> anyhow::Result<Self> {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            ensure!(
-                !name.starts_with("DAYBOOK_") || VARIABLES.contains(&name.as_str()),
-                "environment variable {name} is none of Daybook's: {}",
-                VARIABLES.join(", ")
-            );
+            if name.starts_with("DAYBOOK_") && !VARIABLES.contains(&name.as_str()) {
+                misused!("environment variable {name} is none of Daybook's: {}", VARIABLES.join(", "));
+            }
         }
         let file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let given = flags.cluster;
@@ -207,40 +274,91 @@ impl Config {
             namespace: given.namespace.or(file.namespace),
             replication: given.replication.or(file.replication),
         };
+        let listen = flags.listen.or(file.listen).map(|listen| listen.address()).transpose()?;
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
-            listen: flags.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            insecure_listen: flags.insecure_listen || file.insecure_listen == Some(true),
             partitions: flags.partitions.or(file.partitions),
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: flags.log_format.or(file.log_format),
+            access_log: flags.access_log || file.access_log == Some(true),
             card_key: flags.card_key.or(file.card_key),
+            new_card_key: flags.new_card_key,
+            accept_loss: flags.accept_loss,
             cluster,
             advertise: flags.advertise.or(file.advertise),
             allow_host: if flags.allow_host.is_empty() {
                 let named = file.allow_host.unwrap_or_default();
-                named.iter().map(|name| name.parse().map_err(|why: String| anyhow::anyhow!("allow_host: {why}"))).collect::<anyhow::Result<_>>()?
+                named.iter().map(|name| name.parse().map_err(|why: String| Misuse::new(format!("allow_host: {why}")))).collect::<Result<_, _>>()?
             } else {
                 flags.allow_host
             },
         };
-        if config.cluster.brokers.is_none() && (!config.cluster.kafka.is_empty() || config.cluster.namespace.is_some()) {
-            bail!("there are settings for Kafka, and no --brokers");
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let (listen, on_kafka) = (self.listen, self.cluster.brokers.is_some());
+        if !on_kafka && (!self.cluster.kafka.is_empty() || self.cluster.namespace.is_some()) {
+            misused!("there are settings for Kafka, and no --brokers");
         }
-        if config.cluster.brokers.is_some() && config.advertise.is_none() && config.listen.ip().is_unspecified() {
-            bail!("{} is no address that other instances can call: add --advertise http://<this host>:{}", config.listen, config.listen.port());
+        if on_kafka && self.accept_loss {
+            misused!("--accept-loss is for a log in the data directory, and this one is on Kafka");
         }
-        config.card_key.as_ref().map(Secret::key).transpose()?;
-        if !config.listen.ip().is_loopback() && !flags.insecure_listen && file.insecure_listen != Some(true) {
-            bail!(
-                "{} is reachable by others, and there is no sign-in yet: listen on 127.0.0.1, or add --insecure-listen if the network keeps strangers out",
-                config.listen
+        if on_kafka && self.advertise.is_none() && listen.ip().is_unspecified() {
+            misused!("{listen} is no address that other instances can call: add --advertise http://<this host>:{}", listen.port());
+        }
+        if self.partitions == Some(0) {
+            misused!("a log has at least 1 partition");
+        }
+        crate::telemetry::filter(&self.log, self.access_log)?;
+        self.card_key.as_ref().map(Secret::key).transpose()?;
+        if !listen.ip().is_loopback() && !self.insecure_listen {
+            misused!(
+                "{listen} is reachable by others, and there is no sign-in yet: listen on 127.0.0.1, or add --insecure-listen if the network keeps strangers out"
             );
         }
-        Ok(config)
+        Ok(())
+    }
+
+    /// As a settings file that says the same, but for secrets: those stand there as comments.
+    pub fn as_file(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let (mut lines, cluster) = (vec![], &self.cluster);
+        let mut set = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key} = {value}")));
+        set("data", Some(quoted(&self.data.to_string_lossy())));
+        set("listen", Some(quoted(&self.listen.to_string())));
+        set("insecure_listen", Some(self.insecure_listen.to_string()));
+        set("partitions", self.partitions.map(|number| number.to_string()));
+        set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
+        set("log", Some(quoted(&self.log)));
+        set("log_format", self.log_format.map(|format| quoted(if format == LogFormat::Text { "text" } else { "json" })));
+        set("access_log", Some(self.access_log.to_string()));
+        set("# card_key", self.card_key.as_ref().map(|_| quoted("(redacted)")));
+        set("brokers", cluster.brokers.as_deref().map(quoted));
+        set("namespace", cluster.namespace.as_deref().map(quoted));
+        set("replication", cluster.replication.map(|number| number.to_string()));
+        set("advertise", self.advertise.as_deref().map(quoted));
+        let named: Vec<String> = self.allow_host.iter().map(|name| quoted(&name.to_string())).collect();
+        set("allow_host", (!named.is_empty()).then(|| format!("[{}]", named.join(", "))));
+        // What is given twice holds as it was given last.
+        let kafka: BTreeMap<&str, &str> = cluster.kafka.iter().map(|Pair(key, value)| (key.as_str(), value.as_str())).collect();
+        if !kafka.is_empty() {
+            lines.push("\n[kafka]".to_owned());
+        }
+        for (key, value) in kafka {
+            let shown = kafka::shown(key, value);
+            lines.push(format!("{}{} = {}", if shown == value { "" } else { "# " }, quoted(key), quoted(shown)));
+        }
+        lines.join("\n")
     }
 }
 
 fn read(file: &Path) -> anyhow::Result<File> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("settings file {}", file.display()))?;
-    toml::from_str(&text).with_context(|| format!("settings file {}", file.display()))
+    let wrong = |why: &dyn fmt::Display| Misuse::new(format!("settings file {}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|why| wrong(&why))?;
+    toml::from_str(&text).map_err(|why| wrong(&why).into())
 }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
-use comfy_table::Table;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{Output, Target};
+use crate::misuse::misused;
+use crate::operate::{answer, items, number, part, text};
 use crate::out;
 
 /// What to do with dead letters.
@@ -32,51 +32,98 @@ enum Verb {
         /// at most this many
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// those that were discarded as well
+        #[arg(long)]
+        all: bool,
     },
     /// Shows one with headers and body
     Show {
         /// as `list` names it: <service>/<partition>/<offset>
-        id: String,
+        id: Letter,
     },
     /// Writes its command once more, when its cause is mended
     Retry {
         /// as `list` names it: <service>/<partition>/<offset>
-        id: String,
+        id: Letter,
     },
+    /// Settles that nothing will be done about one: it is kept, and neither listed nor retried any more
+    Discard {
+        /// as `list` names it: <service>/<partition>/<offset>
+        id: Letter,
+        /// Why; the log keeps it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who asks; the log keeps it
+        #[arg(long, env = "USER", default_value = "operator", value_name = "NAME")]
+        actor: String,
+        /// Does it; without this the letter is shown, and nothing happens
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A letter's place: `<service>/<partition>/<offset>`.
+#[derive(Clone, Debug)]
+struct Letter(String);
+
+impl std::str::FromStr for Letter {
+    type Err = String;
+    fn from_str(given: &str) -> Result<Self, String> {
+        match given.split('/').collect::<Vec<_>>()[..] {
+            [service, partition, offset] if !service.is_empty() && partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok() => {
+                Ok(Self(format!("{}/{partition}/{offset}", part(service))))
+            }
+            _ => Err("a dead letter is named <service>/<partition>/<offset>, as stock/5/17".to_owned()),
+        }
+    }
 }
 
 /// Asks the marketplace.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     let (client, url) = (reqwest::Client::new(), &order.target.url);
     let request = match &order.verb {
-        Verb::List { service, limit } => {
-            let service = service.as_ref().map(|service| format!("&service={service}")).unwrap_or_default();
-            client.get(format!("{url}/dead-letters?limit={limit}{service}"))
+        Verb::List { service, limit, all } => {
+            let service = service.as_ref().map(|service| format!("&service={}", part(service))).unwrap_or_default();
+            client.get(format!("{url}/dead-letters?limit={limit}{service}{}", if *all { "&all=true" } else { "" }))
         }
-        Verb::Show { id } => client.get(format!("{url}/dead-letters/{id}")),
-        Verb::Retry { id } => client.post(format!("{url}/dead-letters/{id}/retry")),
+        Verb::Show { id } | Verb::Discard { id, yes: false, .. } => client.get(format!("{url}/dead-letters/{}", id.0)),
+        Verb::Retry { id } => client.post(format!("{url}/dead-letters/{}/retry", id.0)),
+        Verb::Discard { id, reason, actor, yes: true } => {
+            // Who asks is a header: what cannot stand in one is not worth a refusal.
+            let actor: String = actor.chars().filter(char::is_ascii_graphic).take(200).collect();
+            client.post(format!("{url}/dead-letters/{}/discard", id.0)).header("daybook-actor", actor).json(&json!({ "reason": reason }))
+        }
     };
-    let answer = request.send().await.with_context(|| format!("no marketplace at {url}: start one with `daybook up`"))?;
-    let (status, body) = (answer.status(), answer.text().await?);
-    let body: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    anyhow::ensure!(status.is_success(), "{}", body.get("detail").and_then(Value::as_str).unwrap_or("the marketplace answered with an error"));
+    let body = answer(&order.target, request).await?;
     match (&order.verb, order.output) {
         (Verb::List { .. }, Output::Table) => table(&body),
+        (Verb::Discard { yes: true, .. }, Output::Table) => out::line(format!("{} is discarded: list --all still has it", text(&body, "id"))),
         _ => out::line(serde_json::to_string_pretty(&body)?),
     }
-    Ok(ExitCode::SUCCESS)
+    match order.verb {
+        Verb::Discard { id, yes: false, .. } => misused!("{} is as it was: add --yes to discard it", id.0),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn table(body: &Value) {
     const COLUMNS: [&str; 5] = ["id", "reason", "type", "command", "detail"];
-    let letters = body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let (letters, discarded) = (items(body, "items"), number(body, "discarded"));
+    let marked = letters.iter().any(|letter| letter.get("discarded").is_some_and(|mark| !mark.is_null()));
     if letters.is_empty() {
-        return out::line("No dead letters.");
+        out::line("No dead letters.");
+    } else {
+        let mut table = out::table(COLUMNS);
+        for letter in letters {
+            let mut row = COLUMNS.map(|column| text(letter, column));
+            if let Some(mark) = letter.get("discarded").filter(|mark| !mark.is_null()) {
+                row[1].push_str(&format!(" (discarded: {})", text(mark, "reason")));
+            }
+            table.add_row(row);
+        }
+        out::line(table);
     }
-    let mut table = Table::new();
-    table.set_header(COLUMNS);
-    for letter in &letters {
-        table.add_row(COLUMNS.map(|column| letter.get(column).and_then(Value::as_str).unwrap_or_default().to_owned()));
+    if discarded > 0 && !marked {
+        out::line(format!("{discarded} were discarded: --all lists them too."));
     }
-    out::line(table);
 }

@@ -1,10 +1,12 @@
 //! Logs and metrics: what operators see. Names follow Prometheus' rules; no label takes an id, a key or an offset.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use domain::Timestamp;
 use eventstore::Log;
+use eventstore::caught::said;
 use eventstore::clock::{Clock, SystemClock};
 use eventstore::dead_letters::Reason;
 use eventstore::log::Stuck;
@@ -17,15 +19,35 @@ use schemas::envelope::Kind;
 use schemas::wire::shapes;
 use tracing_subscriber::EnvFilter;
 
+use crate::config::LogFormat;
+use crate::cpu;
+use crate::http::access;
+use crate::misuse::Misuse;
+
 /// Upper bounds of the histograms' buckets.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Logs to standard error: for people on a terminal, JSON otherwise.
-pub fn logs(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|why| anyhow::anyhow!("log filter '{filter}': {why}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
-    set.map_err(|why| anyhow::anyhow!("logs: {why}"))
+/// What is logged, as tracing's filter, and every request besides, or none.
+pub fn filter(filter: &str, access: bool) -> anyhow::Result<EnvFilter> {
+    let made = EnvFilter::try_new(filter).map_err(|why| Misuse::new(format!("log filter '{filter}': {why}")))?;
+    Ok(made.add_directive(format!("{}={}", access::TARGET, if access { "info" } else { "off" }).parse()?))
+}
+
+/// Logs to standard error, panics as well: for people on a terminal, JSON otherwise, unless told how.
+pub fn logs(filter: EnvFilter, format: Option<LogFormat>) -> anyhow::Result<()> {
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let set = if format == LogFormat::Text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
+    set.map_err(|why| anyhow::anyhow!("logs: {why}"))?;
+    // Of a thread that ends there would be nothing in the log otherwise, but three lines that are none of its own.
+    std::panic::set_hook(Box::new(|panic| {
+        let (thread, place) = (std::thread::current(), panic.location().map(ToString::to_string).unwrap_or_default());
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(thread = thread.name().unwrap_or("?"), place, why = said(panic.payload()), trace, "panicked");
+    }));
+    Ok(())
 }
 
 /// All counters and gauges, and what readiness goes by.
@@ -36,6 +58,7 @@ pub struct Metrics {
     commands: IntCounterVec,
     events: IntCounterVec,
     dead_letters: IntCounterVec,
+    discarded: IntCounterVec,
     passed_over: IntCounterVec,
     thrown_away: IntCounterVec,
     stopped: IntGaugeVec,
@@ -44,6 +67,7 @@ pub struct Metrics {
     lag: IntGaugeVec,
     position: IntGaugeVec,
     time_ahead: Gauge,
+    cpu: Gauge,
     /// durations of requests, by route
     pub requests: HistogramVec,
     /// durations of commands that were waited for, by type
@@ -62,6 +86,8 @@ struct State {
     notes: BTreeMap<String, String>,
     /// what is wrong with topics
     topics: Vec<String>,
+    /// parts whose turns fail by now
+    troubled: BTreeMap<String, String>,
 }
 
 impl Metrics {
@@ -90,6 +116,9 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         let time_ahead = Gauge::new("daybook_log_time_ahead_seconds", "Log time minus this machine's clock: a clock is or was wrong where it is not about 0")?;
         registry.register(Box::new(time_ahead.clone()))?;
+        // The collector of processes counts whole seconds.
+        let cpu = Gauge::new("daybook_process_cpu_seconds", "Processor time of this process since its start")?;
+        registry.register(Box::new(cpu.clone()))?;
         gauge("daybook_build_info", "Always 1; the version is a label", &["version"])?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let topics_wrong = IntGauge::new("daybook_topics_wrong", "Settings of topics that are not as they were made: records may be lost")?;
         registry.register(Box::new(topics_wrong.clone()))?;
@@ -99,6 +128,7 @@ impl Metrics {
             commands: counter("daybook_commands_total", "Commands answered, by type and outcome", &["service", "type", "outcome"])?,
             events: counter("daybook_events_appended_total", "Events committed, by type", &["service", "type"])?,
             dead_letters: counter("daybook_dead_letters_total", "Records that became dead letters, by reason", &["service", "reason"])?,
+            discarded: counter("daybook_dead_letters_discarded_total", "Dead letters that an operator discarded here", &["service"])?,
             passed_over: counter("daybook_events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,
             thrown_away: counter("daybook_batches_thrown_away_total", "Batches whose commit did not end committed", &["service"])?,
             stopped: gauge("daybook_partition_stopped", "1 for a partition that stopped at a record it must not skip", &["reader", "partition"])?,
@@ -107,6 +137,7 @@ impl Metrics {
             lag: gauge("daybook_projection_lag_records", "Offsets between a view and its topic's end", &["projection", "partition"])?,
             position: gauge("daybook_projection_position", "The next offset a view folds", &["projection", "partition"])?,
             time_ahead,
+            cpu,
             requests,
             command_seconds,
             registry,
@@ -117,6 +148,11 @@ impl Metrics {
 
     fn knows(&self, name: &str) -> bool {
         self.kinds.iter().any(|(kind, _)| name.split_once('.') == Some((&kind.aggregate, &kind.name)))
+    }
+
+    /// An operator discarded a dead letter of a service.
+    pub fn discarded(&self, service: &str) {
+        self.discarded.with_label_values(&[service]).inc();
     }
 
     /// A part cannot go on.
@@ -133,7 +169,8 @@ impl Metrics {
             .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
         let topics = ("topics are as they were made".to_owned(), Some(state.topics.join("; ")).filter(|wrong| !wrong.is_empty()));
-        owned.chain(failed).chain(std::iter::once(topics)).collect()
+        let troubled = state.troubled.iter().map(|(part, why)| (format!("{part}'s turns"), Some(why.clone())));
+        owned.chain(failed).chain(troubled).chain(std::iter::once(topics)).collect()
     }
 
     /// What does not take the process out, and must not pass unseen: stopped partitions above all.
@@ -194,11 +231,13 @@ impl Metrics {
             self.dead_letters.with_label_values(&[name, reason.as_str()]);
         }
         self.thrown_away.with_label_values(&[name]);
+        self.discarded.with_label_values(&[name]);
     }
 
     /// The exposition text, with the views' positions and the log's time of now. Asks nobody: it is there while the log is away.
     pub fn text(&self, log: &dyn Log, views: impl Iterator<Item = std::sync::Arc<projections::Projection>>) -> anyhow::Result<String> {
         self.time_ahead.set(log.ahead() as f64 / 1e6);
+        self.cpu.set(cpu::seconds(None).unwrap_or_default());
         for view in views {
             for (partition, lag) in view.lag_seen() {
                 self.lag.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(lag)?);
@@ -207,7 +246,13 @@ impl Metrics {
                 self.position.with_label_values(&[view.name(), &partition.to_string()]).set(i64::try_from(next.0)?);
             }
         }
-        Ok(prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())?)
+        // The log counts for itself; what it counts has no labels.
+        let counted: String = log
+            .counts()
+            .into_iter()
+            .map(|(name, count)| format!("# HELP daybook_log_{name}_total What the log did to stay sound\n# TYPE daybook_log_{name}_total counter\ndaybook_log_{name}_total {count}\n"))
+            .collect();
+        Ok(prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())? + &counted)
     }
 }
 
@@ -237,6 +282,13 @@ impl Observer for Metrics {
     fn goes_on(&self, reader: &str, partition: Partition) {
         self.stopped.with_label_values(&[reader, &partition.to_string()]).set(0);
         self.state.lock().stops.remove(&(reader.to_owned(), partition));
+    }
+    fn troubled(&self, part: &str, why: Option<&str>) {
+        let mut state = self.state.lock();
+        match why {
+            Some(why) => drop(state.troubled.insert(part.to_owned(), why.to_owned())),
+            None => drop(state.troubled.remove(part)),
+        }
     }
     fn thrown_away(&self, service: &'static str, _: &str) {
         self.thrown_away.with_label_values(&[service]).inc();

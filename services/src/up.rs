@@ -7,12 +7,13 @@ use anyhow::Context;
 use domain::Timestamp;
 use eventstore::clock::{Clock, SystemClock};
 use eventstore::kafka;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::capabilities::Capability;
 use crate::config::{Config, Flags};
 use crate::http::doors::Doors;
-use crate::runtime::{Kept, Platform, Signals};
+use crate::misuse::misused;
+use crate::runtime::{CardKey, Kept, Platform, Signals};
 use crate::{http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
@@ -37,20 +38,23 @@ pub struct Order {
 pub fn some(order: Order, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
     let config = Config::from(order.flags)?;
     let known: Vec<&str> = capabilities.iter().map(|capability| capability.service.name).collect();
-    for service in &order.services {
-        anyhow::ensure!(known.contains(&service.as_str()), "there is no service '{service}': {}", known.join(", "));
+    if let Some(other) = order.services.iter().find(|service| !known.contains(&service.as_str())) {
+        misused!("there is no service '{other}': {}", known.join(", "));
     }
-    anyhow::ensure!(config.cluster.brokers.is_some(), "serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
-    anyhow::ensure!(
-        config.card_key.is_some(),
-        "serve needs --card-key (or DAYBOOK_CARD_KEY), the same for every instance, since each makes tokens of cards: 64 hex digits, as openssl rand -hex 32 gives them"
-    );
+    if config.cluster.brokers.is_none() {
+        misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
+    }
+    if config.card_key.is_none() {
+        misused!(
+            "serve needs --card-key (or DAYBOOK_CARD_KEY), the same for every instance, since each makes tokens of cards: 64 hex digits, as openssl rand -hex 32 gives them"
+        );
+    }
     run(&config, Some(&order.services), capabilities)
 }
 
-/// Runs until SIGINT or SIGTERM, or until a part cannot go on.
+/// Runs until SIGINT, SIGTERM or SIGHUP, or until a part cannot go on.
 pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
-    telemetry::logs(&config.log)?;
+    telemetry::logs(telemetry::filter(&config.log, config.access_log)?, config.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
     let ended = runtime.block_on(serve(config, runs, capabilities));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -67,14 +71,18 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
     let address = listener.local_addr()?;
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
     let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
-    let at = config.cluster.settings().map_or(Kept::Here { partitions: config.partitions }, |settings| {
-        Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings }))
-    });
-    let key = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
-    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let here = Kept::Here { partitions: config.partitions, accept_loss: config.accept_loss };
+    let at = config
+        .cluster
+        .settings()
+        .map_or(here, |settings| Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings })));
+    let given = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
+    let key = if config.new_card_key { CardKey::New } else { given.into() };
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
-    let server = tokio::spawn(http::gate::serve(listener, doors.router(), connections, stop));
+    let router = doors.router().layer(axum::middleware::from_fn(http::access::log));
+    let server = tokio::spawn(http::gate::serve(listener, router, connections, stop));
     let (data, runs, of_start) = (config.data.clone(), runs.map(<[String]>::to_vec), signals.clone());
     let starting = tokio::task::spawn_blocking(move || Platform::start(&data, at, runs.as_deref(), key, capabilities, &of_start));
     let (platform, routes) = tokio::select! {
@@ -111,10 +119,36 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
     };
     if broken {
-        stopped.err().into_iter().for_each(|why| out::note(&why.to_string()));
+        stopped.err().into_iter().for_each(out::note);
         return Ok(ExitCode::FAILURE);
     }
     stopped.map(|()| ExitCode::SUCCESS)
+}
+
+/// The ways to be told to stop that are no key on the terminal: SIGTERM, and SIGHUP, which a terminal that goes away sends.
+struct Terminated {
+    terminated: Signal,
+    hung_up: Option<Signal>,
+}
+
+impl Terminated {
+    /// Whoever started this process with SIGHUP ignored (nohup) wants it to outlive its terminal.
+    fn heard() -> std::io::Result<Self> {
+        let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        });
+        let hung_up = SignalKind::hangup();
+        let wanted = ignored.is_none_or(|mask| mask & (1 << (hung_up.as_raw_value() - 1)) == 0);
+        Ok(Self { terminated: signal(SignalKind::terminate())?, hung_up: wanted.then(|| signal(hung_up)).transpose()? })
+    }
+
+    async fn recv(&mut self) {
+        match &mut self.hung_up {
+            Some(hung_up) => tokio::select!(_ = self.terminated.recv() => {}, _ = hung_up.recv() => {}),
+            None => drop(self.terminated.recv().await),
+        }
+    }
 }
 
 /// The end of a process that was still opening its parts. They hold nothing that was acknowledged, and may take long.
@@ -130,7 +164,7 @@ async fn until_ready(app: &http::App) {
         if told.elapsed() >= PROGRESS {
             let (done, all) = app.views.values().map(|view| view.progress()).fold((0, 0), |sum, view| (sum.0 + view.0, sum.1 + view.1));
             let wrong: Vec<String> = app.metrics.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
-            out::note(&format!(
+            out::note(format!(
                 "starting: views have folded {done} of {all} offsets; {}",
                 if wrong.is_empty() { "heads are current".to_owned() } else { wrong.join("; ") }
             ));
@@ -147,7 +181,7 @@ fn greet(config: &Config, address: &str) {
         || "with the data (durable: every answer is synced to disk first)".to_owned(),
         |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
     );
-    out::line(format!(
+    out::greeting(format!(
         "Daybook is ready.\n\n  HTTP     http://{address}\n  health   http://{address}/readyz?verbose\n  metrics  http://{address}/metrics\n  data     {}\n  log      {log}\n\nTry next:\n  curl -s http://{address}/products?limit=3\n  {program} import services/tests/data/online-retail.csv --url http://{address}\n  {program} verify --url http://{address}\n",
         data.display()
     ));

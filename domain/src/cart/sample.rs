@@ -53,7 +53,12 @@ pub fn order() -> OrderId {
 /// What that order begins with.
 pub fn checked_out() -> CheckedOut {
     let dropped = ProductRef { seller: SellerId(1), product: ProductId(9) };
-    CheckedOut { order: order(), lines: vec![priced()], dropped: vec![(dropped, Dropped::Withdrawn)], checkout: checkout(), origin: origin() }
+    CheckedOut { order: order(), lines: vec![priced()], dropped: vec![(dropped, Dropped::Withdrawn)], checkout: checkout(), origin: origin(), brought: false }
+}
+
+/// A sale that was made elsewhere.
+pub fn recorded() -> CheckedOut {
+    CheckedOut { brought: true, ..checked_out() }
 }
 
 /// One event of each kind.
@@ -61,6 +66,7 @@ pub fn events() -> Vec<Event> {
     vec![
         Event::Added { lines: vec![line(), agreed()], reference: Some("536365".into()) },
         Event::CheckedOut(checked_out()),
+        Event::Recorded(recorded()),
         Event::Emptied,
         Event::Reopened { order: order() },
     ]
@@ -71,6 +77,7 @@ pub fn commands() -> Vec<Command> {
     vec![
         Command::Add { lines: vec![line(), agreed()], reference: Some("536365".into()) },
         Command::CheckOut(checkout()),
+        Command::Record { lines: vec![agreed()], checkout: checkout() },
         Command::Empty,
         Command::Reopen { order: order() },
     ]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Line, Order, Refusal, Reply, Status};
 use crate::cart::{LINES_MAX, REFERENCE_BYTES_MAX};
 use crate::text::json_bytes;
-use crate::{Money, MoneyError, ProductRef};
+use crate::{Charge, Money, MoneyError, ProductRef};
 
 /// Most refunds of one order.
 pub const REFUNDS_MAX: usize = 1_000;
@@ -22,6 +22,19 @@ pub struct Returned {
     pub quantity: u32,
     /// how many the buyer still has
     pub kept: u32,
+    /// what that came to; none of what an older rule settled
+    pub settled: Option<Settled>,
+}
+
+/// What pieces that come back come to, in minor units of their line's currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// what is given back for them
+    pub amount: i64,
+    /// the freight of those that are kept
+    pub freight: i64,
+    /// the discount on those that are kept
+    pub discount: i64,
 }
 
 /// A refund that was asked for.
@@ -43,14 +56,23 @@ impl Line {
         if self.reply == Reply::Reserved { self.sold.quantity.saturating_sub(self.returned) } else { 0 }
     }
 
-    /// What the line costs if so many pieces are kept: of none nothing, else their price, the freight, and the
-    /// discount as far as the price goes. It falls with every piece, so no refund is negative.
-    fn cost(&self, kept: u32) -> Result<Money, MoneyError> {
-        if kept == 0 {
-            return Ok(Money::zero(self.sold.unit_price.currency));
-        }
-        let price = self.sold.unit_price.times(kept)?;
-        price.plus(self.sold.freight)?.minus(Money::new(self.sold.voucher.minor.min(price.minor), self.sold.voucher.currency))
+    /// What is left of the line's cost when so many pieces are kept.
+    fn charge(&self, kept: u32) -> Result<Charge, MoneyError> {
+        self.left.map_or_else(|| self.sold.charge(), Ok)?.kept(kept)
+    }
+
+    /// What the older rule left of it: freight and discount whole for as long as any piece was kept.
+    fn left_before(&self, kept: u32) -> Option<Charge> {
+        let zero = Money::zero(self.sold.unit_price.currency);
+        let (freight, voucher) = if kept == 0 { (zero, zero) } else { (self.sold.freight, self.sold.voucher) };
+        Charge::of(kept, self.sold.unit_price, freight, voucher).ok()
+    }
+
+    /// What comes back for the last of so many pieces, and what the kept ones cost then.
+    fn settle(&self, before: u32, kept: u32) -> Result<Settled, MoneyError> {
+        let after = self.charge(kept)?;
+        let amount = self.charge(before)?.total()?.minus(after.total()?)?;
+        Ok(Settled { amount: amount.minor, freight: after.freight.minor, discount: after.discount.minor })
     }
 }
 
@@ -80,10 +102,10 @@ impl Order {
             if *quantity == 0 || *quantity > before {
                 return Err(Refusal::OverReturned { line: *number, kept: before, asked: *quantity });
             }
-            let kept = before - quantity;
-            let back = line.cost(before).and_then(|cost| cost.minus(line.cost(kept)?));
-            amount = back.and_then(|back| amount.plus(back)).map_err(|_| Refusal::Amounts)?;
-            returned.push(Returned { line: *number, product: line.sold.product, quantity: *quantity, kept });
+            let kept = before - quantity; // no more than there are
+            let settled = line.settle(before, kept).map_err(|_| Refusal::Amounts)?;
+            amount = amount.plus(Money::new(settled.amount, currency)).map_err(|_| Refusal::Amounts)?;
+            returned.push(Returned { line: *number, product: line.sold.product, quantity: *quantity, kept, settled: Some(settled) });
         }
         let refund = u32::try_from(self.refunds.len() + 1).unwrap_or(u32::MAX);
         Ok(vec![Event::RefundAsked { refund, reference, lines: returned, amount }])
@@ -116,7 +138,10 @@ impl Order {
     pub(super) fn refund_asked(&mut self, reference: &str, lines: &[Returned], amount: Money) {
         for returned in lines {
             if let Some(line) = usize::try_from(returned.line).ok().and_then(|at| self.lines.get_mut(at)) {
-                line.returned += returned.quantity;
+                line.returned = line.sold.quantity.saturating_sub(returned.kept);
+                if returned.settled.is_none() {
+                    line.left = line.left_before(returned.kept);
+                }
             }
         }
         self.refunds.push(Refund { reference: reference.to_owned(), lines: lines.to_vec(), amount, done: false });

@@ -29,7 +29,7 @@ pub fn ending() -> Ending {
 
 /// One of the line's three pieces comes back.
 pub fn returned() -> Returned {
-    Returned { line: 0, product: cart::sample::product(), quantity: 1, kept: 2 }
+    Returned { line: 0, product: cart::sample::product(), quantity: 1, kept: 2, settled: None }
 }
 
 /// One event of each kind.

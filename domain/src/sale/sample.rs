@@ -16,7 +16,7 @@ pub fn events() -> Vec<Event> {
         Event::Paid { lines },
         Event::Shipped,
         Event::Delivered { line: 0 },
-        Event::Returned { line: 0, kept: 1 },
+        Event::Returned { line: 0, kept: 1, settled: None },
         Event::Closed,
     ]
 }
@@ -28,7 +28,7 @@ pub fn commands() -> Vec<Command> {
         Command::Pay { lines: vec![0] },
         Command::Ship,
         Command::Deliver { line: 0 },
-        Command::Return { line: 0, kept: 1 },
+        Command::Return { line: 0, kept: 1, settled: None },
         Command::Close,
     ]
 }

@@ -23,6 +23,8 @@ pub fn events() -> Vec<Event> {
         Event::Confirmed { of, quantity: 3 },
         Event::Released { of, quantity: 3 },
         Event::Returned { of, refund: 1, quantity: 2 },
+        Event::Brought { of, quantity: 3 },
+        Event::TakenBack { of, quantity: 3 },
         Event::Withdrawn,
     ]);
     events
@@ -34,7 +36,7 @@ pub fn commands() -> Vec<Command> {
     vec![
         Command::Bind { version: "1".into() },
         Command::Receive { quantity: 10, reference: "delivery 1".into() },
-        Command::Reserve { of, quantity: 3, version: Some("1".into()) },
+        Command::Reserve { of, quantity: 3, version: Some("1".into()), brought: false },
         Command::Confirm { of },
         Command::Release { of },
         Command::Return { of, refund: 1, quantity: 2 },

@@ -154,3 +154,31 @@ fn emptied_is_empty() {
     assert_eq!(decide(&Cart::default(), Command::Empty, &[]), Ok(vec![]));
     assert_eq!(decide(&with(vec![line()]), Command::Empty, &[]), Ok(vec![Event::Emptied]));
 }
+
+#[test]
+fn a_sale_made_elsewhere_leaves_the_cart_as_it_is() {
+    let record = |lines: Vec<Line>| Command::Record { lines, checkout: checkout() };
+    let live = given::<Cart>(&[
+        Event::Added { lines: vec![Line { unit_price: Money::new(1, Currency::USD), ..agreed() }], reference: None },
+        Event::CheckedOut(checked_out()),
+        Event::Added { lines: vec![Line { unit_price: Money::new(1, Currency::USD), ..agreed() }], reference: None },
+    ]);
+    let Ok([Event::Recorded(sale)]) =
+        decide(&live, record(vec![agreed(), agreed()]), &known()).as_deref().map(|events| <[Event; 1]>::try_from(events.to_vec()).unwrap())
+    else {
+        panic!("a sale that was made elsewhere waits for no checkout")
+    };
+    assert_eq!((sale.order.number, sale.lines.len(), sale.lines[0].quantity, sale.lines[0].unit_price.minor, sale.brought), (2, 1, 6, 200, true));
+    let mut after = live.clone();
+    after.evolve(&Event::Recorded(sale));
+    assert_eq!((&after.lines, after.sent, after.orders), (&live.lines, live.sent, 2));
+    // Its price is the agreed one, and it has a cart's bounds.
+    assert_eq!(decide(&live, record(vec![line()]), &known()), Err(Refusal::NotAgreed { product: product() }));
+    assert_eq!(decide(&live, record(vec![]), &known()), Err(Refusal::Empty));
+    let many =
+        |count: u64| (0..count).map(|number| Line { product: ProductRef { product: ProductId(number), ..product() }, name: "x".into(), ..agreed() }).collect();
+    assert_eq!(decide(&live, record(many(LINES_MAX as u64 + 1)), &known()), Err(Refusal::Full));
+    // What is no longer sold stays behind, as it does at a checkout.
+    let withdrawn = [(product(), Replica { withdrawn: true, ..shown() })];
+    assert_eq!(decide(&live, record(vec![agreed()]), &withdrawn), Err(Refusal::NothingLeft { lines: 1 }));
+}

@@ -1,7 +1,7 @@
 //! Stock items.
 
 use domain::stock::sample::{in_stock, of};
-use domain::stock::{Command, Event, OrderLine, RECEIVED_MAX, Refusal, Shortage, StockItem};
+use domain::stock::{Command, Event, OrderLine, Pieces, RECEIVED_MAX, Refusal, Shortage, StockItem};
 
 use crate::{check, given};
 
@@ -14,7 +14,7 @@ fn and(events: &[Event]) -> Vec<Event> {
 }
 
 fn reserve(quantity: u32, version: Option<&str>) -> Command {
-    Command::Reserve { of: of(), quantity, version: version.map(str::to_owned) }
+    Command::Reserve { of: of(), quantity, version: version.map(str::to_owned), brought: false }
 }
 
 #[test]
@@ -56,4 +56,44 @@ fn a_delivery_is_booked_once() {
     for (quantity, reference) in [(RECEIVED_MAX, "more"), (u64::MAX, "more"), (1, "")] {
         stock(&in_stock(), receive(quantity, reference), Err(Refusal::Delivery));
     }
+}
+
+#[test]
+fn pieces_that_come_in_with_an_order_are_its_own() {
+    let (of, other) = (of(), OrderLine { line: 1, ..of() });
+    let bring = |of, quantity| Command::Reserve { of, quantity, version: Some("1".into()), brought: true };
+    let came = |of, quantity| vec![Event::Brought { of, quantity }, Event::Reserved { of, quantity }];
+    stock(&in_stock(), bring(of, 30), Ok(came(of, 30)));
+    stock(&in_stock()[..1], bring(of, 30), Ok(came(of, 30)));
+    stock(&in_stock()[1..], bring(of, 1), Ok(vec![Event::Short { of, quantity: 1, why: Shortage::UnknownProduct }]));
+    let brought = and(&came(of, 30));
+    stock(&brought, bring(of, 30), Ok(vec![]));
+    stock(&brought, reserve_of(other, 11), Ok(vec![Event::Short { of: other, quantity: 11, why: Shortage::OutOfStock }]));
+    // The order ends without them: they go as they came. It takes them: nothing is kept of how they came.
+    let left = [Event::Released { of, quantity: 30 }, Event::TakenBack { of, quantity: 30 }];
+    stock(&brought, Command::Release { of }, Ok(left.to_vec()));
+    let item = given::<StockItem>(&[brought.clone(), left.to_vec()].concat());
+    assert_eq!((item.received, item.available(), item.brought.len()), (10, 10, 0));
+    let item = given::<StockItem>(&[brought, vec![Event::Confirmed { of, quantity: 30 }]].concat());
+    assert_eq!((item.received, item.available(), item.sold, item.brought.len(), item.receipts.len()), (40, 10, 30, 0, 1));
+}
+
+fn reserve_of(of: OrderLine, quantity: u32) -> Command {
+    Command::Reserve { of, quantity, version: None, brought: false }
+}
+
+#[test]
+fn pieces_that_cannot_be_are_not_counted() {
+    let (of, some) = (of(), Pieces { received: 5, reserved: 2, sold: 1, returned: u64::MAX });
+    for event in [
+        Event::Received { quantity: u64::MAX, reference: "r".into() },
+        Event::Reserved { of, quantity: 3 },
+        Event::Released { of, quantity: 3 },
+        Event::Confirmed { of, quantity: 3 },
+        Event::TakenBack { of, quantity: 3 },
+        Event::Returned { of, refund: 1, quantity: 1 },
+    ] {
+        assert_eq!(some.after(&event), None, "{event:?}");
+    }
+    assert_eq!(some.after(&Event::Brought { of, quantity: 3 }), Some(Pieces { received: 8, ..some }));
 }

@@ -15,7 +15,7 @@ use schemas::{Partition, Topic};
 use crate::clock::{Clock, LogClock, SystemClock};
 use crate::directory;
 use crate::log::{Begin, Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
-use crate::rows::{Memory, apart};
+use crate::rows::{Memory, apart, held};
 
 mod appender;
 mod keys;
@@ -33,6 +33,8 @@ pub const PARTITIONS: u16 = 8;
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
 const RECORDS: &str = "records";
+/// How a fault begins to say that a log is damaged.
+const DAMAGED: &str = "is damaged:";
 
 /// How a log is opened.
 pub struct Settings {
@@ -124,6 +126,11 @@ impl Embedded {
     }
 }
 
+/// Whether a log was not opened because it is damaged.
+pub fn is_damage(fault: &Fault) -> bool {
+    matches!(fault, Fault::Fatal(why) if why.contains(DAMAGED))
+}
+
 /// The bytes a message is kept as, for benches that write the same ones.
 #[doc(hidden)]
 pub fn kept_as(message: &Message) -> Vec<u8> {
@@ -153,7 +160,7 @@ fn options(memory: &Memory, accept_loss: bool) -> Options {
 
 fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
     let text = why.to_string();
-    if text.contains("lock") || text.contains("LOCK") {
+    if held(&text) {
         return Fault::Fatal(format!(
             "{} is open in another process: a log has one process at a time; stop that one, or name another data directory",
             dir.display()
@@ -161,7 +168,7 @@ fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
     }
     if text.starts_with("Corruption") {
         return Fault::Fatal(format!(
-            "the log in {} is damaged: {text}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
+            "the log in {} {DAMAGED} {text}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
              backup; or accept that they are lost with --accept-loss, which opens the log as far as it can be read",
             dir.display()
         ));

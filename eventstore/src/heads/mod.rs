@@ -225,8 +225,8 @@ impl Heads {
         }
         self.head(partition, handler, id)?;
         let indexed = std::mem::take(&mut self.indexed);
-        let own = indexed.iter().filter(|event| (event.partition, event.aggregate, event.id.as_str()) == (partition, handler.name(), id));
-        let evolved = own.map(|own| self.evolve_slot(partition, handler, id, (own.version, own.at), &own.event)).collect();
+        let mut own = indexed.iter().filter(|event| (event.partition, event.aggregate, event.id.as_str()) == (partition, handler.name(), id));
+        let evolved = own.try_for_each(|own| self.evolve_slot(partition, handler, id, (own.version, own.at), &own.event));
         self.indexed = indexed;
         evolved
     }

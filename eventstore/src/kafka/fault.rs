@@ -131,6 +131,9 @@ fn passes(code: Code) -> bool {
             | Code::KafkaStorageError
             | Code::NotController
             | Code::UnknownTopicOrPartition
+            // What is asked for was seen on the cluster: the client has not heard of a new leader yet.
+            | Code::UnknownPartition
+            | Code::UnknownTopic
             | Code::ThrottlingQuotaExceeded
     )
 }

@@ -38,7 +38,9 @@ impl Inbox {
         let (mut all, mut begins) = (TopicPartitionList::new(), BTreeMap::new());
         for input in &self.group.inputs {
             let name = self.cluster.settings.named(&input.topic);
-            owned.iter().for_each(|partition| drop(all.add_partition(&name, i32::from(partition.0))));
+            for partition in owned {
+                all.add_partition(&name, i32::from(partition.0));
+            }
             begins.insert(name, input);
         }
         // It waits for transactions that hold positions; the dead owners' have ended by now.
@@ -62,7 +64,8 @@ impl Inbox {
             add(&mut positions, &self.cluster.settings, &input.topic, partition, next).map_err(failed)?;
             stands.insert((input.topic.clone(), partition), next);
         }
-        self.state.lock().stands = stands;
+        let mut state = self.state.lock();
+        (state.reached, state.stands) = (stands.clone(), stands);
         Ok(positions)
     }
 
@@ -115,7 +118,7 @@ impl Inbox {
 pub fn alike(cluster: &Cluster, group: &Group) -> Result<(), Fault> {
     let (name, commands, deadline) = (cluster.settings.named_group(&group.name), cluster.settings.named(&group.commands), Instant::now() + GONE);
     loop {
-        let groups = match cluster.groups(&name, DESCRIBE) {
+        let groups = match cluster.probe.groups(&name, DESCRIBE) {
             Ok(groups) => groups,
             Err(fault) => {
                 // Whoever is there will find out for himself; the check only says it better.

@@ -18,11 +18,13 @@ pub struct KafkaMember {
     seat: Option<Seat>,
     /// whether the group's other members were found to share partitions as this one does
     alike: bool,
+    /// the seat was given up, and with it all that was owned
+    gone: bool,
 }
 
 impl KafkaMember {
     pub(super) fn new(cluster: Arc<Cluster>, group: Group) -> Self {
-        Self { cluster, group, seat: None, alike: false }
+        Self { cluster, group, seat: None, alike: false, gone: false }
     }
 
     /// The seat; taken anew if it was given up.
@@ -44,6 +46,7 @@ impl KafkaMember {
 
     /// Gives the seat up, to take another.
     fn stand_up(&mut self, release: bool) {
+        self.gone |= self.seat.is_some();
         if let Some(seat) = self.seat.take()
             && let Err(fault) = seat.leave(release)
         {
@@ -75,6 +78,9 @@ impl KafkaMember {
 impl Member for KafkaMember {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let deadline = Instant::now() + wait;
+        if std::mem::take(&mut self.gone) {
+            return Ok(Polled::Revoked { deadline }); // until there is another seat nothing is owned, and that must be known
+        }
         let inbox = Arc::clone(&self.seat()?.inbox);
         let mut state = inbox.state.lock();
         loop {

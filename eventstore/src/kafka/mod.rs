@@ -12,18 +12,16 @@ use domain::Timestamp;
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::groups::GroupList;
-use rdkafka::metadata::Metadata;
-use rdkafka::producer::Producer;
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
 use crate::clock::{Clock, LogClock};
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, Record, TopicSpec, may_trim};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec, may_trim};
 
+mod append;
 mod claims;
 mod closing;
 mod config;
@@ -31,6 +29,7 @@ mod fault;
 mod ffi;
 mod groups;
 mod member;
+mod probe;
 mod producer;
 mod reader;
 mod rebalance;
@@ -42,13 +41,16 @@ pub use config::{SESSION_MS, Settings, shown};
 use claims::{Table, claims as claims_topic};
 use fault::fault;
 use member::KafkaMember;
-use producer::{Ended, Producers, Reporting, Reports, hand_over};
+use probe::{ASK, Probe};
+use producer::{Producers, Reporting};
 use reader::{Scans, Tail};
 
 /// Partitions of a new log.
 const PARTITIONS: u16 = 8;
-/// How long the broker may take to answer a question.
-const ASK: Duration = Duration::from_secs(10);
+/// A topic that was just made is not heard of from every broker at once.
+const HEARSAY: Duration = Duration::from_millis(500);
+/// How long a read waits for the tail to have what lies before an end.
+const TAIL: Duration = Duration::from_secs(5);
 
 /// The log on a cluster.
 pub struct Kafka {
@@ -59,7 +61,7 @@ pub struct Kafka {
 /// What the log's threads share.
 struct Cluster {
     settings: Arc<Settings>,
-    probe: BaseConsumer<Logged>,
+    probe: Arc<Probe>,
     partitions: u16,
     clock: LogClock<Arc<dyn Clock>>,
     /// topics seen on the cluster
@@ -103,8 +105,8 @@ impl Kafka {
         settings.check()?;
         let settings = Arc::new(settings);
         settings.sender()?; // its assertions, before anything is written
-        let probe = BaseConsumer::from_config_and_context(&settings.probe(), Logged).map_err(|why| Fault::Fatal(format!("Kafka settings: {why}")))?;
-        let metadata = probe.fetch_metadata(None, ASK).map_err(|why| {
+        let probe = Arc::new(Probe::new(Arc::clone(&settings))?);
+        let metadata = probe.metadata().map_err(|why| {
             Fault::Fatal(format!("no Kafka answers at {} ({why}): start one with infra/kafka/kafka start, or name another with --brokers", settings.brokers))
         })?;
         let name = settings.named(&claims_topic());
@@ -127,13 +129,13 @@ impl Kafka {
         let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes())
             .to_hex()[..16]
             .into();
-        let (tail, thread) = Tail::start(Arc::clone(&settings))?;
+        let (tail, thread) = Tail::start(Arc::clone(&settings), Arc::clone(&probe))?;
         let recycled = Arc::default();
         let cluster = Cluster {
             probe,
             partitions,
             clock: LogClock::after(Timestamp(0), Arc::clone(&settings.clock)),
-            known: Mutex::default(),
+            known: Mutex::new(BTreeSet::from([claims_topic()])),
             tail,
             scans: Scans::new(Arc::clone(&settings)),
             appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"), Arc::clone(&recycled))),
@@ -160,22 +162,23 @@ impl Drop for Kafka {
 }
 
 impl Cluster {
-    fn metadata(&self) -> Result<Metadata, Fault> {
-        self.probe.fetch_metadata(None, ASK).map_err(|why| fault("the cluster's topics", why))
-    }
-
     /// That a place exists; the broker might make a topic that does not.
     fn place(&self, topic: &Topic, partition: Partition) -> Result<(), Fault> {
-        if !self.known.lock().contains(topic) {
-            let metadata = self.metadata()?;
+        let since = Instant::now();
+        while !self.known.lock().contains(topic) {
+            let metadata = self.probe.metadata()?;
             self.known.lock().extend(metadata.topics().iter().filter_map(|topic| self.settings.topic(topic.name())));
-            if !self.known.lock().contains(topic) {
+            if self.known.lock().contains(topic) {
+                break;
+            }
+            if since.elapsed() > HEARSAY {
                 return Err(Fault::Abort(format!(
                     "topic {} does not exist on {}: it is made at the start of the service that owns it",
                     self.settings.named(topic),
                     self.settings.brokers
                 )));
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
         if partition.0 >= self.partitions {
             return Err(Fault::Abort(format!("topic {topic} has no partition {partition}: they are numbered from 0 to {}", self.partitions - 1)));
@@ -201,16 +204,7 @@ impl Cluster {
 
     fn marks(&self, topic: &Topic, partition: Partition) -> Result<(Offset, Offset), Fault> {
         self.place(topic, partition)?;
-        let deadline = Instant::now() + ASK;
-        let (low, high) = loop {
-            let asked = self.probe.fetch_watermarks(&self.settings.named(topic), i32::from(partition.0), ASK);
-            match asked.map_err(|why| fault(&format!("the ends of {topic}/{partition}"), why)) {
-                // A new topic, or a broker that has just gone, has a leader within moments.
-                Err(Fault::Retry(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
-                other => break other?,
-            }
-        };
-        Ok((Offset(u64::try_from(low).unwrap_or_default()), Offset(u64::try_from(high).unwrap_or_default())))
+        self.probe.marks(topic, partition)
     }
 
     fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
@@ -234,7 +228,7 @@ impl Cluster {
             return Ok(Page { records: vec![], next: from });
         }
         if self.tail.holds(topic, partition, from)
-            && self.tail.wait(&[(topic.clone(), partition, from)], ASK)?
+            && self.tail.wait(&[(topic.clone(), partition, from)], TAIL)?
             && let Some(page) = self.tail.page(topic, partition, from, limits)
         {
             return Ok(page);
@@ -242,61 +236,6 @@ impl Cluster {
         let page = self.scans.page(topic, partition, from, end, limits)?;
         page.records.iter().map(|record| record.recorded_at).max().into_iter().for_each(|newest| self.clock.seen(newest));
         Ok(page)
-    }
-
-    /// Writes records that each stand for themselves; an error if any was not written.
-    fn send(&self, messages: &[Message]) -> Result<Vec<Offset>, Fault> {
-        self.each(messages)?.into_iter().collect()
-    }
-
-    fn each(&self, messages: &[Message]) -> Result<Vec<Result<Offset, Fault>>, Fault> {
-        let mut sender = self.sender.lock();
-        let producer = match sender.take() {
-            Some(producer) => producer,
-            None => Reporting::from_config_and_context(&self.settings.sender()?, Reports::default()).map_err(|why| fault("sender", why))?,
-        };
-        let reports: &Reports = producer.context();
-        let handed = hand_over(&self.settings, &producer, reports, messages);
-        let told = reports.all(ASK + ASK);
-        let failed = |code: RDKafkaErrorCode| fault("writing", code);
-        // A producer that failed is not used again: it may have left a gap in its sequence.
-        if handed.is_ok() && told.iter().all(Result::is_ok) {
-            *sender = Some(producer);
-        } else {
-            closing::later(producer);
-        }
-        handed.map_err(|trouble| fault("writing", trouble))?;
-        Ok(told.into_iter().map(|told| told.map_err(failed)).collect())
-    }
-
-    /// Looks what became of a transaction whose end is not known: its producers are made anew, which ends what is open
-    /// and waits for it, and then the log has its records or has passed over their places.
-    fn settle(&self, appender: &mut Producers, messages: &[Message], places: &[Option<Offset>], why: &str) -> Result<Vec<Offset>, Fault> {
-        let not_known = |what: &str| Fault::Abort(format!("whether these records were written is not known: {why}; {what}"));
-        let deadline = Instant::now() + ASK;
-        while let Err(fault) = appender.mend() {
-            if !matches!(fault, Fault::Retry(_)) || Instant::now() > deadline {
-                return Err(not_known(&fault.to_string()));
-            }
-        }
-        for (message, offset) in messages.iter().zip(places).filter_map(|(message, place)| Some((message, (*place)?))) {
-            loop {
-                match self.read(&message.topic, message.partition, offset, Limits { records: 1, ..Limits::default() }) {
-                    Ok(page) if page.records.first().is_some_and(|record| record.offset == offset && is(record, message)) => break,
-                    Ok(page) if page.next > offset => return Err(Fault::Abort(format!("these records were not written: {why}"))),
-                    Err(fault) if Instant::now() > deadline => return Err(not_known(&fault.to_string())),
-                    Ok(_) if Instant::now() > deadline => return Err(not_known("the log does not show their places")),
-                    Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(50)),
-                }
-            }
-        }
-        let offsets: Option<Vec<Offset>> = places.iter().copied().collect();
-        offsets.filter(|offsets| offsets.len() == messages.len()).ok_or_else(|| not_known("the broker did not say where they are"))
-    }
-
-    /// Who is in a group.
-    fn groups(&self, name: &str, wait: Duration) -> Result<GroupList, Fault> {
-        self.probe.fetch_group_list(Some(name), wait).map_err(|why| fault(&format!("members of group {name}"), why))
     }
 
     /// The positions that a group has committed in these places.
@@ -341,11 +280,6 @@ impl Cluster {
     }
 }
 
-/// Whether a record is this message.
-fn is(record: &Record, message: &Message) -> bool {
-    (&record.key, &record.headers, &record.value) == (&message.key, &message.headers, &message.value)
-}
-
 impl Log for Kafka {
     fn partitions(&self) -> u16 {
         self.cluster.partitions
@@ -369,24 +303,19 @@ impl Log for Kafka {
 
     fn provision(&self, topics: &[TopicSpec]) -> Result<(), Fault> {
         let cluster = &self.cluster;
-        topics::provision(&cluster.settings, &cluster.metadata()?, topics, cluster.partitions)?;
+        topics::provision(&cluster.settings, &cluster.probe.metadata()?, topics, cluster.partitions)?;
         cluster.known.lock().extend(topics.iter().map(|spec| spec.topic.clone()));
         Ok(())
     }
 
+    fn review(&self, topics: &[TopicSpec]) -> Result<Vec<String>, Fault> {
+        let (cluster, claims) = (&self.cluster, TopicSpec { topic: claims_topic(), retention: None });
+        let all: Vec<TopicSpec> = topics.iter().filter(|spec| spec.topic != claims.topic).chain([&claims]).cloned().collect();
+        topics::review(&cluster.settings, &cluster.probe, &all, cluster.partitions)
+    }
+
     fn append(&self, messages: Vec<Message>) -> Result<Vec<Offset>, Fault> {
-        self.cluster.check(&messages)?;
-        if messages.len() == 1 {
-            return self.cluster.send(&messages);
-        }
-        let mut appender = self.cluster.appender.lock();
-        match appender.run(&messages, None) {
-            Ended::Committed(offsets) => Ok(offsets),
-            Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) => Err(Fault::Abort(why)), // of groups alone
-            Ended::Fenced(why, places) if places.is_empty() => Err(Fault::Abort(format!("these records were not written: {why}"))),
-            Ended::Unknown(why, places) | Ended::Fenced(why, places) => self.cluster.settle(&mut appender, &messages, &places, &why),
-        }
+        self.cluster.append(&messages)
     }
 
     fn send(&self, messages: Vec<Message>) -> Vec<Result<Offset, Fault>> {
@@ -418,7 +347,7 @@ impl Log for Kafka {
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
         let (cluster, mut all) = (&self.cluster, TopicPartitionList::new());
         for topic in
-            cluster.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__"))
+            cluster.probe.metadata()?.topics().iter().map(|topic| topic.name()).filter(|name| cluster.settings.topic(name).is_some() && !name.starts_with("__"))
         {
             for partition in 0..cluster.partitions {
                 all.add_partition(topic, i32::from(partition));
@@ -433,7 +362,11 @@ impl Log for Kafka {
 
     fn counts(&self) -> Vec<(&'static str, u64)> {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        vec![("producers_recycled", count(&self.cluster.recycled)), ("positions_committed_again", count(&self.cluster.committed_again))]
+        vec![
+            ("producers_recycled", count(&self.cluster.recycled)),
+            ("positions_committed_again", count(&self.cluster.committed_again)),
+            ("clients_renewed", self.cluster.probe.renewed() + self.cluster.tail.renewed()),
+        ]
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {

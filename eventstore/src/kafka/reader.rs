@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use schemas::{Headers, Partition, Topic};
 
 use super::config::Settings;
 use super::fault::fault;
+use super::probe::{Probe, Watch};
 use super::{Logged, closing, ffi};
 use crate::log::{Fault, Limits, Message, Offset, Page, Record};
 use crate::ring::Ring;
@@ -29,6 +30,8 @@ const SLICE: Duration = Duration::from_millis(50);
 const ENDS: Duration = Duration::from_secs(1);
 /// How long a read waits for what lies before an end, an open transaction's records among it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether a client reads what there is to read; whoever stands still twice is made anew.
+pub const WATCH: Duration = Duration::from_secs(3);
 /// Scans that stay open for the next page.
 const IDLE_SCANS: usize = 6;
 
@@ -46,14 +49,17 @@ struct Rings {
     /// where partitions ended when it looked last
     ends: BTreeMap<Place, Offset>,
     looked: Option<Instant>,
+    watch: Watch,
 }
 
 /// What follows topics.
 pub struct Tail {
     settings: Arc<Settings>,
+    probe: Arc<Probe>,
     rings: Mutex<Rings>,
     told: Condvar,
     stop: AtomicBool,
+    renewed: AtomicU64,
 }
 
 /// Reads what the tail does not have.
@@ -75,8 +81,8 @@ struct Scan {
 
 impl Tail {
     /// Starts its thread, which ends after [`Tail::stop`].
-    pub fn start(settings: Arc<Settings>) -> Result<(Arc<Self>, JoinHandle<()>), Fault> {
-        let tail = Arc::new(Self { settings, rings: Mutex::default(), told: Condvar::new(), stop: AtomicBool::new(false) });
+    pub fn start(settings: Arc<Settings>, probe: Arc<Probe>) -> Result<(Arc<Self>, JoinHandle<()>), Fault> {
+        let tail = Arc::new(Self { settings, probe, rings: Mutex::default(), told: Condvar::new(), stop: AtomicBool::new(false), renewed: AtomicU64::new(0) });
         let of_thread = Arc::clone(&tail);
         let thread = std::thread::Builder::new().name("log tail".into()).spawn(move || of_thread.run());
         Ok((tail, thread.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?))
@@ -154,10 +160,35 @@ impl Tail {
         }
     }
 
+    /// How often its client was made anew.
+    pub fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// Fails where something is to be read and the client does not read it.
+    fn watch(&self) -> Result<(), Fault> {
+        let stand: Vec<(Topic, Partition, Offset)> =
+            self.rings.lock().known.iter().map(|((topic, partition), ring)| (topic.clone(), *partition, ring.next())).collect();
+        // Where the ends are not known by now, nothing is known.
+        let Ok(ends) = self.probe.ends(stand.iter().map(|(topic, partition, _)| (topic.clone(), *partition))) else { return Ok(()) };
+        match self.rings.lock().watch.look(&stand, &ends).first() {
+            None => Ok(()),
+            Some((topic, partition, next)) => Err(Fault::Retry(format!("{topic}/{partition} has records from {next} on, and the client reads none"))),
+        }
+    }
+
     fn run(&self) {
-        let mut consumer = None;
+        let (mut consumer, mut watched) = (None, Instant::now());
         while !self.stop.load(Ordering::Acquire) {
-            if let Err(fault) = self.turn(&mut consumer) {
+            let turned = self.turn(&mut consumer).and_then(|()| {
+                if watched.elapsed() < WATCH {
+                    return Ok(());
+                }
+                watched = Instant::now();
+                self.watch()
+            });
+            if let Err(fault) = turned {
+                self.renewed.fetch_add(1, Ordering::Relaxed);
                 if matches!(fault, Fault::Fatal(_)) {
                     tracing::error!(%fault, "the log's tail stopped");
                     self.rings.lock().failed = Some(fault.to_string());
@@ -254,7 +285,11 @@ impl Scans {
     pub fn page(&self, topic: &Topic, partition: Partition, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
         let place = (topic.clone(), partition);
         let mut scan = self.take(&place, from)?;
-        let page = scan.page(&self.settings, &place, from, end, limits)?; // a scan that failed is not used again
+        let page = scan.page(&self.settings, &place, from, end, limits)?; // a scan that failed is not used again,
+        if page.next <= from {
+            closing::later(scan); // nor one that has found nothing where there is something
+            return Ok(page);
+        }
         let mut idle = self.idle.lock();
         if idle.len() >= IDLE_SCANS {
             closing::later(idle.remove(0));

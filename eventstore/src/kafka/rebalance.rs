@@ -48,7 +48,7 @@ impl Inbox {
         let mut state = self.state.lock();
         (state.claim, state.claimed) = (claim, table);
         (state.news, state.rewind, state.paused, state.bytes) = (Some(News::Assigned), false, false, 0);
-        (state.read, state.committed) = (Instant::now(), Instant::now());
+        state.committed = Instant::now();
         state.records.clear();
         Ok(positions)
     }

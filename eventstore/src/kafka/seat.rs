@@ -14,8 +14,9 @@ use schemas::{Partition, Topic};
 
 use super::claims::Table;
 use super::fault::fault;
+use super::probe::Watch;
 use super::producer::Producers;
-use super::reader::record;
+use super::reader::{WATCH, record};
 use super::{Cluster, closing, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
 
@@ -25,8 +26,6 @@ const INBOX_RECORDS: usize = 50_000;
 const INBOX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a poll of the consumer lasts.
 const SLICE: Duration = Duration::from_millis(25);
-/// How often a seat that reads nothing looks whether there is something to read.
-const WATCH: Duration = Duration::from_secs(15);
 /// Records that wait this long for a member that does not poll belong to another member.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -64,10 +63,12 @@ pub(super) struct State {
     pub rewind: bool,
     /// what is committed of all that is owned, or where it begins
     pub stands: BTreeMap<(Topic, Partition), Offset>,
+    /// how far the client has read since then
+    pub reached: BTreeMap<(Topic, Partition), Offset>,
+    watch: Watch,
     pub failed: Option<Fault>,
-    /// when the member polled last, and when something was read
+    /// when the member polled last
     pub polled: Instant,
-    pub read: Instant,
     /// when all that stands was committed last
     pub committed: Instant,
     pub paused: bool,
@@ -96,9 +97,10 @@ impl Seat {
             news: None,
             rewind: false,
             stands: BTreeMap::new(),
+            reached: BTreeMap::new(),
+            watch: Watch::default(),
             failed: None,
             polled: Instant::now(),
-            read: Instant::now(),
             committed: Instant::now(),
             paused: false,
         };
@@ -224,9 +226,9 @@ impl Inbox {
     fn put(&self, record: Record) {
         self.cluster.clock.seen(record.recorded_at);
         let mut state = self.state.lock();
-        state.read = Instant::now();
         if !state.rewind && state.claim.partitions.contains(&record.partition) {
             state.bytes += record.bytes();
+            state.reached.insert((record.topic.clone(), record.partition), record.offset.next());
             state.records.push_back(record);
             self.told.notify_all();
         }
@@ -274,22 +276,27 @@ impl Inbox {
 
     /// Looks for a member that does not poll, and for a consumer that does not read.
     fn watch(&self) -> Result<(), Fault> {
-        let (waiting, polled, read, stands, paused) = {
+        let (waiting, polled, reached) = {
             let state = self.state.lock();
-            (!state.records.is_empty(), state.polled.elapsed(), state.read.elapsed(), state.stands.clone(), state.paused)
+            let reads = !state.rewind && !state.paused && !state.claim.partitions.is_empty();
+            let reached = state.reached.iter().filter(|_| reads).map(|((topic, partition), next)| (topic.clone(), *partition, *next));
+            (!state.records.is_empty(), state.polled.elapsed(), reached.collect::<Vec<_>>())
         };
         let group = &self.group.name;
         if waiting && polled > STALLED {
             return Err(Fault::Retry(format!("group {group}: records wait, and nobody has polled for {polled:?}: the partitions go to another member")));
         }
-        if waiting || paused || read < 2 * WATCH {
-            return Ok(());
-        }
-        for ((topic, partition), next) in stands {
-            let end = self.cluster.end(&topic, partition)?;
-            // A marker or two lie past the last record; more is something to read.
-            if end.0 > next.0 + 2 && !self.cluster.read(&topic, partition, next, crate::Limits::test_min())?.records.is_empty() {
-                return Err(Fault::Retry(format!("group {group}: {topic}/{partition} has records from {next} on, and the client has read none for {read:?}")));
+        // Where the ends are not known by now, nothing is known.
+        let Ok(ends) = self.cluster.probe.ends(reached.iter().map(|(topic, partition, _)| (topic.clone(), *partition))) else { return Ok(()) };
+        let still = self.state.lock().watch.look(&reached, &ends);
+        for (topic, partition, next) in still {
+            let Ok(page) = self.cluster.read(&topic, partition, next, crate::Limits::test_min()) else { continue };
+            if !page.records.is_empty() {
+                return Err(Fault::Retry(format!("group {group}: {topic}/{partition} has records from {next} on, and the client reads none")));
+            }
+            // Markers alone, or what is not committed yet.
+            if let Some(reached) = self.state.lock().reached.get_mut(&(topic, partition)).filter(|reached| **reached == next) {
+                *reached = page.next;
             }
         }
         Ok(())

@@ -9,12 +9,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::topic_partition_list::Offset as At;
-use schemas::{Partition, Topic};
+use schemas::{Partition, Topic, commands_of};
 
 use super::Logged;
 use super::claims::claims;
 use super::config::Settings;
 use super::fault::fault;
+use super::probe::Probe;
 use super::reader::add;
 use crate::log::{Fault, Offset, RECORD_BYTES_MAX, TopicSpec};
 
@@ -22,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Largest batch that a topic takes: Kafka's own default, so that no topic of an earlier version is refused.
 const MESSAGE_BYTES_MAX: usize = 1_048_588;
 const _: () = assert!(MESSAGE_BYTES_MAX >= 2 * RECORD_BYTES_MAX);
+/// The same for somebody who asks again in a minute.
+const REVIEW: Duration = Duration::from_secs(10);
 
 /// What the cluster must hold.
 struct Wanted {
@@ -46,9 +49,13 @@ fn wanted(spec: &TopicSpec, partitions: u16, replication: u16) -> Wanted {
     Wanted { partitions, settings: settings.into() }
 }
 
+fn brokers(metadata: &Metadata) -> u16 {
+    u16::try_from(metadata.brokers().len()).unwrap_or(1).max(1)
+}
+
 /// Makes what is missing and checks the rest.
 pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], partitions: u16) -> Result<(), Fault> {
-    let brokers = u16::try_from(metadata.brokers().len()).unwrap_or(1).max(1);
+    let brokers = brokers(metadata);
     let replication = settings.replication.unwrap_or_else(|| brokers.min(3));
     if replication > brokers {
         return Err(Fault::Fatal(format!(
@@ -59,14 +66,55 @@ pub fn provision(settings: &Settings, metadata: &Metadata, specs: &[TopicSpec], 
     let admin = administration(settings)?;
     let there: BTreeMap<&str, &MetadataTopic> = metadata.topics().iter().map(|topic| (topic.name(), topic)).collect();
     let (existing, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| there.contains_key(settings.named(&spec.topic).as_str()));
-    make(settings, &admin, &missing, partitions, replication)?;
+    // What somebody else made since the metadata was read is looked at like all that was there.
+    let since = make(settings, &admin, &missing, partitions, replication)?;
+    let newer = appear(&admin, &since.iter().map(|spec| settings.named(&spec.topic)).collect::<Vec<_>>(), None)?;
+    let there: BTreeMap<&str, &MetadataTopic> = there.into_iter().chain(newer.topics().iter().map(|topic| (topic.name(), topic))).collect();
+    let existing: Vec<&TopicSpec> = existing.into_iter().chain(since).collect();
     for spec in &existing {
         let name = settings.named(&spec.topic);
-        if let Some(found) = there.get(name.as_str()) {
-            shape(&name, found, partitions, settings.replication.unwrap_or(1))?;
-        }
+        let wrong = there.get(name.as_str()).and_then(|found| shape(&name, found, partitions, settings.replication.unwrap_or(1)));
+        refuse(wrong)?;
     }
-    settled(settings, &admin, &existing, partitions, replication)
+    refuse(unsettled(settings, &admin, &existing, (partitions, replication), WAIT)?.into_iter().next())
+}
+
+fn refuse(wrong: Option<String>) -> Result<(), Fault> {
+    wrong.map_or(Ok(()), |wrong| Err(Fault::Fatal(wrong)))
+}
+
+/// What is wrong by now with topics that were right once, each with what mends it.
+pub fn review(settings: &Settings, probe: &Probe, specs: &[TopicSpec], partitions: u16) -> Result<Vec<String>, Fault> {
+    let metadata = probe.metadata()?;
+    let there: BTreeMap<&str, &MetadataTopic> = metadata.topics().iter().map(|topic| (topic.name(), topic)).collect();
+    let (existing, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| there.contains_key(settings.named(&spec.topic).as_str()));
+    let mut wrong: Vec<String> = missing
+        .iter()
+        .map(|spec| {
+            format!(
+                "topic {} is gone: it was deleted, and what was in it with it. Stop the services, bring it back from a copy (or begin a new namespace); at their \
+                 next start they would make an empty one",
+                settings.named(&spec.topic)
+            )
+        })
+        .collect();
+    for spec in &existing {
+        let name = settings.named(&spec.topic);
+        wrong.extend(there.get(name.as_str()).and_then(|found| shape(&name, found, partitions, settings.replication.unwrap_or(1))));
+    }
+    let replication = settings.replication.unwrap_or_else(|| brokers(&metadata).min(3));
+    wrong.extend(unsettled(settings, &administration(settings)?, &existing, (partitions, replication), REVIEW)?);
+    // Commands are trimmed once they are decided, replies expire, claims are compacted; of the rest nothing ever goes.
+    let forever = existing.iter().filter(|spec| spec.retention.is_none() && commands_of(&spec.topic).is_none() && spec.topic != claims());
+    let places = forever.flat_map(|spec| (0..partitions).map(|partition| (spec.topic.clone(), Partition(partition))));
+    for (topic, partition, start) in probe.starts(places)?.into_iter().filter(|(_, _, start)| start.0 > 0) {
+        wrong.push(format!(
+            "topic {} begins at offset {start} in partition {partition}: records were deleted that must be kept for ever, by its retention or by hand \
+             (kafka-delete-records). See to its settings first (kafka-configs --describe --topic {0}), then bring it back from a copy",
+            settings.named(&topic)
+        ));
+    }
+    Ok(wrong)
 }
 
 fn administration(settings: &Settings) -> Result<AdminClient<Logged>, Fault> {
@@ -89,9 +137,16 @@ pub fn trim(settings: &Settings, topic: &Topic, partition: Partition, before: Of
     Err(Fault::Retry(format!("trimming {topic}/{partition}: the broker does not say where it begins now")))
 }
 
-fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec], partitions: u16, replication: u16) -> Result<(), Fault> {
+/// Makes topics; gives back those that were there already.
+fn make<'s>(
+    settings: &Settings,
+    admin: &AdminClient<Logged>,
+    missing: &[&'s TopicSpec],
+    partitions: u16,
+    replication: u16,
+) -> Result<Vec<&'s TopicSpec>, Fault> {
     if missing.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let named: Vec<(String, Wanted)> = missing.iter().map(|spec| (settings.named(&spec.topic), wanted(spec, partitions, replication))).collect();
     let new = named.iter().map(|(name, wanted)| {
@@ -100,27 +155,31 @@ fn make(settings: &Settings, admin: &AdminClient<Logged>, missing: &[&TopicSpec]
     });
     let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
     let made = pollster::block_on(admin.create_topics(&new.collect::<Vec<_>>(), &options)).map_err(|why| fault("making topics", why))?;
+    let mut there = vec![];
     for result in made {
         match result {
-            // Another instance was faster; it made it from the same declaration.
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Ok(_) => {}
+            Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => there.push(name),
             Err((name, why)) => return Err(Fault::Fatal(format!("topic {name} cannot be made: {why}"))),
         }
     }
-    appear(admin, &named)
+    let (there, new): (Vec<&TopicSpec>, Vec<_>) = missing.iter().copied().partition(|spec| there.contains(&settings.named(&spec.topic)));
+    appear(admin, &new.iter().map(|spec| settings.named(&spec.topic)).collect::<Vec<_>>(), Some(partitions))?;
+    Ok(there)
 }
 
-/// Waits until the cluster shows topics that were just made: it answers before all of it has heard of them.
-fn appear(admin: &AdminClient<Logged>, named: &[(String, Wanted)]) -> Result<(), Fault> {
+/// Waits until the cluster shows topics that were just made: it answers before all of it has heard of them. With so many
+/// partitions that have a leader, or with any.
+fn appear(admin: &AdminClient<Logged>, named: &[String], partitions: Option<u16>) -> Result<Metadata, Fault> {
     let deadline = Instant::now() + WAIT;
     loop {
         let metadata = admin.inner().fetch_metadata(None, WAIT).map_err(|why| fault("the cluster's topics", why))?;
         let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-        let shown =
-            |(name, wanted): &&(String, Wanted)| metadata.topics().iter().any(|topic| topic.name() == name && led(topic) == usize::from(wanted.partitions));
+        let enough = |topic: &MetadataTopic| partitions.is_none_or(|partitions| led(topic) == usize::from(partitions));
+        let shown = |name: &&String| metadata.topics().iter().any(|topic| topic.name() == name.as_str() && enough(topic));
         match named.iter().find(|made| !shown(made)) {
-            None => return Ok(()),
-            Some((name, _)) if Instant::now() > deadline => {
+            None => return Ok(metadata),
+            Some(name) if Instant::now() > deadline => {
                 return Err(Fault::Fatal(format!("topic {name} was made, and {WAIT:?} later the cluster does not show it: look at its controller's log")));
             }
             Some(_) => std::thread::sleep(Duration::from_millis(50)),
@@ -128,42 +187,54 @@ fn appear(admin: &AdminClient<Logged>, named: &[(String, Wanted)]) -> Result<(),
     }
 }
 
-fn shape(name: &str, found: &MetadataTopic, partitions: u16, replication: u16) -> Result<(), Fault> {
+fn shape(name: &str, found: &MetadataTopic, partitions: u16, replication: u16) -> Option<String> {
     let count = found.partitions().len();
     if count != usize::from(partitions) {
-        return Err(Fault::Fatal(format!(
+        return Some(format!(
             "topic {name} has {count} partitions and must have {partitions}: an aggregate's records would be found in two places. It was changed, or made by \
              auto-creation; make an empty one anew (kafka-topics --delete --topic {name}), or copy it to a new namespace"
-        )));
+        ));
     }
     let copies = found.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or_default();
-    if copies < usize::from(replication) {
-        return Err(Fault::Fatal(format!("topic {name} has {copies} copies and must have {replication}: kafka-reassign-partitions adds them")));
-    }
-    Ok(())
+    (copies < usize::from(replication))
+        .then(|| format!("topic {name} has {copies} copies and must have {replication}: kafka-reassign-partitions adds them for topic {name}"))
 }
 
-fn settled(settings: &Settings, admin: &AdminClient<Logged>, existing: &[&TopicSpec], partitions: u16, replication: u16) -> Result<(), Fault> {
+/// Each setting that is not as it must be.
+fn unsettled(
+    settings: &Settings,
+    admin: &AdminClient<Logged>,
+    existing: &[&TopicSpec],
+    (partitions, replication): (u16, u16),
+    wait: Duration,
+) -> Result<Vec<String>, Fault> {
     let names: Vec<String> = existing.iter().map(|spec| settings.named(&spec.topic)).collect();
     let asked: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let mut wrong = vec![];
     if asked.is_empty() {
-        return Ok(());
+        return Ok(wrong);
     }
-    let options = AdminOptions::new().request_timeout(Some(WAIT));
+    let options = AdminOptions::new().request_timeout(Some(wait));
     let answers = pollster::block_on(admin.describe_configs(&asked, &options)).map_err(|why| fault("topic settings", why))?;
     for ((spec, name), answer) in existing.iter().zip(&names).zip(answers) {
-        let answer = answer.map_err(|why| Fault::Fatal(format!("topic {name}: its settings cannot be read: {why}")))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => {
+                wrong.push(format!("topic {name}: its settings cannot be read: {why}; kafka-configs --describe --topic {name} should show them"));
+                continue;
+            }
+        };
         for (key, must) in wanted(spec, partitions, replication).settings {
             let found = answer.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
             // More copies in sync, or larger records of others, than asked for are the operator's choice.
             let more = ["min.insync.replicas", "max.message.bytes"].contains(&key);
             let enough = more && found.parse::<u64>().ok() >= must.parse().ok();
             if found != must && !enough {
-                return Err(Fault::Fatal(format!(
+                wrong.push(format!(
                     "topic {name} has {key}={found} and must have {must}: it was changed, or made by auto-creation; kafka-configs --alter --topic {name} --add-config {key}={must} mends it"
-                )));
+                ));
             }
         }
     }
-    Ok(())
+    Ok(wrong)
 }

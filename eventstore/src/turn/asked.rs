@@ -17,9 +17,16 @@ use crate::service::Erased;
 
 /// Longest part of an envelope that is copied into what its command causes.
 pub const PART_BYTES_MAX: usize = 200;
+/// Longest name of who acts, with why where that is said.
+pub const ACTOR_BYTES_MAX: usize = 500;
 /// The header in which whoever writes a command for a client says under which id it would have been written before ids
 /// had a scope: an answer that was given then is the answer now.
 pub const UNSCOPED: &str = "daybook-unscoped-id";
+
+/// The header of a command whose sender waits for its decision alone, and not for the end of the process it begins.
+pub const TELL: &str = "daybook-tell";
+/// The one value of [`TELL`].
+pub const TELL_DECISION: &str = "decision";
 
 /// Where a command came from.
 pub enum Came<'r> {
@@ -43,13 +50,15 @@ pub struct Asked<'r> {
     /// its id as it would have been when ids had no scope
     pub unscoped: Option<String>,
     pub reply_to: Option<ReplyTo>,
+    /// see [`TELL`]
+    pub tell_decision: bool,
     pub came: Came<'r>,
 }
 
 impl<'r> Asked<'r> {
     /// Made inside, just now.
     pub fn inside(partition: Partition, key: &'r [u8], envelope: Envelope, came: Came<'r>) -> Self {
-        Self { partition, key, envelope, client: false, prints: None, unscoped: None, reply_to: None, came }
+        Self { partition, key, envelope, client: false, prints: None, unscoped: None, reply_to: None, tell_decision: false, came }
     }
 
     pub fn answer(&self) -> Answer<'_> {
@@ -71,9 +80,13 @@ impl Turn<'_> {
                 return Err((Reason::Malformed, format!("header {name}: at most {PART_BYTES_MAX} bytes and no control characters")));
             }
         }
-        for (name, text) in [("ce_causationid", &envelope.causation), ("ce_correlationid", &envelope.correlation), ("ce_actor", &envelope.actor)] {
-            if text.as_ref().is_some_and(|text| text.len() > PART_BYTES_MAX) {
-                return Err((Reason::Malformed, format!("header {name}: at most {PART_BYTES_MAX} bytes")));
+        for (name, text, most) in [
+            ("ce_causationid", &envelope.causation, PART_BYTES_MAX),
+            ("ce_correlationid", &envelope.correlation, PART_BYTES_MAX),
+            ("ce_actor", &envelope.actor, ACTOR_BYTES_MAX),
+        ] {
+            if text.as_ref().is_some_and(|text| text.len() > most) {
+                return Err((Reason::Malformed, format!("header {name}: at most {most} bytes")));
             }
         }
         let reply_to = envelope.reply_to.as_deref().map(|text| ReplyTo::parse(text, self.partitions)).transpose().map_err(|why| (Reason::Malformed, why))?;
@@ -94,6 +107,7 @@ impl Turn<'_> {
                 format!("subject '{}' is routed by key '{}', the record's key is '{key}'", envelope.subject, routing_key(&envelope.subject)),
             ));
         }
+        handler.check_id(&envelope.subject).map_err(|why| (Reason::Malformed, format!("header ce_subject: {why}")))?;
         if key.len() > PART_BYTES_MAX {
             return Err((Reason::Malformed, format!("the key: at most {PART_BYTES_MAX} bytes")));
         }
@@ -119,7 +133,8 @@ impl Turn<'_> {
             Fingerprints { kept: again.is_some(), ..Fingerprints::of(&envelope, body, &kind, &newest, record.headers.text(REQUEST)) }
         });
         let unscoped = record.headers.text(UNSCOPED).filter(|id| client && is_id(id)).map(str::to_owned);
-        Ok((Asked { partition: record.partition, key: &record.key, envelope, client, prints, unscoped, reply_to, came: Came::Record(record) }, command))
+        let (came, tell_decision) = (Came::Record(record), record.headers.text(TELL) == Some(TELL_DECISION));
+        Ok((Asked { partition: record.partition, key: &record.key, envelope, client, prints, unscoped, reply_to, tell_decision, came }, command))
     }
 
     /// Whether a record of the command topic was written by a client.

@@ -68,6 +68,11 @@ impl Broker {
         format!("127.0.0.1:{}", self.advertised.unwrap_or(self.port))
     }
 
+    /// The broker's own process.
+    pub fn process(&self) -> Option<u32> {
+        self.running.as_ref().map(|(_, process)| *process)
+    }
+
     /// Runs it, as after a crash or for the first time.
     pub fn go(&mut self) {
         let port = self.port.to_string();
@@ -97,6 +102,69 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some((mut child, _)) = self.running.take() {
+            drop(child.stdin.take());
+            let _gone = child.wait();
+        }
+    }
+}
+
+/// Three nodes, on a directory and ports of their own.
+pub struct Nodes {
+    dir: TempDir,
+    port: u16,
+    running: [Option<(Child, u32)>; 3],
+}
+
+impl Nodes {
+    pub fn start() -> Self {
+        let free = |port: u16| (0..3).all(|node| [0, 1].iter().all(|next| TcpListener::bind(("127.0.0.1", port + 10 * node + next)).is_ok()));
+        let port = (0..100).map(|_| ports()).find(|port| *port < 65_000 && free(*port)).expect("six free ports");
+        let mut nodes = Self { dir: TempDir::new().unwrap(), port, running: [const { None }; 3] };
+        nodes.go(&[1, 2, 3]);
+        nodes
+    }
+
+    pub fn addresses(&self) -> String {
+        (0..3).map(|node| format!("127.0.0.1:{}", self.port + 10 * node)).collect::<Vec<_>>().join(",")
+    }
+
+    /// Runs these, all at once: one alone has no quorum.
+    pub fn go(&mut self, nodes: &[usize]) {
+        let (port, dir) = (self.port.to_string(), self.dir.path());
+        let start = |node: &usize| {
+            let mut child = Command::new(script())
+                .args(["run", "--nodes", "3", "--heap", "256m", "--port", &port, "--node", &node.to_string(), "--dir"])
+                .arg(dir)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            (*node, BufReader::new(child.stdout.take().unwrap()), child)
+        };
+        let started: Vec<_> = nodes.iter().map(start).collect();
+        for (node, mut said, child) in started {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            let process = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("no node {node}: what the script said is above ({line})"));
+            self.running[node - 1] = Some((child, process.parse().unwrap()));
+        }
+    }
+
+    /// SIGKILL to the nodes themselves.
+    pub fn kill(&mut self, nodes: &[usize]) {
+        let killed: Vec<_> = nodes.iter().map(|node| self.running[node - 1].take().expect("it runs")).collect();
+        let processes: Vec<String> = killed.iter().map(|(_, process)| process.to_string()).collect();
+        assert!(Command::new("kill").arg("-9").args(&processes).status().unwrap().success());
+        for (mut child, _) in killed {
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for (mut child, _) in self.running.iter_mut().filter_map(Option::take) {
             drop(child.stdin.take());
             let _gone = child.wait();
         }

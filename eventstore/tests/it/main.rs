@@ -17,6 +17,7 @@ mod flaky;
 mod hostile;
 mod kafka;
 mod letters;
+mod nodes;
 mod panics;
 mod powercut;
 mod proxy;

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use eventstore::Log;
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
-use schemas::Topic;
+use eventstore::{Log, Message};
+use schemas::{Headers, Partition, Topic};
 
 use crate::broker::Broker;
 
@@ -21,6 +21,17 @@ fn make(name: &str, partitions: &str, settings: &[&str]) {
     let mut arguments = vec!["--create", "--topic", name, "--partitions", partitions, "--replication-factor", "1"];
     settings.iter().for_each(|setting| arguments.extend(["--config", setting]));
     tool("org.apache.kafka.tools.TopicCommand", &arguments);
+}
+
+/// What is wrong by now; a cluster that is still busy with new topics is asked again.
+fn reviewed(log: &Kafka, specs: &[TopicSpec]) -> Vec<String> {
+    let began = std::time::Instant::now();
+    loop {
+        match log.review(specs) {
+            Err(eventstore::Fault::Retry(_)) if began.elapsed() < std::time::Duration::from_secs(30) => {}
+            other => return other.unwrap(),
+        }
+    }
 }
 
 #[test]
@@ -39,6 +50,7 @@ fn topics_that_could_lose_records_are_refused_by_name_with_the_fix() {
         ("compacts", "8", with(2, "cleanup.policy=compact"), vec!["cleanup.policy=compact and must have delete"]),
         ("dates", "8", with(1, "message.timestamp.type=CreateTime"), vec!["message.timestamp.type=CreateTime and must have LogAppendTime"]),
         ("elects", "8", with(3, "unclean.leader.election.enable=true"), vec!["unclean.leader.election.enable=true and must have false"]),
+        ("small", "8", [GOOD.as_slice(), &["max.message.bytes=600000"]].concat(), vec!["max.message.bytes=600000 and must have 1048588"]),
         // What a broker makes by itself for a client that asks.
         ("auto", "8", vec![], vec!["auto-creation"]),
         ("auto-few", "1", vec![], vec!["1 partitions and must have 8", "auto-creation"]),
@@ -58,6 +70,49 @@ fn topics_that_could_lose_records_are_refused_by_name_with_the_fix() {
     assert!(other.contains("8 partitions") && other.contains("not 3"), "{other}");
     let copies = Kafka::open(Settings { namespace, replication: Some(3), ..Settings::new(Broker::shared().address()) }).err().unwrap().to_string();
     assert!(copies.contains("3 copies") && copies.contains("1 brokers"), "{copies}");
+}
+
+/// The same on a running log, before a restart would refuse them.
+#[test]
+fn topics_that_are_changed_while_the_log_runs_are_named_with_the_fix() {
+    let namespace = Broker::namespace();
+    let log = Kafka::open(Settings { namespace: namespace.clone(), ..Settings::new(Broker::shared().address()) }).unwrap();
+    let names = ["one.events", "two.events", "three.events", "four.events", "five.events", "five.commands", "six.events"];
+    let specs = names.map(|name| TopicSpec { topic: Topic::named(name), retention: None });
+    log.provision(&specs).unwrap();
+    let message = |name: &str| Message { topic: Topic::named(name), partition: Partition(3), key: vec![], headers: Headers::default(), value: None };
+    log.append(["five.events", "five.commands", "five.events"].map(message).into()).unwrap();
+    assert_eq!(reviewed(&log, &specs), Vec::<String>::new());
+    let topic = |name: &str| format!("{namespace}{name}");
+    let set = |name: &str, setting: &str| {
+        tool("kafka.admin.ConfigCommand", &["--alter", "--entity-type", "topics", "--entity-name", &topic(name), "--add-config", setting]);
+    };
+    set("one.events", "retention.ms=604800000");
+    set("two.events", "cleanup.policy=compact");
+    tool("org.apache.kafka.tools.TopicCommand", &["--alter", "--topic", &topic("three.events"), "--partitions", "12"]);
+    tool("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", &topic("four.events")]);
+    let deleted = ["five.events", "five.commands"].map(|name| format!("{{\"topic\":\"{}\",\"partition\":3,\"offset\":1}}", topic(name))).join(",");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{{\"version\":1,\"partitions\":[{deleted}]}}")).unwrap();
+    tool("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", file.path().to_str().unwrap()]);
+    let began = std::time::Instant::now();
+    let said = reviewed(&log, &specs);
+    println!("in {:?}: {said:#?}", began.elapsed());
+    let expected = [
+        ("one.events", "retention.ms=604800000 and must have -1", "kafka-configs --alter"),
+        ("two.events", "cleanup.policy=compact and must have delete", "kafka-configs --alter"),
+        ("three.events", "12 partitions and must have 8", "kafka-topics"),
+        ("four.events", "is gone", "from a copy"),
+        ("five.events", "begins at offset 1 in partition 3", "kafka-configs --describe"),
+    ];
+    for (name, what, fix) in expected {
+        let named = said.iter().filter(|said| said.contains(&topic(name)) && said.contains(what) && said.contains(fix)).count();
+        assert_eq!(named, 1, "{name}: {said:#?}");
+    }
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    set("one.events", "retention.ms=-1");
+    set("two.events", "cleanup.policy=delete");
+    assert_eq!(reviewed(&log, &specs).len(), 3, "what was mended is not named any more");
 }
 
 #[test]

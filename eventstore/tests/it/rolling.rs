@@ -20,8 +20,12 @@ use tempfile::TempDir;
 use crate::broker::Broker;
 use crate::tally::{Echo, Event, Tally};
 
+fn settings(namespace: &str) -> Settings {
+    Settings { namespace: namespace.to_owned(), ..Settings::new(Broker::shared().address()) }
+}
+
 fn open(namespace: &str) -> Arc<dyn Log> {
-    Arc::new(Kafka::open(Settings { namespace: namespace.to_owned(), ..Settings::new(Broker::shared().address()) }).unwrap())
+    Arc::new(Kafka::open(settings(namespace)).unwrap())
 }
 
 fn tally(follows: &[&str]) -> Service {
@@ -29,23 +33,22 @@ fn tally(follows: &[&str]) -> Service {
 }
 
 /// One instance of a version, in a thread, until it is told to leave.
-struct Instance {
+pub struct Instance {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Result<(), Fault>>,
 }
 
 impl Instance {
-    fn start(namespace: &str, follows: &'static [&'static str], member: &'static str) -> Self {
-        let (stop, namespace) = (Arc::new(AtomicBool::new(false)), namespace.to_owned());
+    pub fn start(settings: Settings, follows: &'static [&'static str], member: &'static str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let (dir, service, log) = (TempDir::new().unwrap(), Arc::new(tally(follows)), open(&namespace));
+            let (dir, service, log) = (TempDir::new().unwrap(), Arc::new(tally(follows)), Arc::new(Kafka::open(settings)?));
             let rows = Arc::new(Rows::open(dir.path(), &service.shape(), &Memory::default()).unwrap());
             let mut worker = Worker::join(service, log, rows, member, Limits { records: 10, ..Limits::default() }, Arc::new(()))?;
             while !stopped.load(Ordering::Acquire) {
-                match worker.turn(Duration::from_millis(50)) {
-                    Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => return Err(fault),
-                    Ok(_) | Err(_) => {}
+                if let Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) = worker.turn(Duration::from_millis(50)) {
+                    return Err(fault);
                 }
             }
             worker.leave()
@@ -53,13 +56,13 @@ impl Instance {
         Self { stop, thread }
     }
 
-    fn leave(self) {
+    pub fn leave(self) {
         self.stop.store(true, Ordering::Release);
         self.thread.join().unwrap().unwrap();
     }
 }
 
-fn event(log: &dyn Log, service: &str, n: usize) -> Message {
+pub fn event(log: &dyn Log, service: &str, n: usize) -> Message {
     let (subject, (kind, body)) = (format!("{}", n % 40), Tally::encode_event(&Event::Counted { more: 1, at: 0 }));
     let envelope = Envelope::new(format!("{service}-{n}"), format!("/{service}/tally"), kind, &subject);
     let partition = partition_of(subject.as_bytes(), log.partitions());
@@ -67,13 +70,13 @@ fn event(log: &dyn Log, service: &str, n: usize) -> Message {
 }
 
 /// How often each event of others caused an own one.
-fn causes(log: &dyn Log) -> BTreeMap<String, usize> {
+pub fn causes(log: &dyn Log) -> BTreeMap<String, usize> {
     let (own, mut causes) = (topic(Stream::Events("tally")), BTreeMap::new());
     for partition in (0..log.partitions()).map(Partition) {
         let (mut from, end) = (Offset(0), log.end(&own, partition).unwrap());
         while from < end {
             let page = log.read(&own, partition, from, Limits::default()).unwrap();
-            for record in &page.records {
+            for record in page.records.iter().filter(|record| record.envelope().unwrap().kind.name == "counted") {
                 *causes.entry(record.envelope().unwrap().causation.clone().unwrap_or_default()).or_default() += 1;
             }
             from = page.next;
@@ -82,7 +85,7 @@ fn causes(log: &dyn Log) -> BTreeMap<String, usize> {
     causes
 }
 
-fn provision(log: &dyn Log) {
+pub fn provision(log: &dyn Log) {
     let topics = [
         topic(Stream::Replies),
         topic(Stream::Events("one")),
@@ -117,15 +120,15 @@ fn a_version_that_follows_one_topic_more_joins_beside_the_old_one() {
     const OLD: &[&str] = &["one"];
     const NEW: &[&str] = &["one", "two"];
     send(log.as_ref());
-    let old = [Instance::start(&namespace, OLD, "a"), Instance::start(&namespace, OLD, "b")];
+    let old = [Instance::start(settings(&namespace), OLD, "a"), Instance::start(settings(&namespace), OLD, "b")];
     settle(log.as_ref(), "two old instances", &|causes| of(causes, "one") == 50);
-    let new = Instance::start(&namespace, NEW, "c");
+    let new = Instance::start(settings(&namespace), NEW, "c");
     send(log.as_ref());
     settle(log.as_ref(), "two old ones and a new one", &|causes| of(causes, "one") == 100 && of(causes, "two") > 0);
     let [first, second] = old;
     first.leave();
     send(log.as_ref());
-    let newer = Instance::start(&namespace, NEW, "d");
+    let newer = Instance::start(settings(&namespace), NEW, "d");
     send(log.as_ref());
     settle(log.as_ref(), "an old one and two new ones", &|causes| of(causes, "one") == 200);
     second.leave();

@@ -79,6 +79,7 @@ pub static MENDED: AtomicBool = AtomicBool::new(false);
 impl Aggregate for Tally {
     const NAME: &'static str = "tally";
     const STATE_VERSION: u8 = 1;
+    type Id = String;
     type Command = Command;
     type Event = Event;
     type Refusal = String;

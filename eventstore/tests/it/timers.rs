@@ -61,7 +61,6 @@ fn a_deadline_that_fails_is_one_dead_letter() {
         for _ in 0..30 {
             worker.turn(Duration::ZERO).unwrap();
         }
-        settle(&mut worker);
         assert_eq!(bench.count("18"), (2, 0));
         let letters = bench.letters();
         let [(found, letter)] = &letters[..] else { panic!("{reason}: {} letters", letters.len()) };

@@ -150,6 +150,9 @@ shape! {
         dropped: List<DroppedLineV1>,
         checkout: CheckoutV1,
         origin: OriginV1,
+        /// the pieces come in with the order
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brought: bool,
     }
 }
 
@@ -157,12 +160,14 @@ codec! { Cart;
     events {
         Added { lines: List<LineV1>, #[serde(default)] reference: Option<String> } as AddedV1 = "added" 1;
         CheckedOut(sent: CheckedOutV1) = "checked-out" 1;
+        Recorded(sale: CheckedOutV1) = "recorded" 1;
         Emptied = "emptied" 1;
         Reopened { #[serde(with = "text")] #[schemars(with = "PairId")] order: OrderId } as ReopenedV1 = "reopened" 1;
     }
     commands {
         Add { lines: List<LineV1>, #[serde(default)] reference: Option<String> } as AddV1 = "add" 1;
         CheckOut(checkout: CheckoutV1) = "check-out" 1;
+        Record { lines: List<LineV1>, checkout: CheckoutV1 } as RecordV1 = "record" 1;
         Empty = "empty" 1;
         Reopen { #[serde(with = "text")] #[schemars(with = "PairId")] order: OrderId } as ReopenV1 = "reopen" 1;
     }

@@ -17,7 +17,7 @@ mod shipment;
 mod stock;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker};
-pub use shared::{Code, Empty, Instant, List, MoneyV1, PairId, text};
+pub use shared::{Code, Empty, Instant, List, Maybe, MoneyV1, PairId, text};
 
 use crate::envelope::Kind;
 

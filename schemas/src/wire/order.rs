@@ -1,6 +1,6 @@
 //! Orders on the wire.
 
-use domain::order::{Command, Ending, Event, Invoice, Order, Reply, Returned};
+use domain::order::{Command, Ending, Event, Invoice, Order, Reply, Returned, Settled};
 use domain::stock::Shortage;
 use domain::{ProductRef, Timestamp};
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use super::cart::{CheckedOutV1, OriginV1};
 use super::payment::{DeclineV1, MeansV1};
 use super::shared::{Instant, PairId};
 use super::stock::ShortageV1;
-use super::{List, MoneyV1, text};
+use super::{List, Maybe, MoneyV1, text};
 
 /// What stock has said of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,25 @@ impl From<HeldLineV1> for (u32, ProductRef) {
 }
 
 shape! {
+    /// What pieces that come back come to, in minor units.
+    #[derive(Copy)]
+    SettledV1 of Settled {
+        /// what is given back for them
+        amount: i64,
+        /// the freight of those that are kept
+        freight: i64,
+        /// the discount on those that are kept
+        discount: i64,
+    }
+}
+
+impl From<Maybe<SettledV1>> for Option<Settled> {
+    fn from(wire: Maybe<SettledV1>) -> Self {
+        wire.0.map(Settled::from)
+    }
+}
+
+shape! {
     /// Pieces of a line that come back.
     ReturnedLineV1 of Returned {
         line: u32,
@@ -87,6 +106,8 @@ shape! {
         product: ProductRef,
         quantity: u32,
         kept: u32,
+        #[serde(default, skip_serializing_if = "Maybe::is_none")]
+        settled: Maybe<SettledV1>,
     }
 }
 

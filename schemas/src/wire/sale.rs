@@ -3,8 +3,9 @@
 use domain::ProductRef;
 use domain::sale::{Command, Event, Line, Sale};
 
+use super::order::SettledV1;
 use super::shared::PairId;
-use super::{List, MoneyV1, text};
+use super::{List, Maybe, MoneyV1, text};
 
 shape! {
     /// A line as the seller sees it.
@@ -27,7 +28,11 @@ codec! { Sale;
         Paid { lines: List<SaleLineV1> } as SalePaidV1 = "paid" 1;
         Shipped = "shipped" 1;
         Delivered { line: u32 } as SaleDeliveredV1 = "delivered" 1;
-        Returned { line: u32, kept: u32 } as SaleReturnedV1 = "returned" 1;
+        Returned {
+            line: u32,
+            kept: u32,
+            #[serde(default, skip_serializing_if = "Maybe::is_none")] settled: Maybe<SettledV1>,
+        } as SaleReturnedV1 = "returned" 1;
         Closed = "closed" 1;
     }
     commands {
@@ -35,7 +40,11 @@ codec! { Sale;
         Pay { lines: Vec<u32> } as PayV1 = "pay" 1;
         Ship = "ship" 1;
         Deliver { line: u32 } as DeliverLineV1 = "deliver" 1;
-        Return { line: u32, kept: u32 } as ReturnLineV1 = "return" 1;
+        Return {
+            line: u32,
+            kept: u32,
+            #[serde(default, skip_serializing_if = "Maybe::is_none")] settled: Maybe<SettledV1>,
+        } as ReturnLineV1 = "return" 1;
         Close = "close" 1;
     }
 }

@@ -64,6 +64,31 @@ impl<D: From<W>, W> From<List<W>> for Vec<D> {
     }
 }
 
+/// A value that may not be there and has a shape of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Maybe<T>(pub Option<T>);
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Maybe<T> {
+    /// Whether it is not there: then it is not written.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<D, W: From<D>> From<Option<D>> for Maybe<W> {
+    fn from(domain: Option<D>) -> Self {
+        Self(domain.map(W::from))
+    }
+}
+
 /// Values written as their text: ids as `17-3`, times as RFC 3339.
 pub mod text {
     use std::fmt::Display;

@@ -27,6 +27,8 @@ codec! { StockItem;
         Withdrawn = "withdrawn" 1;
         Received { quantity: u64, reference: String } as ReceivedV1 = "received" 1;
         Reserved { of: OrderLineV1, quantity: u32 } as ReservedV1 = "reserved" 1;
+        Brought { of: OrderLineV1, quantity: u32 } as BroughtV1 = "brought" 1;
+        TakenBack { of: OrderLineV1, quantity: u32 } as TakenBackV1 = "taken-back" 1;
         Short { of: OrderLineV1, quantity: u32, why: ShortageV1 } as ShortV1 = "short" 1;
         Confirmed { of: OrderLineV1, quantity: u32 } as ConfirmedV1 = "confirmed" 1;
         Released { of: OrderLineV1, quantity: u32 } as ReleasedV1 = "released" 1;
@@ -36,7 +38,12 @@ codec! { StockItem;
         Bind { version: String } as BindV1 = "bind" 1;
         Withdraw = "withdraw" 1;
         Receive { quantity: u64, reference: String } as ReceiveV1 = "receive" 1;
-        Reserve { of: OrderLineV1, quantity: u32, #[serde(default)] version: Option<String> } as ReserveV1 = "reserve" 1;
+        Reserve {
+            of: OrderLineV1,
+            quantity: u32,
+            #[serde(default)] version: Option<String>,
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")] brought: bool,
+        } as ReserveV1 = "reserve" 1;
         Confirm { of: OrderLineV1 } as ConfirmV1 = "confirm" 1;
         Release { of: OrderLineV1 } as ReleaseV1 = "release" 1;
         Return { of: OrderLineV1, refund: u32, quantity: u32 } as ReturnV1 = "return" 1;

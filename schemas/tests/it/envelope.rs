@@ -34,6 +34,29 @@ fn it_is_read_as_it_was_written() {
     assert_eq!(Envelope::read(&bare.headers()), Ok(bare));
 }
 
+/// It is copied into all that follows: what is no trace context is left behind, whatever its size.
+#[test]
+fn a_trace_that_is_none_is_passed_over() {
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let long = "0".repeat(100_000);
+    for bad in [
+        "",
+        "x",
+        &long,
+        &good[1..],
+        &format!("{good}-01"),
+        &good.replace('0', "g"),
+        &good.to_uppercase(),
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+    ] {
+        assert_eq!(Envelope::read(&with("traceparent", bad.as_bytes())).unwrap().trace, None, "{bad:.80}");
+    }
+    assert_eq!(Envelope::read(&with("ce_traceparent", good.as_bytes())).unwrap().trace.as_deref(), Some(good));
+    assert_eq!(Envelope::read(&full().headers()).unwrap().trace.as_deref(), Some(good));
+}
+
 #[test]
 fn it_is_cloud_events_in_binary_mode() {
     let headers = full().headers();

@@ -2,8 +2,6 @@
 //! What belongs in `domain`, `schemas` and `services` stands in one file here, in that order.
 #![allow(missing_docs, reason = "an example, read from top to bottom")]
 
-use clap::Parser;
-
 /// What would be a module of `domain`.
 mod popularity {
     use domain::{Aggregate, Context, Policy, order};
@@ -27,6 +25,7 @@ mod popularity {
     impl Aggregate for Popularity {
         const NAME: &'static str = "popularity";
         const STATE_VERSION: u8 = 1;
+        type Id = domain::ProductRef;
         type Command = Command;
         type Event = Event;
         type Refusal = String;
@@ -95,7 +94,7 @@ mod capability {
 }
 
 fn main() -> std::process::ExitCode {
-    services::cli::run(services::cli::Daybook::parse(), || services::capabilities::all().into_iter().chain([capability::capability()]).collect())
+    services::cli::main(|| services::capabilities::all().into_iter().chain([capability::capability()]).collect())
 }
 // wiring: end
 

@@ -1,12 +1,12 @@
 //! `daybook audit`: what must hold between all services' rows when all processes have ended, through the public routes
 //! only. Rules are pure functions of one snapshot (`checks`); nothing here writes to the marketplace or repairs it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::Table;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ pub struct Checked {
 /// What an audit says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    /// there is no breach
+    /// there is no breach, and every instance was asked
     pub holds: bool,
     /// how much was looked at
     pub checked: Checked,
@@ -73,9 +73,11 @@ pub struct Verdict {
     pub seconds: f64,
     /// what does not hold
     pub breaches: Vec<Breach>,
+    /// instances that did not answer, each with the reason: nothing is said of them
+    pub silent: BTreeMap<String, String>,
 }
 
-/// Exit code 3 if anything does not hold.
+/// Exit code 3 if anything does not hold, 1 if nothing is known against it but not every instance was asked.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     let told = order.acknowledged.as_deref().map(Acknowledged::read).transpose()?.unwrap_or_default();
     let verdict = examine(&order.targets.urls, &told, order.wait).await?;
@@ -83,7 +85,7 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
         Output::Json => out::line(serde_json::to_string_pretty(&verdict)?),
         Output::Table => verdict.show(),
     }
-    Ok(if verdict.holds { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(verdict.code())
 }
 
 /// Waits until all processes have ended, at most so long, and checks what is there then.
@@ -92,8 +94,9 @@ pub async fn examine(urls: &[String], told: &Acknowledged, wait: Duration) -> an
     let reader = Reader::of(urls)?;
     let mut snapshot = at_rest(&reader, told, began + wait).await?;
     reader.histories(&mut snapshot).await?;
-    let breaches = checks::all(&snapshot, told);
-    Ok(Verdict { holds: breaches.is_empty(), checked: Checked::of(&snapshot, told), seconds: began.elapsed().as_secs_f64(), breaches })
+    let (breaches, silent) = (checks::all(&snapshot, told), reader.silent().await);
+    let (checked, seconds) = (Checked::of(&snapshot, told), began.elapsed().as_secs_f64());
+    Ok(Verdict { holds: breaches.is_empty() && silent.is_empty(), checked, seconds, breaches, silent })
 }
 
 /// The rows once nothing is open and nothing is wrong, or once nothing changes any more, or at the deadline.
@@ -131,6 +134,15 @@ impl Checked {
 }
 
 impl Verdict {
+    /// What the process ends with.
+    pub fn code(&self) -> ExitCode {
+        match (self.holds, self.breaches.is_empty()) {
+            (true, _) => ExitCode::SUCCESS,
+            (false, true) => ExitCode::FAILURE,
+            (false, false) => ExitCode::from(3),
+        }
+    }
+
     /// Prints it for people.
     pub fn show(&self) {
         let Checked { products, stock, orders, payments, shipments, dashboards, customers, history_steps, acknowledged } = &self.checked;
@@ -139,11 +151,13 @@ impl Verdict {
              {customers} customers, {history_steps} steps of histories and {acknowledged} acknowledged writes in {:.1} s.",
             self.seconds
         ));
-        if self.holds {
-            return out::line("Everything holds.");
+        for (url, why) in &self.silent {
+            out::line(format_args!("{url} was not asked, and nothing is said of what it serves: {why}"));
         }
-        let mut table = Table::new();
-        table.set_header(["check", "entity", "detail"]);
+        if self.breaches.is_empty() {
+            return out::line(if self.holds { "Everything holds." } else { "Everything that was looked at holds; not every instance was." });
+        }
+        let mut table = out::table(["check", "entity", "detail"]);
         table.add_rows(self.breaches.iter().take(SHOWN).map(|breach| [&breach.check, &breach.entity, &breach.detail]));
         out::line(table);
         out::line(format_args!("{} breaches, {} of them shown; `-o json` has all.", self.breaches.len(), self.breaches.len().min(SHOWN)));

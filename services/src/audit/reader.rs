@@ -19,6 +19,8 @@ use super::rows::{DeadLetter, Order, Payment, Product, Shipment, Snapshot, Step,
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long a marketplace that is away is waited for.
 const GIVE_UP: Duration = Duration::from_secs(60);
+/// How long each of several instances may be away before it counts as not asked.
+const AWAY: Duration = Duration::from_secs(10);
 /// Pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Rows of a page.
@@ -83,6 +85,38 @@ impl Reader {
     async fn once(&self, url: &str) -> anyhow::Result<(StatusCode, String)> {
         let answer = self.client.get(url).send().await?;
         Ok((answer.status(), answer.text().await?))
+    }
+
+    /// The instances that serve nothing now, each with the reason. One that answers is enough to read everything, and says
+    /// nothing of the others.
+    pub async fn silent(&self) -> BTreeMap<String, String> {
+        let (mut silent, mut asked) = (BTreeMap::new(), JoinSet::new());
+        for url in self.urls.iter().cloned() {
+            let reader = self.clone();
+            asked.spawn(async move {
+                let deadline = Instant::now() + AWAY;
+                loop {
+                    let why = match tokio::time::timeout(AWAY, reader.once(&format!("{url}/orders?limit=1"))).await {
+                        Ok(Ok((status, _))) if status.is_success() => return (url, None),
+                        Ok(Ok((status, answer))) => format!("{status} {answer}"),
+                        Ok(Err(why)) => format!("{why:#}"),
+                        Err(_) => format!("no answer in {} s", AWAY.as_secs()),
+                    };
+                    if Instant::now() >= deadline {
+                        return (url, Some(why));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+        while let Some(told) = asked.join_next().await {
+            match told {
+                Ok((url, Some(why))) => drop(silent.insert(url, why)),
+                Ok((_, None)) => {}
+                Err(why) => drop(silent.insert("an instance".to_owned(), why.to_string())),
+            }
+        }
+        silent
     }
 
     /// Every row of a listing.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::{Charge, Currency, Money};
 use serde::{Deserialize, Serialize};
 
 use super::amount::Amount;
@@ -37,7 +38,17 @@ pub struct OrderLine {
     pub voucher: Amount,
     pub status: String,
     pub returned: i64,
+    #[serde(default)]
+    pub refunded: Option<Amount>,
     pub delivered: bool,
+}
+
+/// What a line, or what is left of it, costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    pub freight: Amount,
+    pub discount: Amount,
+    pub invoice: Amount,
 }
 
 impl OrderLine {
@@ -51,14 +62,21 @@ impl OrderLine {
         self.quantity - self.returned
     }
 
-    /// The voucher's effect on so many pieces.
-    pub fn discount(&self, pieces: i64) -> Amount {
-        self.voucher.min(self.unit_price * pieces)
+    /// What so many pieces would cost if they were all that was ordered. Older refunds left that to those who kept them.
+    pub fn cost(&self, pieces: i64) -> Cost {
+        let (discount, freight) = if pieces == 0 { Default::default() } else { (self.voucher.min(self.unit_price * pieces), self.freight_value) };
+        Cost { freight, discount, invoice: self.unit_price * pieces + freight - discount }
     }
 
-    /// What so many pieces of the line cost altogether.
-    pub fn invoice(&self, pieces: i64) -> Amount {
-        if pieces == 0 { Amount::default() } else { self.unit_price * pieces + self.freight_value - self.discount(pieces) }
+    /// What is left of its cost, by the rule that orders go by; none of numbers that no order has.
+    pub fn left(&self, currency: &str) -> Option<Cost> {
+        let currency = Currency::from_code(currency)?;
+        let money = |amount: Amount| Money::parse(&amount.to_string(), currency).ok();
+        let pieces = |count: i64| u32::try_from(count).ok();
+        let charge = Charge::of(pieces(self.quantity)?, money(self.unit_price)?, money(self.freight_value)?, money(self.voucher)?).ok()?;
+        let left = charge.kept(pieces(self.kept())?).ok()?;
+        let amount = |money: Money| Amount::parse(&money.to_string());
+        Some(Cost { freight: amount(left.freight)?, discount: amount(left.discount)?, invoice: amount(left.total().ok()?)? })
     }
 }
 

@@ -2,27 +2,30 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use domain::cart::{Cart, Checkout, Command, Event, Line};
+use domain::cart::{Cart, Checkout, Command, Line};
 use domain::customer::Person;
 use domain::payment::{Means, Method};
 use domain::policies::{CopyProduct, ReopenCart};
 use domain::replica::Replica;
-use domain::{Currency, ProductRef};
+use domain::{Aggregate, Currency, Money, ProductRef, routing_key};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
+use schemas::{Partition, partition_of};
 use serde::{Deserialize, Serialize};
 
 use super::{Capability, event_of};
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::card::CardGiven;
 use crate::http::command::{Ask, Failure};
-use crate::http::given::{Both, Unused};
+use crate::http::given::{Both, Given, Unused, Wrong, inner};
+use crate::http::json::Object;
 use crate::http::place::Path;
-use crate::http::{App, read};
+use crate::http::{App, read, token};
 
 /// How long an answered checkout waits for its cart to be open again before it says so anyway.
 const REOPEN_WAIT: Duration = Duration::from_secs(2);
@@ -33,92 +36,134 @@ pub fn capability() -> Capability {
         .route("/carts/{customer}", get(show))
         .route("/carts/{customer}/items", post(add).delete(empty))
         .route("/carts/{customer}/checkout", post(check_out))
+        .route("/carts/{customer}/sales", post(record))
         .route("/cart/{customer}/add", put(add_benchmark).patch(add_benchmark))
         .route("/cart/{customer}/checkout", post(check_out_benchmark))
         .route("/cart/{customer}/seal", post(seal_benchmark).patch(seal_benchmark))
         .route("/cart/{customer}", delete(empty));
     let service = Service::new("cart").owns::<Cart>().owns::<Replica>().follows::<ReopenCart>("ordering").follows_across::<CopyProduct>("catalog");
-    Capability { answered_by: &[("checked-out", "ordering")], ..Capability::of(service).view("carts", 1, fold).routes(routes) }
+    Capability { answered_by: &[("checked-out", "ordering"), ("recorded", "ordering")], ..Capability::of(service).view("carts", 2, fold).routes(routes) }
 }
 
-/// What readers see of a cart's line.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LineRow {
+/// What readers see of a cart's line: as a checkout of now would charge it.
+#[derive(Clone, Debug, Default, Serialize)]
+struct LineShown {
     /// `<seller>-<product>`
-    pub product: String,
-    /// as it was called when last seen
-    pub name: String,
+    product: String,
+    /// its name
+    name: String,
     /// how many
-    pub quantity: u32,
-    /// of one, when last seen or as agreed
-    pub unit_price: String,
+    quantity: u32,
+    /// the price of one that holds
+    unit_price: String,
+    /// the price of one when last seen, where another holds now
+    seen_price: Option<String>,
     /// for shipping the line
-    pub freight_value: String,
-    /// a discount
-    pub voucher: String,
+    freight_value: String,
+    /// a discount, used up to the line's price
+    voucher: String,
     /// of all amounts
-    pub currency: String,
+    currency: &'static str,
+    /// the product's version that holds, if it is known
+    version: Option<String>,
     /// the price was agreed
-    pub agreed: bool,
+    agreed: bool,
 }
 
 /// What readers see of a cart.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct CartRow {
+#[derive(Clone, Debug, Default, Serialize)]
+struct CartShown {
     /// the customer's number
-    pub customer: String,
+    customer: String,
     /// `open` or `checkout-sent`
-    pub status: String,
+    status: &'static str,
     /// the order it was sent to, until that has ended
-    pub sent: Option<String>,
-    /// what the next checkout will send
-    pub items: Vec<LineRow>,
+    sent: Option<String>,
+    /// what the next checkout would send
+    items: Vec<LineShown>,
+    /// what it would leave behind: product and reason
+    dropped: Vec<(String, String)>,
+    /// prices of the items
+    items_total: String,
+    /// their freight
+    freight_total: String,
+    /// their discounts
+    discount_total: String,
+    /// what it would charge: items + freight - discounts
+    total: String,
     /// how many orders there have been
-    pub orders: u64,
+    orders: u64,
     /// the aggregate's version
-    pub revision: u64,
+    revision: u64,
+}
+
+/// A cart as its aggregate has it: what is in it, and what that costs, is the aggregate's to say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct CartRow {
+    cart: Cart,
+    revision: u64,
+}
+
+/// The keys of a customer's cart, and of the copy of a product in a partition of this service.
+fn cart_key(customer: &str) -> String {
+    format!("c/{customer}")
+}
+
+fn replica_key(partition: Partition, product: &str) -> String {
+    format!("r/{:05}/{product}", partition.0)
 }
 
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Cart>(seen)? else { return Ok(()) };
-    rows.update::<CartRow>(&seen.envelope.subject, |row| {
-        row.customer.clone_from(&seen.envelope.subject);
-        row.revision = seen.envelope.version.unwrap_or_default();
-        match event {
-            Event::Added { lines, .. } => lines.iter().for_each(|line| row.put(line)),
-            Event::Emptied => row.items.clear(),
-            Event::Reopened { .. } => row.sent = None,
-            Event::CheckedOut(sent) => {
-                row.items.clear();
-                row.orders = sent.order.number;
-                row.sent = Some(sent.order.to_string());
-            }
-        }
-        row.status = if row.sent.is_some() { "checkout-sent" } else { "open" }.to_owned();
-    })?;
+    let subject = &seen.envelope.subject;
+    if let Some(event) = event_of::<Replica>(seen)? {
+        rows.update::<Replica>(&replica_key(seen.record.partition, subject), |replica| replica.evolve(&event))?;
+    } else if let Some(event) = event_of::<Cart>(seen)? {
+        rows.update::<CartRow>(&cart_key(subject), |row| {
+            row.revision = seen.envelope.version.unwrap_or_default();
+            row.cart.evolve(&event);
+        })?;
+    }
     Ok(())
 }
 
-impl CartRow {
-    /// As the aggregate merges lines: by product, price and whether it was agreed.
-    fn put(&mut self, line: &Line) {
-        let mut new = LineRow {
-            product: line.product.to_string(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            unit_price: line.unit_price.to_string(),
-            freight_value: line.freight.to_string(),
-            voucher: line.voucher.to_string(),
-            currency: line.unit_price.currency.code().to_owned(),
-            agreed: line.agreed,
-        };
-        match self.items.iter().position(|known| (&known.product, &known.unit_price, known.agreed) == (&new.product, &new.unit_price, new.agreed)) {
-            Some(at) => {
-                new.quantity += self.items[at].quantity;
-                self.items[at] = new;
-            }
-            None => self.items.push(new),
+impl CartShown {
+    /// A cart, with the copies of the products in it.
+    fn of(customer: String, row: CartRow, replicas: impl Fn(&ProductRef) -> Result<Option<Replica>, Failure>) -> Result<Self, Failure> {
+        let CartRow { cart, revision } = row;
+        let status = if cart.sent.is_some() { "checkout-sent" } else { "open" };
+        let mut shown = Self { customer, status, sent: cart.sent.map(|order| order.to_string()), orders: cart.orders, revision, ..Self::default() };
+        let zero = Money::zero(cart.lines.first().map_or(CURRENCY, |line| line.unit_price.currency));
+        let (mut items, mut freight, mut discounts) = (zero, zero, zero);
+        for line in &cart.lines {
+            let priced = match line.priced(replicas(&line.product)?.as_ref()) {
+                Ok(priced) => priced,
+                Err(why) => {
+                    shown.dropped.push((line.product.to_string(), format!("{why:?}").to_ascii_lowercase()));
+                    continue;
+                }
+            };
+            let add = |sum: &mut Money, amount: Money| sum.plus(amount).map(|after| *sum = after);
+            let charge = priced.charge();
+            charge
+                .and_then(|charge| add(&mut items, charge.items).and(add(&mut freight, charge.freight)).and(add(&mut discounts, charge.discount)))
+                .map_err(Failure::internal)?;
+            shown.items.push(LineShown {
+                product: priced.product.to_string(),
+                name: priced.name,
+                quantity: priced.quantity,
+                unit_price: priced.unit_price.to_string(),
+                seen_price: priced.seen_price.map(|price| price.to_string()),
+                freight_value: priced.freight.to_string(),
+                voucher: priced.voucher.to_string(),
+                currency: priced.unit_price.currency.code(),
+                version: priced.version,
+                agreed: line.agreed,
+            });
         }
+        let total = items.plus(freight).and_then(|sum| sum.minus(discounts)).map_err(Failure::internal)?;
+        (shown.items_total, shown.freight_total, shown.discount_total) = (items.to_string(), freight.to_string(), discounts.to_string());
+        shown.total = total.to_string();
+        Ok(shown)
     }
 }
 
@@ -165,11 +210,33 @@ impl LineGiven {
     }
 }
 
+fn lines_of(items: Vec<LineGiven>) -> Result<Vec<Line>, Failure> {
+    items.into_iter().enumerate().map(|(at, line)| line.line(at)).collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Addition {
     items: Vec<LineGiven>,
     reference: Option<String>,
+}
+
+/// A sale that was made elsewhere: its lines, and how and to whom.
+struct SaleGiven {
+    items: Vec<LineGiven>,
+    checkout: WithCard,
+}
+
+impl Given for SaleGiven {
+    fn names() -> Vec<&'static str> {
+        vec!["items", "checkout"]
+    }
+    fn take(object: Object) -> Result<Self, Wrong> {
+        let (checkout, items): (Object, Object) = object.into_iter().partition(|(name, _)| name == "checkout");
+        let Addition { items, .. } = Addition::take(items)?;
+        let checkout = checkout.into_iter().next().ok_or_else(|| Wrong::missing("checkout"))?.1;
+        Ok(Self { items, checkout: inner(checkout).map_err(|wrong| wrong.below("checkout"))? })
+    }
 }
 
 #[derive(Deserialize)]
@@ -233,12 +300,20 @@ impl CheckoutGiven {
     }
 }
 
+/// Prices change without the cart's version, which is its ETag: so it is shown whole, whatever version is known.
 async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    read::row::<CartRow>(&app, "carts", (&customer.to_string(), &customer.to_string()), &headers, |row| row.revision).await
+    let customer = customer.to_string();
+    let partition = partition_of(routing_key(&customer).as_bytes(), app.log.partitions());
+    let view = read::view_of(&app, "carts", Some(partition), &headers).await?;
+    let positions = token::write(&view.positions()); // before the rows: they may be newer than this says, never older
+    let row: CartRow = view.get(&cart_key(&customer))?.ok_or_else(|| Failure::not_found("carts has nothing under this id"))?;
+    let etag = format!("\"{}\"", row.revision);
+    let shown = CartShown::of(customer, row, |product| Ok(view.get::<Replica>(&replica_key(partition, &product.to_string()))?))?;
+    Ok(read::stamped(Json(shown).into_response(), &positions, Some(&etag)))
 }
 
 async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<Addition>) -> Result<Response, Failure> {
-    let lines = given.items.into_iter().enumerate().map(|(at, line)| line.line(at)).collect::<Result<_, _>>()?;
+    let lines = lines_of(given.items)?;
     Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &Command::Add { lines, reference: given.reference }).await
 }
 
@@ -255,6 +330,13 @@ async fn check_out(
     let checkout = given.checkout(card, &app)?;
     let answer = Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &Command::CheckOut(checkout)).await?;
     Ok(reopened(&app, customer, answer).await)
+}
+
+async fn record(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<SaleGiven>) -> Result<Response, Failure> {
+    let lines = lines_of(given.items)?;
+    let Both(checkout, card) = given.checkout;
+    let command = Command::Record { lines, checkout: checkout.checkout(card, &app)? };
+    Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &command).await
 }
 
 async fn add_benchmark(
@@ -300,8 +382,8 @@ async fn reopened(app: &App, customer: u64, answer: Response) -> Response {
     let deadline = tokio::time::Instant::now() + REOPEN_WAIT;
     while answer.status() == axum::http::StatusCode::OK {
         let folded = app.folded("carts");
-        let row = app.views.get("carts").and_then(|view| view.get::<CartRow>(&customer.to_string()).ok().flatten());
-        if row.is_none_or(|row| row.sent.is_none()) || tokio::time::timeout_at(deadline, folded).await.is_err() {
+        let row = app.views.get("carts").and_then(|view| view.get::<CartRow>(&cart_key(&customer.to_string())).ok().flatten());
+        if row.is_none_or(|row| row.cart.sent.is_none()) || tokio::time::timeout_at(deadline, folded).await.is_err() {
             break;
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use domain::{Aggregate, Money};
+use eventstore::Fault;
 use eventstore::service::Service;
-use projections::{FoldEvent, Overlay, Seen, View};
+use projections::{FoldEvent, Overlay, Seen, Unfolded, View};
 use schemas::Codec;
 use schemas::envelope::Malformed;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::http::App;
 
@@ -97,11 +98,27 @@ pub fn listing_key(id: &str) -> String {
     id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
 }
 
+/// What a view stops at: an event that its rows cannot have had, or a sum that no number holds.
+pub fn impossible(why: impl std::fmt::Display) -> Unfolded {
+    Unfolded::Fault(Fault::Fatal(why.to_string()))
+}
+
+/// Changes a row by a change that may be impossible.
+pub fn try_update<T: Default + Serialize + DeserializeOwned + Send + 'static>(
+    rows: &mut Overlay,
+    key: &str,
+    change: impl FnOnce(&mut T) -> Result<(), Unfolded>,
+) -> Result<(), Unfolded> {
+    let mut changed = Ok(());
+    rows.update::<T>(key, |row| changed = change(row))?;
+    changed
+}
+
 /// Adds to an amount that is written out.
-pub fn add(sum: &mut String, amount: Money) {
-    if let Ok(after) = Money::parse(sum, amount.currency).and_then(|before| before.plus(amount)) {
-        *sum = after.to_string();
-    }
+pub fn add(sum: &mut String, amount: Money) -> Result<(), Unfolded> {
+    let after = Money::parse(sum, amount.currency).and_then(|before| before.plus(amount)).map_err(|why| impossible(format!("'{sum}' and {amount}: {why}")))?;
+    *sum = after.to_string();
+    Ok(())
 }
 
 /// One step of an aggregate's history.

@@ -3,20 +3,21 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{get, post};
-use domain::order::{Command, Ending, Event, Order};
+use axum::routing::get;
+use domain::order::{Command, Ending, Event, Order, Returned};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment};
-use domain::{Money, OrderId};
+use domain::shipment::{Package, Status};
+use domain::{Currency, Money, OrderId};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, StepRow, add, event_of, listing_key, statistics};
+use super::{Capability, StepRow, add, event_of, impossible, listing_key, shipment, statistics, try_update};
 use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::Both;
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, list, list_through, row};
 use crate::http::{App, id_of};
 
 /// The service.
@@ -25,7 +26,7 @@ pub fn capability() -> Capability {
         .route("/orders", get(browse))
         .route("/orders/{id}", get(show))
         .route("/orders/{id}/history", get(history))
-        .route("/orders/{id}/refunds", post(refund))
+        .route("/orders/{id}/refunds", get(refunds).post(refund))
         .route("/customers/{id}/statistics", get(statistics::show));
     let service = Service::new("ordering")
         .owns::<Order>()
@@ -33,7 +34,7 @@ pub fn capability() -> Capability {
         .follows::<RecordPayment>("payment")
         .follows::<RecordShipment>("shipment")
         .follows_across::<RecordReply>("stock");
-    Capability::of(service).view("orders", 2, fold).view("statistics", 1, statistics::fold).routes(routes)
+    Capability::of(service).view("orders", 3, fold).view("statistics", 1, statistics::fold).routes(routes)
 }
 
 /// What readers see of an order's line.
@@ -57,6 +58,8 @@ pub struct LineRow {
     pub status: String,
     /// pieces that were returned for their money
     pub returned: u32,
+    /// what was given back for them; not known of what an older rule settled
+    pub refunded: Option<String>,
     /// its package is there
     pub delivered: bool,
 }
@@ -98,6 +101,35 @@ pub struct OrderRow {
     pub revision: u64,
 }
 
+/// What readers see of a refund.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RefundRow {
+    /// which of the order's refunds, from 1
+    pub refund: u32,
+    /// the caller's own name for it
+    pub reference: String,
+    /// what comes back
+    pub lines: Vec<RefundLine>,
+    /// for how much
+    pub amount: String,
+    /// the money is back
+    pub done: bool,
+}
+
+/// Pieces of an order's line that come back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundLine {
+    /// the line's place in the order, from 0
+    pub line: u32,
+    /// how many
+    pub quantity: u32,
+}
+
+fn refund_key(key: &str, refund: u32) -> String {
+    format!("f/{key}/{refund:0>10}")
+}
+
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Order>(seen)? else { return Ok(()) };
     let envelope = seen.envelope;
@@ -112,16 +144,24 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     {
         rows.put(format!("{}{key}", by_reference(reference)), envelope.subject.clone());
     }
-    rows.update::<OrderRow>(&format!("o/{key}"), |row| {
+    match &event {
+        Event::RefundAsked { refund, reference, lines, amount } => {
+            let line = |back: &Returned| RefundLine { line: back.line, quantity: back.quantity };
+            let lines = lines.iter().map(line).collect();
+            rows.put(refund_key(&key, *refund), RefundRow { refund: *refund, reference: reference.clone(), lines, amount: amount.to_string(), done: false });
+        }
+        Event::Refunded { refund, .. } => rows.update::<RefundRow>(&refund_key(&key, *refund), |row| row.done = true)?,
+        _ => {}
+    }
+    try_update::<OrderRow>(rows, &format!("o/{key}"), |row| {
         row.id.clone_from(&envelope.subject);
         row.revision = version;
-        row.evolve(event);
-    })?;
-    Ok(())
+        row.evolve(event)
+    })
 }
 
 impl OrderRow {
-    fn evolve(&mut self, event: Event) {
+    fn evolve(&mut self, event: Event) -> Result<(), Unfolded> {
         match event {
             Event::Placed { checkout, placed_at, .. } => {
                 self.placed_at = placed_at.to_string();
@@ -138,6 +178,7 @@ impl OrderRow {
                     voucher: line.voucher.to_string(),
                     status: "awaited".to_owned(),
                     returned: 0,
+                    refunded: Some(Money::zero(line.unit_price.currency).to_string()),
                     delivered: false,
                 };
                 self.refunded = Money::zero(checkout.lines.first().map_or(CURRENCY, |line| line.unit_price.currency)).to_string();
@@ -148,11 +189,12 @@ impl OrderRow {
             Event::LineReserved { line } => self.line(line, "reserved"),
             Event::LineShort { line, why } => self.line(line, shortage(why)),
             Event::Invoiced { invoice, .. } => {
-                let discount: i64 = invoice.discounts.iter().map(|discount| discount.minor).sum();
+                let zero = Money::zero(invoice.total.currency);
+                let discount = invoice.discounts.iter().try_fold(zero, |sum, discount| sum.plus(*discount)).map_err(impossible)?;
                 self.invoice = Some(invoice.number);
                 self.items_total = invoice.items.to_string();
                 self.freight_total = invoice.freight.to_string();
-                self.discount_total = Money::new(discount, invoice.total.currency).to_string();
+                self.discount_total = discount.to_string();
                 self.total = invoice.total.to_string();
                 self.status = "invoiced".to_owned();
             }
@@ -161,12 +203,12 @@ impl OrderRow {
             Event::PaymentFailed { .. } => self.status = "payment-failed".to_owned(),
             Event::Refused(Ending { .. }) => self.status = "refused".to_owned(),
             Event::Expired(_) => self.status = "expired".to_owned(),
-            Event::RefundAsked { amount, .. } => add(&mut self.refunding, amount),
+            Event::RefundAsked { amount, .. } => add(&mut self.refunding, amount)?,
             Event::Refunded { lines, amount, .. } => {
-                add(&mut self.refunding, Money::new(-amount.minor, amount.currency));
-                add(&mut self.refunded, amount);
+                add(&mut self.refunding, Money::zero(amount.currency).minus(amount).map_err(impossible)?)?;
+                add(&mut self.refunded, amount)?;
                 for back in lines {
-                    self.change(back.line, |line| line.returned += back.quantity);
+                    self.returned(&back, amount.currency)?;
                 }
                 self.arrived();
             }
@@ -179,22 +221,28 @@ impl OrderRow {
                 self.arrived();
             }
         }
+        Ok(())
     }
 
-    /// How far its shipment is: a package that is not there was called back if its line was returned whole.
+    fn returned(&mut self, back: &Returned, currency: Currency) -> Result<(), Unfolded> {
+        let mut summed = Ok(());
+        self.change(back.line, |line| {
+            line.returned = line.quantity.saturating_sub(back.kept);
+            line.refunded = line.refunded.take().zip(back.settled).map(|(mut sum, settled)| {
+                summed = add(&mut sum, Money::new(settled.amount, currency));
+                sum
+            });
+        });
+        summed
+    }
+
+    /// How far its shipment is.
     fn arrived(&mut self) {
-        let Some(shipment) = &mut self.shipment else { return };
-        let (mut open, mut delivered) = (false, false);
-        for line in self.lines.iter().filter(|line| line.status == "reserved") {
-            open |= !line.delivered && line.returned < line.quantity;
-            delivered |= line.delivered;
+        let reserved = self.lines.iter().filter(|line| line.status == "reserved");
+        let status = Status::of(reserved.map(|line| Package::of(line.delivered, line.quantity.saturating_sub(line.returned))));
+        if let Some(shipment) = &mut self.shipment {
+            shipment::stands(status).clone_into(shipment);
         }
-        match (open, delivered) {
-            (false, _) => "concluded",
-            (true, true) => "in-progress",
-            (true, false) => "approved",
-        }
-        .clone_into(shipment);
     }
 
     fn line(&mut self, line: u32, status: &str) {
@@ -242,17 +290,15 @@ struct RefundGiven {
     lines: Vec<RefundLine>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundLine {
-    line: u32,
-    quantity: u32,
-}
-
 async fn refund(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<RefundGiven>) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
     let lines = given.lines.iter().map(|line| (line.line, line.quantity)).collect();
     Ask::<Order>::own("ordering", id, &headers)?.send(&app, &Command::Refund { reference: given.reference, lines }).await
+}
+
+async fn refunds(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<OrderId>(&id)?;
+    list::<RefundRow>(&app, "orders", &format!("f/{}/", listing_key(&id)), listing, &headers).await
 }
 
 #[derive(Deserialize)]
@@ -262,9 +308,14 @@ struct Filter {
 }
 
 async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
-    match (filter.reference, filter.customer) {
-        (Some(reference), _) => list::<String>(&app, "orders", &by_reference(&reference), listing, &headers).await,
-        (None, Some(customer)) => list::<OrderRow>(&app, "orders", &format!("o/{customer:0>20}-"), listing, &headers).await,
-        (None, None) => list::<OrderRow>(&app, "orders", "o/", listing, &headers).await,
+    let whose = filter.customer.map(|customer| format!("{customer:0>20}-")).unwrap_or_default();
+    match filter.reference {
+        Some(reference) => list_through::<OrderRow>(&app, "orders", &format!("{}{whose}", by_reference(&reference)), own_key, listing, &headers).await,
+        None => list::<OrderRow>(&app, "orders", &format!("o/{whose}"), listing, &headers).await,
     }
+}
+
+/// The key of the order that a reference's row names.
+fn own_key(id: &str) -> String {
+    format!("o/{}", listing_key(id))
 }

@@ -11,7 +11,7 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, StepRow, add, event_of, listing_key};
+use super::{Capability, StepRow, add, event_of, listing_key, try_update};
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
@@ -57,16 +57,15 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Payment>(seen)? else { return Ok(()) };
     let key = listing_key(&seen.envelope.subject);
     StepRow::of(seen, None).put(rows, &key);
-    rows.update::<PaymentRow>(&format!("p/{key}"), |row| {
+    try_update::<PaymentRow>(rows, &format!("p/{key}"), |row| {
         row.id.clone_from(&seen.envelope.subject);
         row.revision = seen.envelope.version.unwrap_or_default();
-        row.evolve(event);
-    })?;
-    Ok(())
+        row.evolve(event)
+    })
 }
 
 impl PaymentRow {
-    fn evolve(&mut self, event: Event) {
+    fn evolve(&mut self, event: Event) -> Result<(), Unfolded> {
         match event {
             Event::Captured(demand) => {
                 self.status = "captured".to_owned();
@@ -82,8 +81,9 @@ impl PaymentRow {
                 self.why = Some(decline(why).to_owned());
             }
             Event::Cancelled => self.status = "cancelled".to_owned(),
-            Event::Refunded { amount, .. } => add(&mut self.refunded, amount),
+            Event::Refunded { amount, .. } => add(&mut self.refunded, amount)?,
         }
+        Ok(())
     }
 
     /// Nothing captured yet, in this currency.

@@ -7,14 +7,14 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::policies::ShareSales;
-use domain::sale::{Event, Line, Sale};
-use domain::{Currency, Money};
+use domain::sale::{Line, Sale, Status};
+use domain::{Aggregate, Charge, Currency, Money, MoneyError};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Capability, event_of, listing_key};
+use super::{Capability, event_of, impossible, listing_key, try_update};
 use crate::http::App;
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
@@ -29,17 +29,15 @@ const SALES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The service.
 pub fn capability() -> Capability {
     let routes = axum::Router::new().route("/sellers/{id}/dashboard", get(dashboard)).route("/seller/dashboard/{id}", get(dashboard_benchmark));
-    Capability::of(Service::new("seller").owns::<Sale>().follows_across::<ShareSales>("ordering")).view("dashboards", 1, fold).routes(routes)
+    Capability::of(Service::new("seller").owns::<Sale>().follows_across::<ShareSales>("ordering")).view("dashboards", 2, fold).routes(routes)
 }
 
-/// A seller's lines in progress of one order.
+/// A seller's part of an order, as long as lines of it are in progress.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SaleRow {
     order: String,
-    /// `paid` or `shipped`
-    status: String,
-    lines: Vec<Line>,
+    sale: Sale,
 }
 
 /// What a seller's lines in progress add up to, in one currency's minor units.
@@ -58,47 +56,43 @@ struct Totals {
 const TOTALS: &str = "0";
 const SALES: &str = "1";
 
-fn amounts(line: &Line) -> (i64, i64) {
-    let amount = line.unit_price.minor.saturating_mul(i64::from(line.quantity));
-    (amount, line.voucher.minor.min(amount))
-}
+impl Totals {
+    /// Of a sale's lines in progress; none if no number holds them.
+    fn of(sale: &Sale) -> Option<Self> {
+        let sum = sale.in_progress().try_fold(Self::default(), |sum, line| {
+            let charge = line.charge().ok()?;
+            let line = Self {
+                orders: 0,
+                lines: 1,
+                items: line.quantity.into(),
+                amount: charge.items.minor,
+                freight: charge.freight.minor,
+                discounts: charge.discount.minor,
+            };
+            sum.with(line, i64::checked_add)
+        })?;
+        Some(Self { orders: i64::from(sum.lines > 0), ..sum })
+    }
 
-impl SaleRow {
-    fn totals(&self) -> Totals {
-        let zero = Totals { orders: i64::from(!self.lines.is_empty()), ..Totals::default() };
-        self.lines.iter().fold(zero, |sum, line| {
-            let (amount, discount) = amounts(line);
-            Totals {
-                orders: sum.orders,
-                lines: sum.lines + 1,
-                items: sum.items + i64::from(line.quantity),
-                amount: sum.amount + amount,
-                freight: sum.freight + line.freight.minor,
-                discounts: sum.discounts + discount,
-            }
+    fn with(self, other: Self, op: fn(i64, i64) -> Option<i64>) -> Option<Self> {
+        Some(Self {
+            orders: op(self.orders, other.orders)?,
+            lines: op(self.lines, other.lines)?,
+            items: op(self.items, other.items)?,
+            amount: op(self.amount, other.amount)?,
+            freight: op(self.freight, other.freight)?,
+            discounts: op(self.discounts, other.discounts)?,
         })
     }
 
-    fn evolve(&mut self, event: Event) {
-        match event {
-            Event::Opened { .. } => {}
-            Event::Paid { lines } => (self.status, self.lines) = ("paid".to_owned(), lines),
-            Event::Shipped => "shipped".clone_into(&mut self.status),
-            Event::Delivered { line } | Event::Returned { line, kept: 0 } => self.lines.retain(|open| open.line != line),
-            Event::Returned { line, kept } => self.lines.iter_mut().filter(|open| open.line == line).for_each(|open| open.quantity = kept),
-            Event::Closed => self.lines.clear(),
-        }
+    /// With one sale's part of them changed.
+    fn shifted(self, from: Self, to: Self) -> Option<Self> {
+        self.with(from, i64::checked_sub)?.with(to, i64::checked_add)
     }
-}
 
-impl Totals {
-    fn shift(&mut self, from: Self, to: Self) {
-        self.orders += to.orders - from.orders;
-        self.lines += to.lines - from.lines;
-        self.items += to.items - from.items;
-        self.amount += to.amount - from.amount;
-        self.freight += to.freight - from.freight;
-        self.discounts += to.discounts - from.discounts;
+    /// What is paid for all of it.
+    fn invoice(&self) -> Option<i64> {
+        self.amount.checked_add(self.freight)?.checked_sub(self.discounts)
     }
 }
 
@@ -108,18 +102,23 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let seller = format!("{seller:0>20}");
     let key = format!("{seller}/{SALES}/{}", listing_key(order));
     let (mut before, mut after, mut currency) = (Totals::default(), Totals::default(), None);
-    rows.update::<SaleRow>(&key, |row| {
+    let too_much = || impossible(format!("the totals of seller {seller}: more than 64 bits of minor units"));
+    try_update::<SaleRow>(rows, &key, |row| {
         order.clone_into(&mut row.order);
-        let code = |row: &SaleRow| row.lines.first().map(|line| line.unit_price.currency.code());
-        (before, currency) = (row.totals(), code(row));
-        row.evolve(event);
-        (after, currency) = (row.totals(), currency.or_else(|| code(row)));
+        let code = |row: &SaleRow| row.sale.in_progress().next().map(|line| line.unit_price.currency.code());
+        (before, currency) = (Totals::of(&row.sale).ok_or_else(too_much)?, code(row));
+        row.sale.evolve(&event);
+        (after, currency) = (Totals::of(&row.sale).ok_or_else(too_much)?, currency.or_else(|| code(row)));
+        Ok(())
     })?;
     if after.lines == 0 {
         rows.delete(key);
     }
     if let Some(currency) = currency.filter(|_| before != after) {
-        rows.update::<Totals>(&format!("{seller}/{TOTALS}/{currency}"), |totals| totals.shift(before, after))?;
+        try_update::<Totals>(rows, &format!("{seller}/{TOTALS}/{currency}"), |totals| {
+            *totals = totals.shifted(before, after).ok_or_else(too_much)?;
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -159,16 +158,22 @@ async fn dashboard(State(app): State<App>, Path(seller): Path<u64>, Query(most):
     let read = read(&app, seller, most, &headers).await?;
     let totals = read.totals.iter().map(|(currency, sums)| {
         let money = |minor: i64| Money::new(minor, *currency).to_string();
-        json!({
+        Ok(json!({
             "currency": currency.code(), "orders": sums.orders, "lines": sums.lines, "items": sums.items, "amount": money(sums.amount),
-            "freight": money(sums.freight), "discounts": money(sums.discounts), "invoice": money(sums.amount + sums.freight - sums.discounts),
-        })
+            "freight": money(sums.freight), "discounts": money(sums.discounts), "invoice": money(sums.invoice().ok_or_else(too_large)?),
+        }))
     });
-    let every = read.sales.iter().flat_map(|sale| sale.lines.iter().map(move |line| shown(sale, line)));
-    let lines: Vec<Shown<'_>> = every.take(most).collect();
-    let left_off = read.totals.iter().map(|(_, sums)| sums.lines).sum::<i64>() - i64::try_from(lines.len()).unwrap_or(i64::MAX);
-    let body = Body { seller, totals: totals.collect(), lines, left_off };
+    let totals = totals.collect::<Result<_, Failure>>()?;
+    let every = read.sales.iter().flat_map(|sale| sale.sale.in_progress().map(move |line| shown(sale, line)));
+    let lines: Vec<Shown<'_>> = every.take(most).collect::<Result<_, _>>().map_err(Failure::internal)?;
+    let all = read.totals.iter().try_fold(0_i64, |all, (_, sums)| all.checked_add(sums.lines));
+    let left_off = i64::try_from(lines.len()).ok().and_then(|shown| all?.checked_sub(shown)).ok_or_else(too_large)?;
+    let body = Body { seller, totals, lines, left_off };
     Ok(stamped(Json(body).into_response(), &read.positions, None))
+}
+
+fn too_large() -> Failure {
+    Failure::internal("a dashboard adds up to more than 64 bits of minor units")
 }
 
 /// A dashboard as our own route gives it.
@@ -196,10 +201,9 @@ struct Shown<'r> {
     status: &'r str,
 }
 
-fn shown<'r>(sale: &'r SaleRow, line: &'r Line) -> Shown<'r> {
-    let (amount, discount) = amounts(line);
-    let money = |minor: i64| Money::new(minor, line.unit_price.currency).to_string();
-    Shown {
+fn shown<'r>(sale: &'r SaleRow, line: &'r Line) -> Result<Shown<'r>, MoneyError> {
+    let charge = line.charge()?;
+    Ok(Shown {
         order: &sale.order,
         line: line.line,
         product: line.product.to_string(),
@@ -207,38 +211,58 @@ fn shown<'r>(sale: &'r SaleRow, line: &'r Line) -> Shown<'r> {
         quantity: line.quantity,
         unit_price: line.unit_price.to_string(),
         freight_value: line.freight.to_string(),
-        discount: money(discount),
-        invoice: money(amount + line.freight.minor - discount),
+        discount: charge.discount.to_string(),
+        invoice: charge.total()?.to_string(),
         currency: line.unit_price.currency.code(),
-        status: &sale.status,
-    }
+        status: if sale.sale.status == Status::Shipped { "shipped" } else { "paid" },
+    })
 }
 
 /// The same in the benchmark's words: one currency's totals, amounts as numbers.
 async fn dashboard_benchmark(State(app): State<App>, Path(seller): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
     let read = read(&app, seller, SALES_MAX, &headers).await?;
     let (currency, sums) = read.totals.first().copied().unwrap_or((crate::http::body::CURRENCY, Totals::default()));
-    let number = |minor: i64| serde_json::from_str::<Value>(&Money::new(minor, currency).to_string()).unwrap_or_default();
+    let decimal = |money: Money| serde_json::from_str::<Value>(&money.to_string()).unwrap_or_default();
+    let number = |minor: i64| decimal(Money::new(minor, currency));
     let entry = |sale: &SaleRow, line: &Line| {
-        let (amount, discount) = amounts(line);
+        let Charge { items, freight, discount, .. } = line.charge()?;
         let (customer, _) = sale.order.split_once('-').unwrap_or_default();
-        json!({
-            "order_id": sale.order, "customer_id": customer.parse::<u64>().unwrap_or_default(), "seller_id": seller, "package_id": line.line + 1,
-            "product_id": line.product.product.0, "product_name": line.name, "quantity": line.quantity, "unit_price": number(line.unit_price.minor),
-            "total_items": number(amount), "total_amount": number(amount - discount), "total_incentive": number(discount),
-            "total_invoice": number(amount + line.freight.minor - discount), "freight_value": number(line.freight.minor),
-            "order_status": if sale.status == "shipped" { "IN_TRANSIT" } else { "PAYMENT_PROCESSED" },
-        })
+        Ok(json!({
+            "order_id": sale.order, "customer_id": customer.parse::<u64>().unwrap_or_default(), "seller_id": seller, "package_id": u64::from(line.line) + 1,
+            "product_id": line.product.product.0, "product_name": line.name, "quantity": line.quantity, "unit_price": decimal(line.unit_price),
+            "total_items": decimal(items), "total_amount": decimal(items.minus(discount)?), "total_incentive": decimal(discount),
+            "total_invoice": decimal(items.plus(freight)?.minus(discount)?), "freight_value": decimal(freight),
+            "order_status": if sale.sale.status == Status::Shipped { "IN_TRANSIT" } else { "PAYMENT_PROCESSED" },
+        }))
     };
-    let entries: Vec<Value> =
-        read.sales.iter().flat_map(|sale| sale.lines.iter().filter(|line| line.unit_price.currency == currency).map(|line| entry(sale, line))).collect();
+    let lines = read.sales.iter().flat_map(|sale| sale.sale.in_progress().map(move |line| (sale, line)));
+    let entries = lines.filter(|(_, line)| line.unit_price.currency == currency).map(|(sale, line)| entry(sale, line));
+    let entries = entries.collect::<Result<Vec<Value>, MoneyError>>().map_err(Failure::internal)?;
+    let invoice = sums.invoice().ok_or_else(too_large)?;
     let body = json!({
         "sellerView": {
-            "seller_id": seller, "count_orders": sums.orders, "count_items": sums.items, "total_amount": number(sums.amount - sums.discounts),
+            "seller_id": seller, "count_orders": sums.orders, "count_items": sums.items, "total_amount": number(invoice.checked_sub(sums.freight).ok_or_else(too_large)?),
             "total_freight": number(sums.freight), "total_incentive": number(sums.discounts), "total_items": number(sums.amount),
-            "total_invoice": number(sums.amount + sums.freight - sums.discounts),
+            "total_invoice": number(invoice),
         },
         "orderEntries": entries,
     });
     Ok(stamped(Json(body).into_response(), &read.positions, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sale, Totals};
+
+    #[test]
+    fn totals_that_no_number_holds_are_none() {
+        let most = Totals { amount: i64::MAX, ..Totals::default() };
+        let one = Totals { amount: 1, ..Totals::default() };
+        assert_eq!(most.shifted(Totals::default(), one), None);
+        assert_eq!(most.shifted(one, one), Some(most));
+        assert_eq!((most.invoice(), Totals { freight: 1, ..most }.invoice()), (Some(i64::MAX), None));
+        let dear = domain::sale::Line { quantity: u32::MAX, unit_price: domain::Money::new(i64::MAX, domain::Currency::GBP), ..domain::sale::sample::line() };
+        let sale = Sale { status: domain::sale::Status::Paid, open: [(0, dear)].into() };
+        assert_eq!(Totals::of(&sale), None);
+    }
 }

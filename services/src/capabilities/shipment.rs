@@ -8,8 +8,8 @@ use axum::response::Response;
 use axum::routing::{get, patch};
 use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
-use domain::shipment::{Event, Shipment};
-use domain::{OrderId, ProductRef, SellerId};
+use domain::shipment::{Event, Package, Shipment, Status};
+use domain::{OrderId, ProductRef, SellerId, TransactionId};
 use eventstore::service::Service;
 use projections::{Overlay, Projection, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,11 @@ fn seller_prefix(seller: u64) -> String {
     format!("{OPEN}{seller:0>20}/")
 }
 
+/// Behind all keys of a seller, and before those of any later one: `0` is the sign after `/`.
+fn after_seller(seller: u64) -> String {
+    format!("{OPEN}{seller:0>20}0")
+}
+
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<Shipment>(seen)? else { return Ok(()) };
     let (subject, at) = (&seen.envelope.subject, seen.record.recorded_at);
@@ -122,12 +127,20 @@ impl ShipmentRow {
     }
 
     fn stands(&self) -> &'static str {
-        let any = |status: &str| self.packages.iter().any(|package| package.status == status);
-        match (any("shipped"), any("delivered")) {
-            (false, _) => "concluded",
-            (true, true) => "in-progress",
-            (true, false) => "approved",
-        }
+        stands(Status::of(self.packages.iter().map(|package| match package.status.as_str() {
+            "delivered" => Package::Delivered,
+            "cancelled" => Package::Cancelled,
+            _ => Package::Shipped,
+        })))
+    }
+}
+
+/// How far a shipment is, as readers are told.
+pub fn stands(status: Status) -> &'static str {
+    match status {
+        Status::New | Status::Approved => "approved",
+        Status::InProgress => "in-progress",
+        Status::Concluded => "concluded",
     }
 }
 
@@ -177,7 +190,7 @@ fn choose(shipments: &Projection, recently: &Recently) -> Result<Vec<Chosen>, Fa
         {
             chosen.push(Chosen { seller: SellerId(seller), order, lines });
         }
-        from = seller_prefix(seller + 1);
+        from = after_seller(seller);
     }
     Ok(chosen)
 }
@@ -187,11 +200,7 @@ fn seller_of(key: &str) -> Option<u64> {
 }
 
 fn transaction(tid: String) -> Result<String, Failure> {
-    let plain = tid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if tid.is_empty() || tid.len() > 100 || !plain {
-        return Err(Failure::bad("/tid", "a transaction id is 1 to 100 of letters, digits and '_'"));
-    }
-    Ok(tid)
+    tid.parse::<TransactionId>().map(TransactionId::into_inner).map_err(|why| Failure::bad("/tid", why))
 }
 
 async fn send(app: &App, ask: Ask<Delivery>, headers: &HeaderMap) -> Result<Response, Failure> {
@@ -225,4 +234,18 @@ async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing):
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     list::<ShipmentRow>(&app, "shipments", "s/", listing, &headers).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{after_seller, seller_prefix};
+
+    #[test]
+    fn the_next_seller_is_found_whatever_the_number() {
+        for seller in [0, 9, 10, 99, u64::MAX - 1] {
+            let key = format!("{}9999-12-31T23:59:59Z/17-1", seller_prefix(seller));
+            assert!(key < after_seller(seller) && after_seller(seller) < seller_prefix(seller + 1), "{seller}");
+        }
+        assert!(format!("{}~", seller_prefix(u64::MAX)) < after_seller(u64::MAX));
+    }
 }

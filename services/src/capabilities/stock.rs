@@ -6,12 +6,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use domain::ProductRef;
 use domain::policies::{BindStock, ReserveStock};
-use domain::stock::{Command, Event, StockItem};
+use domain::stock::{Command, Event, Pieces, StockItem};
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of, listing_key};
+use super::{Capability, event_of, impossible, listing_key, try_update};
 use crate::http::body::{AnyCase, Body};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};
@@ -60,29 +60,22 @@ pub struct StockRow {
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     let Some(event) = event_of::<StockItem>(seen)? else { return Ok(()) };
     let id = &seen.envelope.subject;
-    rows.update::<StockRow>(&listing_key(id), |row| {
+    try_update::<StockRow>(rows, &listing_key(id), |row| {
         row.id.clone_from(id);
         row.revision = seen.envelope.version.unwrap_or_default();
+        let before = Pieces { received: row.received, reserved: row.reserved, sold: row.sold, returned: row.returned };
+        let after = before.after(&event).ok_or_else(|| impossible(format!("stock {id}: {event:?} cannot come after {before:?}")))?;
+        Pieces { received: row.received, reserved: row.reserved, sold: row.sold, returned: row.returned } = after;
+        row.available = after.available().unwrap_or_default();
         match event {
             Event::Bound { version } => row.version = Some(version),
             Event::Withdrawn => row.withdrawn = true,
-            Event::Received { quantity, .. } => row.received += quantity,
-            Event::Reserved { quantity, .. } => row.reserved += u64::from(quantity),
             Event::Short { .. } => row.short_count += 1,
-            Event::Released { quantity, .. } => row.reserved -= u64::from(quantity),
-            Event::Returned { quantity, .. } => {
-                row.sold -= u64::from(quantity);
-                row.returned += u64::from(quantity);
-            }
-            Event::Confirmed { quantity, .. } => {
-                row.reserved -= u64::from(quantity);
-                row.sold += u64::from(quantity);
-                row.order_count += 1;
-            }
+            Event::Confirmed { .. } => row.order_count += 1,
+            _ => {}
         }
-        row.available = row.received - row.reserved - row.sold;
-    })?;
-    Ok(())
+        Ok(())
+    })
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! What operators ask for: proofs, and dead letters listed, shown and retried.
+//! What operators ask for: proofs, and dead letters listed, shown, retried and discarded.
 
 use std::sync::Arc;
 
@@ -6,12 +6,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use eventstore::dead_letters::Reason;
+use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, is_signed, sign};
+use eventstore::log::RECORD_BYTES_MAX;
+use eventstore::reactions::{Writer, anchors};
 use eventstore::{Limits, Message, Offset, Record};
-use schemas::envelope::{DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TOPIC};
+use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_POLICY, DLT_REASON, DLT_TOPIC};
 use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::discarded::{self, Mark};
 use super::failure::Failure;
 use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
@@ -27,6 +32,7 @@ pub fn routes() -> Router<App> {
         .route("/dead-letters", get(list))
         .route("/dead-letters/{service}/{partition}/{offset}", get(show))
         .route("/dead-letters/{service}/{partition}/{offset}/retry", post(retry))
+        .route("/dead-letters/{service}/{partition}/{offset}/discard", post(discarded::discard))
 }
 
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
@@ -40,6 +46,9 @@ async fn verify(State(app): State<App>) -> Result<Response, Failure> {
 struct Filter {
     service: Option<String>,
     limit: Option<usize>,
+    /// those that were discarded as well
+    #[serde(default)]
+    all: bool,
 }
 
 async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Response, Failure> {
@@ -48,30 +57,37 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
         return Err(Failure::bad("/query/service", format!("one of {}", app.services.join(", "))));
     }
     let limit = filter.limit.unwrap_or(100).clamp(1, LETTERS_MAX);
-    let items = blocking(move || {
-        let (mut items, mut bytes): (Vec<Value>, usize) = (vec![], 0);
+    let listed = blocking(move || {
+        let (mut items, mut bytes, mut discarded): (Vec<Value>, usize, usize) = (vec![], 0, 0);
         for service in services {
+            let letters = topic(Stream::DeadLetters(service));
             for partition in (0..app.log.partitions()).map(Partition) {
-                let letters = topic(Stream::DeadLetters(service));
-                let start = app.log.start(&letters, partition)?;
-                let page = app.log.read(&letters, partition, start, Limits { records: limit - items.len().min(limit), bytes: PAGE_BYTES_MAX })?;
-                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-                items.extend(page.records.iter().map(|record| summary(service, record)));
-                if items.len() >= limit || bytes >= PAGE_BYTES_MAX {
-                    items.truncate(limit);
-                    return Ok(items);
+                let marks = app.discarded.marks(app.log.as_ref(), &letters, partition)?;
+                discarded += marks.len();
+                let (mut next, end) = (app.log.start(&letters, partition)?, app.log.end(&letters, partition)?);
+                while next < end && items.len() < limit && bytes < PAGE_BYTES_MAX {
+                    let page = app.log.read(&letters, partition, next, Limits { records: limit, bytes: PAGE_BYTES_MAX })?;
+                    for record in page.records.iter().filter(|record| Mark::of(record).is_none() && (filter.all || !marks.contains_key(&record.offset))) {
+                        bytes += record.bytes();
+                        items.push(summary(service, record, marks.get(&record.offset)));
+                    }
+                    if page.next <= next {
+                        break;
+                    }
+                    next = page.next;
                 }
+                items.truncate(limit);
             }
         }
-        Ok(items)
+        Ok(json!({ "items": items, "discarded": discarded }))
     });
-    Ok(Json(json!({ "items": items.await? })).into_response())
+    Ok(Json(listed.await?).into_response())
 }
 
 async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
-    let record = blocking(move || letter(&app, &service, partition, offset).map(|record| (service, record))).await?;
-    let (service, record) = record;
-    let mut shown = summary(&service, &record);
+    let found = blocking(move || letter(&app, &service, partition, offset).map(|found| (service, found))).await?;
+    let (service, (record, mark)) = found;
+    let mut shown = summary(&service, &record, mark.as_ref());
     let headers: serde_json::Map<String, Value> = record.headers.iter().map(|(name, value)| (name.to_owned(), json!(String::from_utf8_lossy(value)))).collect();
     let body = record.value.as_deref().map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes))));
     if let Value::Object(fields) = &mut shown {
@@ -81,37 +97,85 @@ async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(
     Ok(Json(shown).into_response())
 }
 
-/// Writes the original record to its topic once more; the letter stays, as the log keeps everything.
+/// Writes what a letter was made of once more, or what its policy makes of its event now; the letter stays, as the log keeps
+/// everything. What is written says so, and is signed, so that the second time it is a repeat.
 async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
     let sent = blocking(move || {
-        let record = letter(&app, &service, partition, offset)?;
-        if record.headers.text(DLT_TOPIC) != Some(topic(Stream::Commands(&service)).as_str()) {
-            return Err(Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"));
+        let (record, mark) = letter(&app, &service, partition, offset)?;
+        if mark.is_some() {
+            return Err(Failure::refused("discarded", "this letter was discarded: nothing is done about it any more"));
         }
-        let origin = original(&app, &record)?;
-        let headers: Headers =
-            origin.headers.iter().filter(|(name, _)| !matches!(*name, "reply-to")).map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
-        let partition = schemas::partition_of(&origin.key, app.log.partitions());
-        let offsets = app.log.append(vec![Message {
-            topic: topic(Stream::Commands(&service)),
-            partition,
-            key: origin.key.clone(),
-            headers,
-            value: origin.value.clone(),
-        }])?;
-        Ok((service, partition, offsets.first().copied().unwrap_or_default()))
+        let messages = again(&app, &service, &record)?;
+        if let Some(bytes) = messages.iter().map(Message::bytes).find(|bytes| *bytes > RECORD_BYTES_MAX) {
+            return Err(Failure::refused("too-large", format!("it would have {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")));
+        }
+        let partition = messages.first().map(|message| message.partition).unwrap_or_default();
+        let offsets = app.log.append(messages)?;
+        Ok((service, partition, offsets))
     });
-    let (service, partition, offset) = sent.await?;
-    Ok(Json(json!({ "written_to": format!("{}.commands", service), "partition": partition.0, "offset": offset.0 })).into_response())
+    let (service, partition, offsets) = sent.await?;
+    let first = offsets.first().copied().unwrap_or_default();
+    Ok(Json(json!({ "written_to": format!("{service}.commands"), "partition": partition.0, "offset": first.0, "commands": offsets.len() })).into_response())
 }
 
-fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {
+/// The commands to be written once more.
+fn again(app: &App, service: &str, letter: &Record) -> Result<Vec<Message>, Failure> {
+    let commands = topic(Stream::Commands(service));
+    if letter.headers.get(DLT_DEADLINE).is_some() {
+        // There is no record of it but the letter, which must be whole.
+        let whole = without(&letter.headers, |name| name.starts_with("dlt-"));
+        if !is_signed(&app.log.secret(), &letter.key, &whole, letter.body()) {
+            return Err(Failure::refused("cut", "this letter does not hold its command as it was: wake its aggregate by a command of your own"));
+        }
+        return Ok(vec![once_more(app, commands, &letter.key, &whole, letter.value.clone(), AGAIN_INSIDE)]);
+    }
+    if letter.headers.text(DLT_TOPIC) == Some(commands.as_str()) {
+        let origin = original(app, letter)?;
+        // One that was refused was made inside, whoever signed it: a client's refusal is its answer.
+        let signed = is_signed(&app.log.secret(), &origin.key, &origin.headers, origin.body());
+        let inside = (signed && origin.headers.text(AGAIN) != Some(AGAIN_CLIENT)) || letter.headers.text(DLT_REASON) == Some(Reason::Refused.as_str());
+        let headers = without(&origin.headers, |name| ["reply-to", AGAIN, INSIDE].contains(&name));
+        return Ok(vec![once_more(app, commands, &origin.key, &headers, origin.value.clone(), if inside { AGAIN_INSIDE } else { AGAIN_CLIENT })]);
+    }
+    let policy = letter
+        .headers
+        .text(DLT_POLICY)
+        .ok_or_else(|| Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"))?;
+    let known = app.operated.services.get(service).ok_or_else(|| Failure::not_found(format!("no service '{service}'")))?;
+    let (origin, anchors) = (original(app, letter)?, anchors(app.log.partitions()));
+    let written = Writer::new(known, &anchors, app.log.secret()).again(&origin, policy, letter.headers.text(DLT_COMMAND));
+    let written = written.map_err(|why| Failure::refused("not-retried", why))?;
+    if written.is_empty() {
+        return Err(Failure::refused("not-retried", format!("policy {policy} asks for nothing of the kind any more")));
+    }
+    Ok(written)
+}
+
+fn without(headers: &Headers, left: impl Fn(&str) -> bool) -> Headers {
+    headers.iter().filter(|(name, _)| !left(name)).map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+}
+
+fn once_more(app: &App, topic: schemas::Topic, key: &[u8], headers: &Headers, value: Option<Vec<u8>>, whose: &str) -> Message {
+    let mut headers = without(headers, |name| name == INSIDE);
+    headers.push(AGAIN, whose);
+    sign(&app.log.secret(), key, &mut headers, value.as_deref().unwrap_or_default());
+    Message { topic, partition: schemas::partition_of(key, app.log.partitions()), key: key.to_vec(), headers, value }
+}
+
+/// A letter, and how it was discarded, if it was.
+pub(super) fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(Arc<Record>, Option<Mark>), Failure> {
     let service = app
         .services
         .iter()
         .find(|known| **known == service)
         .ok_or_else(|| Failure::not_found(format!("no service '{service}': one of {}", app.services.join(", "))))?;
-    at(app, &topic(Stream::DeadLetters(service)), partition, offset)
+    let letters = topic(Stream::DeadLetters(service));
+    let record = at(app, &letters, partition, offset)?;
+    if Mark::of(&record).is_some() {
+        return Err(Failure::not_found(format!("what lies at offset {offset} of {letters}/{partition} is no letter: it says that one was discarded")));
+    }
+    let mut marks = app.discarded.marks(app.log.as_ref(), &letters, record.partition)?;
+    Ok((Arc::clone(&record), marks.remove(&record.offset)))
 }
 
 /// The record a letter was made of, unmasked and whole, where its headers say it is.
@@ -138,7 +202,7 @@ fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<
         .ok_or_else(|| Failure::not_found(format!("{topic}/{partition} has no record at offset {offset}")))
 }
 
-fn summary(service: &str, record: &Record) -> Value {
+fn summary(service: &str, record: &Record, mark: Option<&Mark>) -> Value {
     let text = |name: &str| record.headers.text(name);
     json!({
         "id": format!("{service}/{}/{}", record.partition, record.offset),
@@ -149,5 +213,6 @@ fn summary(service: &str, record: &Record) -> Value {
         "subject": text("ce_subject"),
         "from": text(DLT_TOPIC),
         "recorded_at": record.recorded_at.to_string(),
+        "discarded": mark.map(Mark::shown),
     })
 }

@@ -52,6 +52,7 @@ const NAMES: &[&str] = &[
 
 async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, Failure> {
     let bytes = Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;
+    super::scope::read(&bytes);
     match parse(&bytes) {
         Ok(Json::Object(fields)) => Ok(fields),
         Ok(_) => Err(Failure::bad("", "the body is a JSON object")),

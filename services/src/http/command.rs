@@ -2,49 +2,70 @@
 //! the same id asks for it again.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use domain::routing_key;
 use eventstore::Message;
+use eventstore::fingerprint::{self, Fingerprints, REQUEST};
 use eventstore::log::RECORD_BYTES_MAX;
-use schemas::envelope::{Kind, time};
-use schemas::wire::ReplyV1;
-use schemas::{Codec, Envelope, Partition, Stream, partition_of, topic};
-use serde::Serialize;
-use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use eventstore::turn::{ACTOR_BYTES_MAX, TELL, TELL_DECISION, UNSCOPED};
+use schemas::envelope::{Kind, is_trace, time};
+use schemas::{Codec, Envelope, Stream, partition_of, topic};
+use tokio::time::Instant;
 
 use super::conditions::{self, Expected};
 pub use super::failure::Failure;
-use super::forward::Elsewhere;
-use super::place::Path;
+use super::outcome::Place;
 use super::prefer::Prefer;
-use super::{App, blocking, token};
-use crate::capabilities::outcomes::{self, OutcomeRow};
+use super::{App, scope};
 use crate::fresh;
-use crate::runtime::replies::Waiter;
 
+/// Longest part of a command's id that shows its name; the rest of it is a hash.
+const SHOWN_BYTES_MAX: usize = 100;
 /// How long the benchmark's routes wait: they answer when the transaction has ended.
 const BENCHMARK_WAIT: Duration = Duration::from_secs(30);
-/// How often a waiting caller looks at the outcome itself, should its reply have been lost.
-const LOOK: Duration = Duration::from_millis(200);
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
     headers.get(name).map(|value| value.to_str().map_err(|_| Failure::bad(&format!("/headers/{name}"), "visible ASCII only"))).transpose()
+}
+
+/// How long a caller that names its command and does not wait is kept, to be told if it was another one's name.
+const DECIDED_WAIT: Duration = Duration::from_secs(2);
+
+/// What a command's id is made of.
+enum Name {
+    /// the client's key
+    Key(String),
+    /// the benchmark's transaction id
+    Instance(String),
+    /// nothing: it is asked once
+    Anew,
+}
+
+impl Name {
+    /// The command's id, and what it was when ids had no scope. A name is good for one method, route and resource; two kinds
+    /// of names cannot meet.
+    fn id(&self, service: &str, kind: &Kind, subject: &str) -> (String, Option<String>) {
+        let (sort, plain) = match self {
+            Self::Key(key) => ("key", key.clone()),
+            Self::Instance(instance) => ("instance", format!("{}:{instance}", kind.name)),
+            Self::Anew => return (fresh::id().to_string(), None),
+        };
+        let scope = scope::route();
+        let hash = fingerprint::of(&[sort, &scope, service, subject, &plain].map(str::as_bytes));
+        let shown: String =
+            plain.chars().scan(0, |bytes, char| (*bytes + char.len_utf8() <= SHOWN_BYTES_MAX).then(|| (*bytes += char.len_utf8(), char).1)).collect();
+        (format!("{shown}~{hash}"), Some(plain))
+    }
 }
 
 /// A command on its way from a request to the log.
 pub struct Ask<A> {
     service: &'static str,
     subject: String,
-    id: String,
-    /// the benchmark's transaction id: with the command's type it is the id
-    instance: bool,
+    name: Name,
     wait: Option<Duration>,
     at_once: bool,
     accepted: StatusCode,
@@ -53,18 +74,6 @@ pub struct Ask<A> {
     trace: Option<String>,
     actor: Option<String>,
     of: PhantomData<fn() -> A>,
-}
-
-/// What the caller is told of an answered command.
-#[derive(Debug, Serialize)]
-struct Answered<'a> {
-    command: String,
-    outcome: &'a str,
-    aggregate: &'a str,
-    id: &'a str,
-    version: Option<u64>,
-    /// how the process ended that the command began, where it began one
-    ended: Option<&'a str>,
 }
 
 /// A command as it will be written.
@@ -87,18 +96,21 @@ impl<A> Ask<A> {
         let wrong = || Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it, in UTC within the years 0000 to 9999");
         let occurred_at = text(headers, "occurred-at")?.map(|text| time(text).ok_or_else(wrong)).transpose()?;
         let prefer = Prefer::of(headers);
+        let actor = text(headers, "daybook-actor")?;
+        if actor.is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
+            return Err(Failure::bad("/headers/daybook-actor", format!("at most {ACTOR_BYTES_MAX} bytes")));
+        }
         Ok(Self {
             service,
             subject,
-            id: given.unwrap_or_else(|| fresh::id().to_string()),
-            instance: false,
+            name: given.map_or(Name::Anew, Name::Key),
             wait: prefer.wait,
             at_once: prefer.at_once,
             accepted: StatusCode::OK,
             occurred_at,
             expected: conditions::of_command(headers)?,
-            trace: text(headers, "traceparent")?.map(str::to_owned),
-            actor: text(headers, "daybook-actor")?.map(str::to_owned),
+            trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text)).map(str::to_owned),
+            actor: actor.map(str::to_owned),
             of: PhantomData,
         })
     }
@@ -111,7 +123,7 @@ impl<A> Ask<A> {
             if id.len() > 100 || id.chars().any(char::is_control) {
                 return Err(Failure::bad("/instanceId", "at most 100 visible characters"));
             }
-            (ask.id, ask.instance) = (id, true);
+            ask.name = Name::Instance(id);
         }
         Ok(ask)
     }
@@ -126,7 +138,7 @@ impl<A> Ask<A> {
     /// Under an id of its own at each call, for commands whose aggregate knows repeats by itself.
     #[must_use]
     pub fn anew(mut self) -> Self {
-        (self.id, self.instance) = (fresh::id().to_string(), false);
+        self.name = Name::Anew;
         self
     }
 
@@ -134,19 +146,28 @@ impl<A> Ask<A> {
     pub async fn write(self, app: &App, Written { kind, body, later }: Written) -> Result<Response, Failure> {
         let (began, aggregate) = (Instant::now(), kind.aggregate.clone());
         let name = format!("{}.{}", kind.aggregate, kind.name);
-        let id = if self.instance { format!("{}:{}", kind.name, self.id) } else { self.id };
         let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
-        let place = Place { service: self.service, partition, id: id.clone() };
+        let (id, unscoped) = self.name.id(self.service, &kind, &self.subject);
         let mut envelope = Envelope::new(&id, format!("/{}/http", self.service), kind, &self.subject);
         (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, self.trace, self.actor);
         (envelope.expected_version, envelope.expected_versions) = (self.expected.version, self.expected.any);
-        let waiter = self.wait.map(|wait| (app.replies.wait_for(&id), Instant::now() + wait));
-        envelope.reply_to = waiter.is_some().then(|| app.replies.address());
+        envelope.correlation.clone_from(&unscoped);
+        // Whoever names a command is told at once if the name was another's, even without waiting for its own answer.
+        let waiter = (self.wait.is_some() || unscoped.is_some()).then(|| app.replies.wait());
+        envelope.reply_to = waiter.as_ref().map(|waiter| waiter.address().to_owned());
+        let (mut headers, request) = (envelope.headers(), scope::request(&self.subject, envelope.expected_version, envelope.expected_versions.as_deref()));
+        request.iter().for_each(|request| headers.push(REQUEST, request));
+        unscoped.iter().for_each(|unscoped| headers.push(UNSCOPED, unscoped));
+        if self.wait.is_none() && waiter.is_some() {
+            headers.push(TELL, TELL_DECISION);
+        }
+        let prints = Fingerprints::of(&envelope, &body, &envelope.kind, &body, request.as_deref());
+        let place = Place { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
         let message = Message {
             topic: topic(Stream::Commands(self.service)),
             partition,
             key: routing_key(&self.subject).as_bytes().to_vec(),
-            headers: envelope.headers(),
+            headers,
             value: Some(body),
         };
         if message.bytes() > RECORD_BYTES_MAX {
@@ -154,10 +175,11 @@ impl<A> Ask<A> {
         }
         app.sender.send(message).await?;
         super::gate::let_go();
-        match waiter {
-            None => Ok(place.accepted_for_later()),
-            Some((waiter, deadline)) => {
-                let answer = place.answer(app, waiter, deadline, &aggregate, later, self.accepted).await;
+        match (waiter, self.wait) {
+            (None, _) => Ok(place.accepted_for_later()),
+            (Some(waiter), None) => place.taken(waiter, Instant::now() + DECIDED_WAIT).await,
+            (Some(waiter), Some(wait)) => {
+                let answer = place.answer(app, waiter, began + wait, &aggregate, later, self.accepted).await;
                 app.metrics.command_seconds.with_label_values(&[self.service, &name]).observe(began.elapsed().as_secs_f64());
                 answer
             }
@@ -170,166 +192,5 @@ impl<A: Codec> Ask<A> {
     pub async fn send(self, app: &App, command: &A::Command) -> Result<Response, Failure> {
         let (kind, body) = A::encode_command(command);
         self.write(app, Written { kind, body, later: A::answered_later(command) }).await
-    }
-}
-
-/// What is known of a command's outcome.
-enum Looked {
-    /// by the view of this service
-    Found(OutcomeRow, &'static str),
-    /// nothing yet
-    Pending,
-    /// the view of this service is folded by other instances
-    Elsewhere(&'static str),
-}
-
-/// Where a command's outcome is found.
-struct Place {
-    service: &'static str,
-    partition: Partition,
-    id: String,
-}
-
-impl Place {
-    /// The service that may answer instead of its own.
-    fn answered_by(&self, app: &App) -> &'static str {
-        app.answered_by.iter().find(|((service, _), _)| *service == self.service).map_or(self.service, |(_, by)| *by)
-    }
-
-    fn name(&self) -> String {
-        format!("{}.{}.{}", self.service, self.partition, self.id)
-    }
-
-    /// Where it is asked for: the name, percent-encoded.
-    fn path(&self) -> String {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-        let encoded: String = self.name().bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
-        format!("/commands/{encoded}")
-    }
-
-    fn location(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.path()).unwrap_or_else(|_| HeaderValue::from_static("/commands"))
-    }
-
-    /// What is said of a command without an outcome.
-    fn pending(&self) -> Json<serde_json::Value> {
-        Json(json!({ "command": self.name(), "outcome": "pending", "location": self.path() }))
-    }
-
-    fn accepted_for_later(&self) -> Response {
-        (StatusCode::ACCEPTED, [(header::LOCATION, self.location())], self.pending()).into_response()
-    }
-
-    async fn answer(self, app: &App, mut waiter: Waiter, deadline: Instant, aggregate: &str, later: bool, status: StatusCode) -> Result<Response, Failure> {
-        loop {
-            match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
-                // A process's first aggregate never says the last word on an accepted command.
-                Ok(Some(reply)) if reply.outcome == "later" || (later && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
-                Ok(Some(reply)) => return self.told(app, &reply, status).await,
-                Ok(None) => return Err(Failure::unavailable("the process is stopping: ask again with the same id")),
-                Err(_) => {}
-            }
-            if let Looked::Found(row, service) = self.outcome(app)? {
-                return self.found(&row, service, status);
-            }
-            if Instant::now() >= deadline {
-                return Ok(self.accepted_for_later());
-            }
-        }
-    }
-
-    /// The outcome as its view has it, followed to the service that answers at the process's end.
-    fn outcome(&self, app: &App) -> Result<Looked, Failure> {
-        let look = |service: &'static str| -> Result<Looked, Failure> {
-            let name = outcomes::name(service);
-            if app.forward.service_of(&name).is_some() {
-                return Ok(Looked::Elsewhere(service));
-            }
-            let row = app.views.get(&name).map(|view| view.get(&outcomes::key(self.partition, &self.id))).transpose()?.flatten();
-            Ok(row.map_or(Looked::Pending, |row| Looked::Found(row, service)))
-        };
-        let looked = look(self.service)?;
-        let Looked::Found(row, _) = &looked else { return Ok(looked) };
-        let answered_by =
-            row.event.as_deref().and_then(|event| app.answered_by.iter().find(|((service, begins), _)| *service == self.service && *begins == event));
-        answered_by.map_or(Ok(looked), |(_, by)| look(by))
-    }
-
-    async fn told(&self, app: &App, reply: &ReplyV1, status: StatusCode) -> Result<Response, Failure> {
-        let detail = reply.detail.as_deref().unwrap_or_default();
-        match reply.outcome.as_str() {
-            "accepted" => {}
-            "conflict" => return Err(Failure::id_used()),
-            "failed" => return Err(Failure::dead(reply.code.as_deref().unwrap_or("failed"), detail)),
-            _ => return Err(Failure::refused(reply.code.as_deref().unwrap_or("refused"), detail)),
-        }
-        let service = app.owners.get(reply.aggregate.as_str()).copied().unwrap_or(self.service);
-        // The reply became visible with its events: the topic's end of now lies behind them.
-        let (log, events, partition) = (Arc::clone(&app.log), topic(Stream::Events(service)), self.partition);
-        let next = match log.end_known(&events, partition) {
-            Some(end) => end.0,
-            None => blocking(move || Ok(log.end(&events, partition)?.0)).await?,
-        };
-        Ok(self.accepted(
-            status,
-            service,
-            next,
-            &Answered {
-                command: self.name(),
-                outcome: "accepted",
-                aggregate: &reply.aggregate,
-                id: &reply.subject,
-                version: reply.version,
-                ended: reply.ended.as_deref(),
-            },
-        ))
-    }
-
-    fn found(&self, row: &OutcomeRow, service: &'static str, status: StatusCode) -> Result<Response, Failure> {
-        if row.outcome != "accepted" {
-            return Err(Failure::refused(row.code.as_deref().unwrap_or("refused"), row.detail.clone().unwrap_or_default()));
-        }
-        let ended = row.event.as_deref().filter(|_| service != self.service);
-        Ok(self.accepted(
-            status,
-            service,
-            row.next,
-            &Answered { command: self.name(), outcome: "accepted", aggregate: &row.aggregate, id: &row.subject, version: row.version, ended },
-        ))
-    }
-
-    fn accepted(&self, status: StatusCode, service: &str, next: u64, answer: &Answered<'_>) -> Response {
-        let mut response = (status, [(header::LOCATION, self.location())], Json(answer)).into_response();
-        let position = token::write(&vec![(topic(Stream::Events(service)), self.partition, eventstore::Offset(next))]);
-        let mut set = |name: header::HeaderName, text: String| {
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().insert(name, value);
-            }
-        };
-        set(header::HeaderName::from_static(token::POSITION), position);
-        answer.version.into_iter().for_each(|version| set(header::ETAG, format!("\"{version}\"")));
-        response
-    }
-}
-
-/// `GET /commands/{id}`: what became of a command; `pending` as long as nothing is known of it.
-pub async fn show(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
-    let wrong = || Failure::bad("/id", "a command is named <service>.<partition>.<id>, as the Location header gives it");
-    let mut parts = name.splitn(3, '.');
-    let (service, partition, id) = (parts.next().unwrap_or_default(), parts.next().ok_or_else(wrong)?, parts.next().ok_or_else(wrong)?);
-    let service = app.services.iter().copied().find(|known| *known == service).ok_or_else(wrong)?;
-    let place = Place { service, partition: Partition(partition.parse().map_err(|_| wrong())?), id: id.to_owned() };
-    let deadline = Instant::now() + Prefer::of(&headers).wait.unwrap_or_default();
-    loop {
-        let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));
-        match place.outcome(&app)? {
-            Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
-            Looked::Elsewhere(service) => return Err(Failure::elsewhere(Elsewhere::of(service).at(Place { service, ..place }.path()))),
-            Looked::Pending => {}
-        }
-        let folded = async { tokio::select!(() = own => {}, () = end => {}) };
-        if timeout_at(deadline, folded).await.is_err() {
-            return Ok(place.pending().into_response());
-        }
     }
 }

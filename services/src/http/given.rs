@@ -28,7 +28,14 @@ impl Wrong {
         Self { pointer: String::new(), why: why.into() }
     }
 
-    fn below(mut self, name: &str) -> Self {
+    /// This field is not there.
+    pub fn missing(name: &str) -> Self {
+        Self::here("is missing").below(name)
+    }
+
+    /// It is in this field.
+    #[must_use]
+    pub fn below(mut self, name: &str) -> Self {
         self.pointer = format!("/{}{}", name.replace('~', "~0").replace('/', "~1"), self.pointer);
         self
     }
@@ -50,7 +57,7 @@ impl de::Error for Wrong {
         Self::here(why.to_string())
     }
     fn missing_field(name: &'static str) -> Self {
-        Self::here("is missing").below(name)
+        Self::missing(name)
     }
     fn unknown_variant(given: &str, known: &'static [&'static str]) -> Self {
         Self::here(if known.len() > NAMED_MAX { format!("is '{given}', which is not known") } else { format!("is '{given}', and must be {}", either(known)) })
@@ -115,6 +122,14 @@ pub fn given<T: Given>(object: Object, what: &str) -> Result<T, Wrong> {
         }
     }
     T::take(object)
+}
+
+/// The same from a field's value.
+pub fn inner<T: Given>(value: Json) -> Result<T, Wrong> {
+    match value {
+        Json::Object(object) => given(object, "field"),
+        other => Err(other.other_than("an object")),
+    }
 }
 
 /// A value of the benchmark's that nobody here needs.

@@ -19,11 +19,13 @@ use crate::runtime::replies::Replies;
 use crate::runtime::sender::Sender;
 use crate::telemetry::Metrics;
 
+pub mod access;
 pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
 pub mod conditions;
+pub mod discarded;
 pub mod doors;
 pub mod failure;
 pub mod forward;
@@ -32,10 +34,12 @@ pub mod given;
 pub mod health;
 pub mod json;
 pub mod operate;
+pub mod outcome;
 pub mod place;
 pub mod prefer;
 pub mod read;
 pub mod recently;
+pub mod scope;
 pub mod token;
 
 /// Largest request body. A cart's 2,000 lines fit.
@@ -80,6 +84,8 @@ pub struct Shell {
     pub prover: crate::runtime::Prover,
     /// what operators look at
     pub operated: operate::Operated,
+    /// dead letters that nothing is done about any more
+    pub discarded: discarded::Discarded,
 }
 
 impl Shell {
@@ -92,13 +98,14 @@ impl Shell {
 /// All routes: those of the capabilities, and the shell's own; behind the gate.
 pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
     capabilities
-        .route("/commands/{id}", get(command::show))
+        .route("/commands/{id}", get(outcome::show))
         .merge(admin::routes())
         .merge(operate::routes())
         .merge(health::routes())
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
         .layer(middleware::from_fn(place::nothing_unread))
         .layer(middleware::from_fn(prefer::told))

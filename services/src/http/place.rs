@@ -14,13 +14,15 @@ use super::given::{Given, given};
 use super::json::{Json, Object};
 
 /// The routes whose queries say something; all others have none.
-const WITH_QUERY: [&str; 15] = [
+const WITH_QUERY: [&str; 17] = [
     "/products",
     "/stock",
     "/sellers",
     "/sellers/{id}/dashboard",
     "/orders",
     "/orders/{id}/history",
+    "/orders/{id}/refunds",
+    "/commands/{id}",
     "/payments",
     "/payments/{id}/history",
     "/shipments",

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::routing_key;
-use eventstore::{Offset, Positions};
+use eventstore::{Fault, Offset, Positions};
 use projections::{NotServed, Projection};
 use schemas::{Partition, Topic, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -34,7 +34,7 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
 }
 
 /// The same for what lies in this partition of its topic: others may stand still.
-async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
+pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
     let missing = || {
         app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
@@ -134,13 +134,35 @@ pub async fn list<T: Serialize + DeserializeOwned>(
 ) -> Result<Response, Failure> {
     let view = view(app, name, headers).await?;
     let positions = token::write(&view.positions());
+    let (items, next) = page::<T>(prefix, &listing, |from, limit| view.page(prefix, from, limit, PAGE_BYTES_MAX))?;
+    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+}
+
+/// The same where the rows under the prefix are ids, and `key` gives the keys of the rows that they name.
+pub async fn list_through<T: Serialize + DeserializeOwned>(
+    app: &App,
+    name: &'static str,
+    prefix: &str,
+    key: fn(&str) -> String,
+    listing: Listing,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let view = view(app, name, headers).await?;
+    let positions = token::write(&view.positions());
+    let (items, next) = page::<T>(prefix, &listing, |from, limit| view.page_through(prefix, from, key, limit, PAGE_BYTES_MAX))?;
+    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+}
+
+/// A page's rows and the cursor of the next one, as `read` gives them: from a key on, so many at most.
+type Page<T> = (Vec<T>, Option<String>);
+
+fn page<T>(prefix: &str, listing: &Listing, read: impl FnOnce(Option<&str>, usize) -> Result<Page<T>, Fault>) -> Result<Page<T>, Failure> {
     let limit = listing.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
     let from = listing.cursor.as_deref().filter(|cursor| cursor.starts_with(prefix));
     if listing.cursor.is_some() && from.is_none() {
         return Err(Failure::bad("/query/cursor", "this cursor belongs to another listing: start without one"));
     }
-    let (items, next) = view.page::<T>(prefix, from, limit, PAGE_BYTES_MAX)?;
-    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+    Ok(read(from, limit)?)
 }
 
 /// The answer with the position it was read at, and its version.

@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use domain::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// How long an unreachable marketplace is waited for.
-const GIVE_UP: Duration = Duration::from_secs(60);
 /// Pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
 /// What a command's answer is waited for, in seconds.
 const WAIT: &str = "wait=30";
+/// How long a command's end is waited for: an order that cannot end gives up sooner.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Rows of a page.
+const PAGE: usize = 500;
 
 /// A marketplace.
 #[derive(Clone)]
 pub struct Marketplace {
     client: Client,
     url: String,
+    /// how long it is waited for while it cannot be reached
+    give_up: Duration,
 }
 
 /// A command's end.
@@ -28,14 +32,14 @@ pub enum Ended {
     /// with the answer's body and position
     Accepted(Value, Option<String>),
     /// with the refusal's stable name
-    Refused(String, String),
+    Refused(String),
 }
 
 impl Marketplace {
-    /// At this address.
-    pub fn at(url: &str) -> anyhow::Result<Self> {
+    /// At this address; waited for so long while it cannot be reached.
+    pub fn at(url: &str, give_up: Duration) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(64).build()?;
-        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned(), give_up })
     }
 
     /// Sends a command and waits for its end, however often the marketplace goes away meanwhile.
@@ -48,17 +52,18 @@ impl Marketplace {
                 .header("occurred-at", at.to_string())
                 .json(body)
         };
+        let deadline = Instant::now() + PATIENCE;
         let (mut status, mut answer, mut position) = self.answered(request).await?;
         while status == StatusCode::ACCEPTED || answer.get("outcome").and_then(Value::as_str) == Some("pending") {
+            ensure!(Instant::now() < deadline, "{method} {path} has not been answered in {} s", PATIENCE.as_secs());
             let path = answer.get("location").and_then(Value::as_str).context("a pending command without its location")?.to_owned();
             (status, answer, position) = self.answered(|| self.client.get(format!("{}{path}", self.url)).header("prefer", WAIT)).await?;
         }
         let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         match status {
             status if status.is_success() => Ok(Ended::Accepted(answer, position)),
-            StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PRECONDITION_FAILED => {
-                Ok(Ended::Refused(text("code"), text("detail")))
-            }
+            // Whatever is wrong with a command is wrong with its lines, and with no others.
+            status if status.is_client_error() && answer.get("code").is_some() => Ok(Ended::Refused(text("code"))),
             status => bail!("{method} {path}: {status} {answer}"),
         }
     }
@@ -82,9 +87,26 @@ impl Marketplace {
         }
     }
 
+    /// All items of a listing.
+    pub async fn all(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut items, mut cursor) = (vec![], String::new());
+        loop {
+            let more = if path.contains('?') { '&' } else { '?' };
+            let mut page = self.get(&format!("{path}{more}limit={PAGE}{cursor}"), None).await?;
+            match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
+                _ => bail!("GET {path}: a listing without items"),
+            }
+            match page.get("next").and_then(Value::as_str) {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(items),
+            }
+        }
+    }
+
     /// The answer to a request, which is repeated while the marketplace is away or busy.
     async fn answered(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<(StatusCode, Value, Option<String>)> {
-        let deadline = Instant::now() + GIVE_UP;
+        let deadline = Instant::now() + self.give_up;
         loop {
             let why = match self.once(request()).await {
                 Ok((status, ..)) if status == StatusCode::SERVICE_UNAVAILABLE => anyhow::anyhow!("the marketplace is busy or starting"),
@@ -92,11 +114,7 @@ impl Marketplace {
                 Err(why) => why,
             };
             if Instant::now() > deadline {
-                return Err(why.context(format!(
-                    "no marketplace at {} for {} s: start one with `daybook up`, then run the import again; it goes on where it stopped",
-                    self.url,
-                    GIVE_UP.as_secs()
-                )));
+                return Err(why.context(format!("no marketplace at {} for {} s: start one with `daybook up`", self.url, self.give_up.as_secs())));
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -2,43 +2,44 @@
 //! times. Every line is accounted for; running it again goes on where it stopped, and changes nothing once it is done.
 //!
 //! What keeps a repeat from doubling anything is natural, not a window of time: products and customers are what they
-//! are, deliveries and additions to carts carry references, and an invoice that has its order is not sent again.
+//! are, an invoice that has its order is held against it and not sent again, and an order brings its pieces itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use domain::{Currency, OrderId, Timestamp};
-use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Method;
-use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use anyhow::Context;
+use domain::{Currency, ID_MAX};
 
 use crate::cli::{Output, Target};
+use crate::out;
 
 mod client;
+mod dates;
+mod encoding;
 mod lines;
+mod placed;
 mod refunds;
 mod report;
+mod table;
+mod work;
 
-use client::{Ended, Marketplace};
-use lines::Sale;
-use report::Report;
-
-/// Requests under way at once.
-const AT_ONCE: usize = 48;
-/// How long stock may take to hear of the products.
-const BOUND_WAIT: Duration = Duration::from_secs(60);
+use client::Marketplace;
+use dates::{Format, Zone};
+use encoding::Encoding;
+use lines::{Line, Reading, Sale};
+use placed::Compared;
+use refunds::{Open, Refunded, Sold};
+use report::{Report, Target as ReportTarget};
+use table::Delimiter;
+use work::{Invoiced, Work};
 
 /// What to import.
 #[derive(clap::Args)]
 pub struct Order {
-    /// The history: InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country
+    /// The history: InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country; `-` reads standard input
     file: PathBuf,
     #[command(flatten)]
     target: Target,
@@ -46,297 +47,132 @@ pub struct Order {
     #[arg(long, value_name = "FILE", default_value = "import-report.csv")]
     report: PathBuf,
     /// Whose products these are
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=ID_MAX))]
     seller: u64,
     /// The currency of the file's prices
     #[arg(long, default_value = "GBP")]
     currency: Currency,
+    /// What separates columns: one sign, or 'tab'; found out from the first line
+    #[arg(long, value_name = "SIGN")]
+    delimiter: Option<Delimiter>,
+    /// utf-8, windows-1252, iso-8859-1 or utf-16; UTF-8 unless the first bytes say UTF-16
+    #[arg(long)]
+    encoding: Option<Encoding>,
+    /// Where times without an offset were read: Europe/London, +01:00
+    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true)]
+    time_zone: Zone,
+    /// month-first, day-first, rfc3339, or a pattern such as '%d.%m.%Y %H:%M'; found out from all dates, where they prove it
+    #[arg(long, value_name = "FORMAT")]
+    date_format: Option<Format>,
+    /// How long a marketplace that cannot be reached is waited for
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::cli::span)]
+    give_up: Duration,
     /// How the summary is printed
     #[arg(short, long, default_value = "table")]
     output: Output,
 }
 
-/// An order of the marketplace, as read back from its view.
-#[derive(Clone, Debug)]
-pub struct Placed {
-    /// its id
-    pub id: String,
-    /// its total
-    pub total: String,
-    /// (product, price) -> the line
-    pub lines: BTreeMap<(String, String), PlacedLine>,
-    /// how it ended
-    pub status: String,
-}
-
-/// A line of such an order.
-#[derive(Clone, Debug)]
-pub struct PlacedLine {
-    /// its place in the order, from 0
-    pub number: usize,
-    /// what became of it
-    pub status: String,
+/// What became of a file's lines.
+#[derive(Debug, Default)]
+pub struct Became {
+    /// each invoice with sales; one that is missing was not got to
+    pub invoices: BTreeMap<String, Invoiced>,
+    /// their lines held against their orders
+    pub compared: BTreeMap<String, Compared>,
+    /// cancellations by their line
+    pub refunds: BTreeMap<u64, Refunded>,
+    /// products that could not be registered, and why
+    pub products: BTreeMap<u64, String>,
+    /// customers that could not be registered, and why
+    pub customers: BTreeMap<u64, String>,
+    /// all was asked that was to be asked
+    pub whole: bool,
 }
 
 /// Runs the import.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
-    let began = Instant::now();
-    let lines = lines::read(&order.file, order.currency)?;
-    let sales: Vec<Sale> = lines.iter().filter_map(|line| line.sale.clone().ok()).collect();
-    let market = Marketplace::at(&order.target.url)?;
-    let work = Work { market, seller: order.seller, limit: Arc::new(Semaphore::new(AT_ONCE)), bar: bar() };
-    work.products(&sales).await?;
-    work.customers(&sales).await?;
-    work.deliveries(&sales, &lines).await?;
-    work.until_bound(&sales).await?;
-    let placed = work.orders(&sales).await?;
-    let refunds = refunds::plan(&lines, &placed, order.seller)?;
-    work.refunds(&refunds, &lines).await?;
-    work.bar.finish_and_clear();
-    let report = Report::of(&lines, &placed, &refunds, order.seller, order.currency)?;
-    report.write(&order.report)?;
+    let (began, target) = (Instant::now(), ReportTarget::of(&order.report));
+    if let Err(why) = target.fit(&order.file) {
+        out::note(format!("daybook: --report {}: {why}", order.report.display()));
+        return Ok(ExitCode::from(2));
+    }
+    let reading = Reading {
+        delimiter: order.delimiter,
+        encoding: order.encoding,
+        dates: order.date_format,
+        zone: order.time_zone,
+        currency: order.currency,
+        seller: order.seller,
+    };
+    let lines = lines::read(&bytes(&order.file)?, &reading).map_err(|why| anyhow::anyhow!("{}: {why}", order.file.display()))?;
+    let mut became = Became::default();
+    let work = Work::at(Marketplace::at(&order.target.url, order.give_up)?, order.seller);
+    let done = everything(&work, &lines, order.currency, &mut became).await;
+    work.done();
+    became.whole = done.is_ok();
+    let report = Report::of(&lines, &became, order.currency)?;
+    target.write(&report)?;
     report.print(order.output, &order.report, began.elapsed());
-    Ok(ExitCode::SUCCESS)
+    report.advise();
+    done.with_context(|| {
+        format!("the import did not get to its end ({} says how far): run it again, and it goes on where it stopped", order.report.display())
+    })?;
+    Ok(if report.has_findings() { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:>10} [{bar:30}] {pos}/{len} {per_sec} {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+fn bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
+    } else {
+        bytes = std::fs::read(file).with_context(|| format!("order history {}", file.display()))?;
+    }
+    Ok(bytes)
 }
 
-#[derive(Clone)]
-struct Work {
-    market: Marketplace,
-    seller: u64,
-    limit: Arc<Semaphore>,
-    bar: ProgressBar,
+async fn everything(work: &Work, lines: &[Line], currency: Currency, became: &mut Became) -> anyhow::Result<()> {
+    became.products = work.products(lines).await?;
+    became.customers = work.customers(lines).await?;
+    work.until_bound(lines, &became.products).await?;
+    let mut invoices: BTreeMap<u64, Vec<Vec<Sale>>> = BTreeMap::new();
+    for sale in work::sales(lines).filter(|sale| !became.products.contains_key(&sale.product) && !became.customers.contains_key(&sale.customer)) {
+        let invoices = invoices.entry(sale.customer).or_default();
+        match invoices.iter_mut().find(|lines| lines.first().is_some_and(|first| first.invoice == sale.invoice)) {
+            Some(lines) => lines.push(sale.clone()),
+            None => invoices.push(vec![sale.clone()]),
+        }
+    }
+    let placed = work.orders(invoices, &mut became.invoices).await;
+    became.compare(lines, work.seller, currency);
+    placed?;
+    let sold = became.sold(lines);
+    work.refunds(lines, sold, currency, &mut became.refunds).await
 }
 
-impl Work {
-    /// Runs the jobs, so many at once, and gives their results; the first failure ends all.
-    async fn all<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send + 'static>(&self, name: &'static str, jobs: Vec<F>) -> anyhow::Result<Vec<T>> {
-        self.bar.set_message(name);
-        self.bar.set_position(0);
-        self.bar.set_length(jobs.len() as u64);
-        let mut set = JoinSet::new();
-        for job in jobs {
-            let (limit, bar) = (Arc::clone(&self.limit), self.bar.clone());
-            set.spawn(async move {
-                let _place = limit.acquire_owned().await?;
-                let done = job.await;
-                bar.inc(1);
-                done
-            });
+impl Became {
+    /// Holds each invoice's lines against its order.
+    fn compare(&mut self, lines: &[Line], seller: u64, currency: Currency) {
+        let mut sales: BTreeMap<&str, Vec<(u64, &Sale)>> = BTreeMap::new();
+        for (line, sale) in lines.iter().filter_map(|line| Some((line, line.sale.as_ref().ok()?))) {
+            sales.entry(&sale.invoice).or_default().push((line.number, sale));
         }
-        let mut results = vec![];
-        while let Some(done) = set.join_next().await {
-            results.push(done??);
-        }
-        Ok(results)
+        let placed = self.invoices.iter().filter_map(|(invoice, became)| Some((invoice, became.as_ref().ok()?)));
+        self.compared =
+            placed.map(|(invoice, order)| (invoice.clone(), order.compare(sales.get(invoice.as_str()).map_or(&[], Vec::as_slice), seller, currency))).collect();
     }
 
-    fn product(&self, sale: &Sale) -> String {
-        format!("{}-{}", self.seller, sale.product)
-    }
-
-    /// One product for each stock code, under its first description and price.
-    async fn products(&self, sales: &[Sale]) -> anyhow::Result<()> {
-        let mut first: BTreeMap<u64, &Sale> = BTreeMap::new();
-        for sale in sales {
-            let known = first.entry(sale.product).or_insert(sale);
-            if known.description.is_empty() && !sale.description.is_empty() {
-                *known = sale;
+    /// The accepted sales, which pieces can come back from.
+    fn sold(&self, lines: &[Line]) -> Sold {
+        let mut sold = Sold::new();
+        for (line, sale) in lines.iter().filter_map(|line| Some((line, line.sale.as_ref().ok()?))) {
+            let place = self.compared.get(&sale.invoice).and_then(|compared| compared.lines.get(&line.number)?.as_ref().ok());
+            let (Some(at), Some(Ok(order))) = (place, self.invoices.get(&sale.invoice)) else { continue };
+            let open = sold.entry((sale.customer, sale.product)).or_default();
+            match open.iter_mut().find(|open| open.order == order.id && open.line == *at) {
+                Some(open) => open.left += sale.quantity, // the cart made one line of both
+                None => open.push(Open { order: order.id.clone(), line: *at, price: sale.price, left: sale.quantity, before: line.number }),
             }
         }
-        let jobs = first.into_values().map(|sale| {
-            let name = if sale.description.is_empty() { &sale.code } else { &sale.description };
-            let body = json!({ "name": name, "sku": sale.code, "price": sale.price.to_string(), "currency": sale.price.currency.code(), "version": "1" });
-            let (market, id, at) = (self.market.clone(), self.product(sale), sale.at);
-            async move {
-                known(
-                    market.command(Method::PUT, &format!("/products/{id}"), &format!("import:product:{id}"), at, &body).await?,
-                    &["already-registered", "id-used"],
-                )
-            }
-        });
-        self.all("products", jobs.collect()).await.map(|_| ())
-    }
-
-    async fn customers(&self, sales: &[Sale]) -> anyhow::Result<()> {
-        let named: BTreeMap<u64, &Sale> = sales.iter().rev().filter(|sale| !sale.guest).map(|sale| (sale.customer, sale)).collect();
-        let jobs = named.into_values().map(|sale| {
-            let (market, id, at, body) = (self.market.clone(), sale.customer, sale.at, json!({ "state": sale.country }));
-            async move {
-                known(
-                    market.command(Method::PUT, &format!("/customers/{id}"), &format!("import:customer:{id}"), at, &body).await?,
-                    &["already-registered", "id-used"],
-                )
-            }
-        });
-        self.all("customers", jobs.collect()).await.map(|_| ())
-    }
-
-    /// What the file sells came in before: one delivery for each product, named after its first and last line.
-    async fn deliveries(&self, sales: &[Sale], lines: &[lines::Line]) -> anyhow::Result<()> {
-        let numbers = lines.iter().filter(|line| line.sale.is_ok()).map(|line| line.number);
-        let mut deliveries: BTreeMap<u64, (u64, &Sale, String, String)> = BTreeMap::new();
-        for (sale, number) in sales.iter().zip(numbers) {
-            let place = format!("{}/{number}", sale.invoice);
-            let delivery = deliveries.entry(sale.product).or_insert_with(|| (0, sale, place.clone(), place.clone()));
-            delivery.0 += u64::from(sale.quantity);
-            delivery.3 = place;
-        }
-        let jobs = deliveries.into_values().map(|(quantity, sale, first, last)| {
-            let reference = format!("import {first} to {last}");
-            let (market, id, at) = (self.market.clone(), self.product(sale), sale.at);
-            async move {
-                let body = json!({ "quantity": quantity, "reference": reference });
-                match market.command(Method::POST, &format!("/stock/{id}/receipts"), &format!("import:{id}:{reference}"), at, &body).await? {
-                    Ended::Accepted(..) => Ok(()),
-                    Ended::Refused(code, detail) => {
-                        bail!("stock of {id}: {code}: {detail}; another file with the same first and last lines was imported before")
-                    }
-                }
-            }
-        });
-        self.all("stock", jobs.collect()).await.map(|_| ())
-    }
-
-    /// Stock hears of products through the log; an order before that would be refused for want of a product.
-    async fn until_bound(&self, sales: &[Sale]) -> anyhow::Result<()> {
-        let wanted: BTreeSet<String> = sales.iter().map(|sale| self.product(sale)).collect();
-        let deadline = Instant::now() + BOUND_WAIT;
-        loop {
-            let (mut bound, mut cursor) = (BTreeSet::new(), String::new());
-            loop {
-                let page = self.market.get(&format!("/stock?seller={}&limit=1000{cursor}", self.seller), None).await?;
-                let items = page.get("items").and_then(Value::as_array).context("a listing without items")?;
-                bound.extend(
-                    items
-                        .iter()
-                        .filter(|item| item.get("version").is_some_and(Value::is_string))
-                        .filter_map(|item| item.get("id")?.as_str().map(str::to_owned)),
-                );
-                match page.get("next").and_then(Value::as_str) {
-                    Some(next) => cursor = format!("&cursor={next}"),
-                    None => break,
-                }
-            }
-            if wanted.is_subset(&bound) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "stock has not heard of {} products in {} s", wanted.difference(&bound).count(), BOUND_WAIT.as_secs());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// One order for each invoice; a customer's invoices one after the other, as a cart is checked out.
-    async fn orders(&self, sales: &[Sale]) -> anyhow::Result<BTreeMap<String, Placed>> {
-        let mut customers: BTreeMap<u64, Vec<(String, Vec<Sale>)>> = BTreeMap::new();
-        for sale in sales {
-            let invoices = customers.entry(sale.customer).or_default();
-            match invoices.iter_mut().find(|(invoice, _)| *invoice == sale.invoice) {
-                Some((_, lines)) => lines.push(sale.clone()),
-                None => invoices.push((sale.invoice.clone(), vec![sale.clone()])),
-            }
-        }
-        // Customers with many invoices first: they take longest.
-        let mut customers: Vec<_> = customers.into_iter().collect();
-        customers.sort_by_key(|(_, invoices)| std::cmp::Reverse(invoices.len()));
-        let jobs = customers.into_iter().map(|(customer, invoices)| {
-            let work = self.clone();
-            async move {
-                let mut placed = vec![];
-                for (invoice, sales) in invoices {
-                    placed.push((invoice.clone(), work.order(customer, &invoice, &sales).await.with_context(|| format!("invoice {invoice}"))?));
-                }
-                Ok(placed)
-            }
-        });
-        Ok(self.all("orders", jobs.collect()).await?.into_iter().flatten().collect())
-    }
-
-    async fn order(&self, customer: u64, invoice: &str, sales: &[Sale]) -> anyhow::Result<Placed> {
-        let found = self.market.get(&format!("/orders?reference={invoice}"), None).await?;
-        let mut ids =
-            found.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).filter(|id| id.starts_with(&format!("{customer}-")));
-        let (id, position) = match ids.next() {
-            Some(id) => (id.to_owned(), None),
-            None => self.check_out(customer, invoice, sales).await?,
-        };
-        let placed = self.ended(&id, position.as_deref()).await?;
-        self.reopened(customer, &id).await?;
-        Ok(placed)
-    }
-
-    /// Sends an invoice's lines through the customer's cart; gives the order they became, and where it is read.
-    async fn check_out(&self, customer: u64, invoice: &str, sales: &[Sale]) -> anyhow::Result<(String, Option<String>)> {
-        let at: Timestamp = sales.first().map(|sale| sale.at).unwrap_or_default();
-        let item = |sale: &Sale| json!({ "product": self.product(sale), "quantity": sale.quantity, "name": sale.description, "agreed_price": sale.price.to_string(), "currency": sale.price.currency.code() });
-        let items: Vec<Value> = sales.iter().map(item).collect();
-        let added = self
-            .market
-            .command(
-                Method::POST,
-                &format!("/carts/{customer}/items"),
-                &format!("import:{invoice}:items"),
-                at,
-                &json!({ "items": items, "reference": invoice }),
-            )
-            .await?;
-        if let Ended::Refused(code, detail) = added {
-            bail!("cart {customer}: {code}: {detail}");
-        }
-        let country = sales.first().map(|sale| sale.country.as_str()).unwrap_or_default();
-        let checkout = json!({ "payment_type": "BOLETO", "installments": 1, "state": country, "reference": invoice });
-        match self.market.command(Method::POST, &format!("/carts/{customer}/checkout"), &format!("import:{invoice}:checkout"), at, &checkout).await? {
-            Ended::Refused(code, detail) => bail!("checkout of cart {customer}: {code}: {detail}"),
-            Ended::Accepted(answer, position) => {
-                let id = answer.get("id").and_then(Value::as_str).context("an ended checkout without its order")?;
-                Ok((id.to_owned(), position))
-            }
-        }
-    }
-
-    /// The cart hears of its order's end through the log: the customer's next invoice must find it open.
-    async fn reopened(&self, customer: u64, id: &str) -> anyhow::Result<()> {
-        let (deadline, order) = (Instant::now() + BOUND_WAIT, id.parse::<OrderId>().map_err(anyhow::Error::msg)?);
-        loop {
-            let cart = self.market.find(&format!("/carts/{customer}"), None).await?.unwrap_or_default();
-            let seen = cart.get("orders").and_then(Value::as_u64).unwrap_or_default();
-            if seen >= order.number && cart.get("sent").and_then(Value::as_str) != Some(id) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "cart {customer} has not heard in {} s that order {id} ended", BOUND_WAIT.as_secs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// The order as its view has it, once it has ended.
-    async fn ended(&self, id: &str, position: Option<&str>) -> anyhow::Result<Placed> {
-        let deadline = Instant::now() + BOUND_WAIT;
-        loop {
-            let order = self.market.get(&format!("/orders/{id}"), position).await?;
-            let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let status = text(&order, "status");
-            if !["reserving", "invoiced", "cancelling"].contains(&status.as_str()) {
-                let lines = order.get("lines").and_then(Value::as_array).into_iter().flatten();
-                let line =
-                    |(number, line): (usize, &Value)| ((text(line, "product"), text(line, "unit_price")), PlacedLine { number, status: text(line, "status") });
-                let lines = lines.enumerate().map(line).collect();
-                return Ok(Placed { id: id.to_owned(), total: text(&order, "total"), lines, status });
-            }
-            ensure!(Instant::now() < deadline, "order {id} is still {status} after {} s", BOUND_WAIT.as_secs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-/// Accepted, or refused because it is there already.
-fn known(ended: Ended, there: &[&str]) -> anyhow::Result<()> {
-    match ended {
-        Ended::Accepted(..) => Ok(()),
-        Ended::Refused(code, _) if there.contains(&code.as_str()) => Ok(()),
-        Ended::Refused(code, detail) => bail!("{code}: {detail}"),
+        sold
     }
 }

@@ -1,20 +1,27 @@
 //! What became of every line: the report for people and programs, and the sums that must agree.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::Table;
 use domain::{Currency, Money};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Placed;
-use super::lines::Line;
-use super::refunds::Refund;
+use super::Became;
+use super::dates::AMBIGUOUS;
+use super::lines::{EXPECTED, Line};
+use super::placed::Extra;
 use crate::cli::Output;
 use crate::out;
+
+/// Why a line was not got to.
+const ABORTED: &str = "import_aborted";
+/// What an order has besides is named so far.
+const NAMED_MAX: usize = 20;
 
 /// One line of the report.
 #[derive(Serialize)]
@@ -37,31 +44,34 @@ pub struct Report<'a> {
     orders: usize,
     refunds: u64,
     refunds_total: Money,
+    /// what orders have that the file has not
+    extra: Vec<&'a Extra>,
+    /// all was asked that was to be asked
+    whole: bool,
 }
 
 impl<'a> Report<'a> {
-    /// Of these lines and the orders they became.
-    pub fn of(lines: &'a [Line], placed: &'a BTreeMap<String, Placed>, refunds: &[Refund<'a>], seller: u64, currency: Currency) -> anyhow::Result<Self> {
-        let (zero, orders) = (Money::zero(currency), placed.len());
-        let refunds: BTreeMap<u64, &Refund<'a>> = refunds.iter().map(|refund| (refund.number, refund)).collect();
-        let mut report =
-            Self { fates: vec![], refused_by_reason: BTreeMap::new(), goods_total: zero, orders_total: zero, orders, refunds: 0, refunds_total: zero };
+    /// Of these lines and what became of them.
+    pub fn of(lines: &'a [Line], became: &'a Became, currency: Currency) -> anyhow::Result<Self> {
+        let zero = Money::zero(currency);
+        let placed = || became.invoices.values().filter_map(|became| became.as_ref().ok());
+        let mut report = Self {
+            fates: vec![],
+            refused_by_reason: BTreeMap::new(),
+            goods_total: zero,
+            orders_total: zero,
+            orders: placed().count(),
+            refunds: 0,
+            refunds_total: zero,
+            extra: became.compared.values().flat_map(|compared| &compared.extra).collect(),
+            whole: became.whole,
+        };
         for line in lines {
             let amount = line.amount.map(|amount| amount.to_string()).unwrap_or_default();
             let mut fate =
                 Fate { line: line.number, invoice: &line.invoice, stock_code: &line.code, status: "refused", reason: String::new(), amount, order: "" };
-            if let Some(refund) = refunds.get(&line.number) {
-                report.refunds_total = report.refunds_total.plus(refund.amount)?;
-                report.refunds += 1;
-                (fate.status, fate.order, fate.amount) = ("refunded", refund.order, refund.amount.to_string());
-                report.fates.push(fate);
-                continue;
-            }
-            match report.sold(line, placed, seller, &mut fate) {
-                Ok(amount) => {
-                    report.goods_total = report.goods_total.plus(amount)?;
-                    fate.status = "accepted";
-                }
+            match report.fate(line, became, &mut fate) {
+                Ok(()) => {}
                 Err(reason) => {
                     *report.refused_by_reason.entry(reason.clone()).or_default() += 1;
                     fate.reason = reason;
@@ -69,33 +79,68 @@ impl<'a> Report<'a> {
             }
             report.fates.push(fate);
         }
-        for order in placed.values().filter(|order| order.status == "paid") {
+        // An order in other money has none of the file's lines, each of which says so.
+        for order in placed().filter(|order| order.paid() && order.currency == currency.code()) {
             report.orders_total = report.orders_total.plus(Money::parse(&order.total, currency)?)?;
         }
         Ok(report)
     }
 
-    /// The line's amount if its order has it and is paid, or the reason why not.
-    fn sold(&self, line: &Line, placed: &'a BTreeMap<String, Placed>, seller: u64, fate: &mut Fate<'a>) -> Result<Money, String> {
-        let sale = line.sale.as_ref().map_err(|reason| (*reason).to_owned())?;
-        let order = placed.get(&sale.invoice).ok_or("no_order")?;
-        fate.order = &order.id;
-        let key = (format!("{seller}-{}", sale.product), sale.price.to_string());
-        match (order.lines.get(&key).map(|line| line.status.as_str()), order.status.as_str()) {
-            (Some("reserved"), "paid") => sale.price.times(sale.quantity).map_err(|why| why.to_string()),
-            (Some("reserved"), status) => Err(format!("order_{}", status.replace('-', "_"))),
-            (Some(short), _) => Err(short.replace('-', "_")),
-            (None, _) => Err("dropped_by_cart".to_owned()),
+    /// Adds what an accepted line or a refunded cancellation is, or says why it is neither.
+    fn fate(&mut self, line: &Line, became: &'a Became, fate: &mut Fate<'a>) -> Result<(), String> {
+        if line.returned.is_some() {
+            let none = || Err(if became.whole { super::refunds::UNMATCHED } else { ABORTED }.to_owned());
+            let (order, amount) = became.refunds.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
+            self.refunds_total = self.refunds_total.plus(*amount).map_err(|why| why.to_string())?;
+            self.refunds += 1;
+            (fate.status, fate.order, fate.amount) = ("refunded", order, amount.to_string());
+            return Ok(());
         }
+        let sale = line.sale.as_ref().map_err(|reason| (*reason).to_owned())?;
+        if let Some(why) = became.products.get(&sale.product).or_else(|| became.customers.get(&sale.customer)) {
+            return Err(why.clone());
+        }
+        let order = became.invoices.get(&sale.invoice).ok_or(ABORTED)?.as_ref().map_err(Clone::clone)?;
+        fate.order = &order.id;
+        became.compared.get(&sale.invoice).and_then(|compared| compared.lines.get(&line.number)).ok_or(ABORTED)?.as_ref().map_err(Clone::clone)?;
+        self.goods_total = sale.price.times(sale.quantity).and_then(|amount| self.goods_total.plus(amount)).map_err(|why| why.to_string())?;
+        fate.status = "accepted";
+        Ok(())
     }
 
-    /// Writes the report, whole or not at all.
-    pub fn write(&self, file: &Path) -> anyhow::Result<()> {
-        let new = file.with_extension("new");
-        let mut writer = csv::Writer::from_path(&new).with_context(|| format!("report {}", new.display()))?;
-        self.fates.iter().try_for_each(|fate| writer.serialize(fate))?;
-        writer.flush()?;
-        std::fs::rename(&new, file).with_context(|| format!("report {}", file.display()))
+    /// Whether the file's owner wants to know of something: a line that should have been a sale and is none, or orders
+    /// that are not what the file says.
+    pub fn has_findings(&self) -> bool {
+        self.findings() > 0 || !self.extra.is_empty() || self.orders_total != self.goods_total
+    }
+
+    fn findings(&self) -> u64 {
+        self.refused_by_reason.iter().filter(|(reason, _)| !EXPECTED.contains(&reason.as_str())).map(|(_, count)| count).sum()
+    }
+
+    /// Says what the owner can do, where something can be done.
+    pub fn advise(&self) {
+        let refused = |reason: &str| self.refused_by_reason.get(reason).copied().unwrap_or_default();
+        for (reason, advice) in [
+            (AMBIGUOUS, "could be of two days, and no date of the file proves which: say --date-format month-first or day-first"),
+            ("malformed_encoding", "are no text in this encoding: name the file's with --encoding, windows-1252 for instance"),
+            ("unclosed_quote", "have a quote that is not closed; the lines after each were read as lines of their own"),
+            ("not_in_order", "are not in the order that their invoice has: it was imported before with other lines"),
+        ] {
+            match refused(reason) {
+                0 => {}
+                count => out::note(format!("{count} lines {advice}")),
+            }
+        }
+        for Extra { order, product, price, quantity } in self.extra.iter().take(NAMED_MAX) {
+            out::note(format!("order {order} has {quantity} of product {product} at {price} that the file has not"));
+        }
+        if self.extra.len() > NAMED_MAX {
+            out::note(format!("and {} more of that kind", self.extra.len() - NAMED_MAX));
+        }
+        if self.orders_total != self.goods_total {
+            out::note(format!("the orders add up to {}, the accepted lines to {}", self.orders_total, self.goods_total));
+        }
     }
 
     /// Prints the summary.
@@ -103,39 +148,89 @@ impl<'a> Report<'a> {
         let refused: u64 = self.refused_by_reason.values().sum();
         // Charges that are no goods are refused with their reason, so nothing else is accepted.
         let other_total = Money::zero(self.goods_total.currency);
-        let accepted = self.fates.len() as u64 - refused - self.refunds;
-        let rows = [
-            ("lines", self.fates.len().to_string()),
-            ("accepted", accepted.to_string()),
-            ("refunded", self.refunds.to_string()),
-            ("refused", refused.to_string()),
-            ("orders", self.orders.to_string()),
-            ("goods total", self.goods_total.to_string()),
-            ("other total", other_total.to_string()),
-            ("accepted total", self.goods_total.to_string()),
-            ("orders total", self.orders_total.to_string()),
-            ("refunds total", self.refunds_total.to_string()),
-            ("seconds", format!("{:.1}", took.as_secs_f64())),
-            ("report", file.display().to_string()),
+        let accepted = self.fates.iter().filter(|fate| fate.status == "accepted").count();
+        let extra = |Extra { order, product, price, quantity }: &Extra| json!({ "order": order, "product": product, "price": price, "quantity": quantity });
+        let mut rows = vec![
+            ("lines", json!(self.fates.len())),
+            ("accepted", json!(accepted)),
+            ("refunded", json!(self.refunds)),
+            ("refused", json!(refused)),
+            ("orders", json!(self.orders)),
+            ("goods_total", json!(self.goods_total.to_string())),
+            ("other_total", json!(other_total.to_string())),
+            ("accepted_total", json!(self.goods_total.to_string())),
+            ("orders_total", json!(self.orders_total.to_string())),
+            ("refunds_total", json!(self.refunds_total.to_string())),
+            ("to_look_at", json!(self.findings())),
+            ("not_in_file", json!(self.extra.len())),
+            ("whole", json!(self.whole)),
         ];
         match output {
-            Output::Json => out::line(format_args!(
-                "{:#}",
-                json!({
-                    "lines": self.fates.len(), "accepted": accepted, "refunded": self.refunds, "refused": refused, "refused_by_reason": self.refused_by_reason, "orders": self.orders,
-                    "currency": self.goods_total.currency.code(), "goods_total": self.goods_total.to_string(), "other_total": other_total.to_string(),
-                    "accepted_total": self.goods_total.to_string(), "orders_total": self.orders_total.to_string(),
-                    "refunds_total": self.refunds_total.to_string(),
-                    "seconds": took.as_secs_f64(), "report": file.display().to_string(),
-                })
-            )),
+            Output::Json => {
+                rows.extend([
+                    ("refused_by_reason", json!(self.refused_by_reason)),
+                    ("not_in_file", self.extra.iter().map(|each| extra(each)).collect()),
+                    ("currency", json!(self.goods_total.currency.code())),
+                    ("seconds", json!(took.as_secs_f64())),
+                    ("report", json!(file.display().to_string())),
+                ]);
+                let object: serde_json::Map<String, Value> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                out::line(format_args!("{:#}", Value::Object(object)));
+            }
             Output::Table => {
-                let mut table = Table::new();
+                rows.extend([("seconds", json!(format!("{:.1}", took.as_secs_f64()))), ("report", json!(file.display().to_string()))]);
+                let mut table = out::bare();
+                let rows = rows.into_iter().map(|(name, value)| (name.replace('_', " "), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
                 let reasons = self.refused_by_reason.iter().map(|(reason, count)| (format!("refused: {reason}"), count.to_string()));
-                let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), value));
                 table.add_rows(rows.chain(reasons).map(|(name, value)| [name, value]));
                 out::line(table);
             }
         }
+    }
+}
+
+/// Where a report goes.
+pub struct Target {
+    file: PathBuf,
+}
+
+impl Target {
+    /// To this file.
+    pub fn of(file: &Path) -> Self {
+        Self { file: file.to_owned() }
+    }
+
+    fn dir(&self) -> &Path {
+        self.file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// Whether a report can be written there without harm to the file that is read.
+    pub fn fit(&self, input: &Path) -> Result<(), String> {
+        let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+        if canonical(input).is_some_and(|input| canonical(&self.file) == Some(input)) {
+            return Err("that is the file to import: name another".to_owned());
+        }
+        if self.file.is_dir() || !self.dir().is_dir() {
+            return Err("no file can be written there".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Writes it, whole or not at all. A device or a pipe is written to as it is.
+    pub fn write(&self, report: &Report<'_>) -> anyhow::Result<()> {
+        let context = || format!("report {}", self.file.display());
+        let mut writer = csv::Writer::from_writer(vec![]);
+        report.fates.iter().try_for_each(|fate| writer.serialize(fate))?;
+        let bytes = writer.into_inner().map_err(|why| anyhow::anyhow!("{why}")).with_context(context)?;
+        if self.file.exists() && !self.file.is_file() {
+            return File::options().write(true).open(&self.file).and_then(|mut file| file.write_all(&bytes)).with_context(context);
+        }
+        let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let new = self.dir().join(format!(".{name}.{}.new", std::process::id()));
+        let whole = File::create_new(&new).and_then(|mut file| file.write_all(&bytes)).and_then(|()| std::fs::rename(&new, &self.file));
+        if whole.is_err() {
+            let _gone = std::fs::remove_file(&new);
+        }
+        whole.with_context(context)
     }
 }

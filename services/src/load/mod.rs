@@ -7,16 +7,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::audit;
 use crate::cli::{Output, Targets, span};
+use crate::cpu;
+use crate::misuse::misused;
 use crate::out;
 
 mod caller;
 mod chores;
+mod costs;
 mod drive;
 mod game;
 mod opening;
@@ -27,6 +29,7 @@ mod tally;
 mod watch;
 
 use caller::Caller;
+use costs::Spent;
 use drive::Mode;
 use game::{Customer, Game};
 use plan::{IDS, Plan, Skew};
@@ -80,6 +83,9 @@ pub struct Order {
     /// Where everything that the marketplace acknowledged is written, for `daybook audit --acknowledged`
     #[arg(long, value_name = "FILE")]
     acknowledged: Option<PathBuf>,
+    /// Another process on this machine whose processor time is told too, as a broker's; can be given more than once
+    #[arg(long = "pid", value_name = "ID")]
+    processes: Vec<u32>,
     /// Does not audit at the end
     #[arg(long)]
     no_audit: bool,
@@ -91,13 +97,19 @@ pub struct Order {
 impl Order {
     fn mode(&self) -> anyhow::Result<Mode> {
         if let Some(each_second) = self.rate {
-            ensure!(each_second > 0.0 && each_second <= RATE_MAX, "--rate {each_second}: more than 0 and at most {RATE_MAX} transactions a second");
-            ensure!((1..=10_000).contains(&self.in_flight), "--in-flight {}: 1 to 10000", self.in_flight);
+            if !(each_second > 0.0 && each_second <= RATE_MAX) {
+                misused!("--rate {each_second}: more than 0 and at most {RATE_MAX} transactions a second");
+            }
+            if !(1..=10_000).contains(&self.in_flight) {
+                misused!("--in-flight {}: 1 to 10000", self.in_flight);
+            }
             return Ok(Mode::Rate { each_second, in_flight: self.in_flight });
         }
         let clients = self.clients.unwrap_or(CLIENTS);
         let most = usize::try_from(self.customers)?.min(10_000);
-        ensure!((1..=most).contains(&clients), "--clients {clients}: 1 to {most}, a customer plays one session at a time; see --customers");
+        if !(1..=most).contains(&clients) {
+            misused!("--clients {clients}: 1 to {most}, a customer plays one session at a time; see --customers");
+        }
         Ok(Mode::Clients(clients))
     }
 }
@@ -105,10 +117,14 @@ impl Order {
 /// Exit code 3 if anything did not hold, under load or at rest.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     let mode = order.mode()?;
+    if let Some(id) = order.processes.iter().find(|id| cpu::seconds(Some(**id)).is_none()) {
+        misused!("--pid {id}: there is no such process, or its processor time cannot be read here");
+    }
     let seed = order.seed.unwrap_or_else(|| rand::rng().random_range(0..=u64::from(u32::MAX)));
     let plan = Arc::new(Plan::new(seed, order.sellers, order.customers, order.skew));
     let caller = Arc::new(Caller::at(&order.targets.urls)?);
     let (products, revisions) = opening::prepare(&plan, &caller).await?;
+    let before = Spent::now(&order.targets.urls, &order.processes).await;
     let began = Instant::now();
     let stop = began + order.duration;
     let game = Arc::new(Game::new(plan, caller, products, stop + order.drain));
@@ -119,6 +135,7 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
         game.welcome(Customer::new(game.plan.customer(at)));
     }
     drive::run(&game, mode, began, stop).await?;
+    let spent = Spent::now(&order.targets.urls, &order.processes).await;
     let seconds = began.elapsed().max(order.duration).as_secs_f64();
     let (mut sums, breaches) = game.tally.finish();
     sums.acknowledged.run.clone_from(&game.plan.run);
@@ -133,10 +150,11 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
         Mode::Clients(clients) => format!("closed loop, {clients} clients"),
         Mode::Rate { each_second, in_flight } => format!("open loop, {each_second} a second, at most {in_flight} under way"),
     };
-    let report = Report::of(Played { seed, run: game.plan.run.clone(), mode, seconds }, sums, breaches, verdict);
+    let played = Played { seed, run: game.plan.run.clone(), mode, seconds, spent: (before, spent) };
+    let report = Report::of(played, sums, breaches, verdict);
     match order.output {
         Output::Json => out::line(serde_json::to_string_pretty(&report)?),
         Output::Table => report.show(),
     }
-    Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(report.code())
 }

@@ -1,10 +1,11 @@
 //! What a load says at its end: for each transaction its latencies, and what went otherwise than well.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
-use comfy_table::Table;
 use serde::Serialize;
 
+use super::costs::{Costs, Spent};
 use super::tally::{Counts, Measure, NOT_BEGUN, Sums, UNANSWERED};
 use crate::audit::Verdict;
 use crate::audit::breach::Breach;
@@ -40,6 +41,8 @@ pub struct Report {
     /// those of them that were answered
     answered: u64,
     answered_per_second: f64,
+    /// processor time of a transaction
+    cpu: Costs,
     latencies: Vec<Latencies>,
     /// transaction -> what -> how often
     errors: BTreeMap<&'static str, BTreeMap<String, u64>>,
@@ -61,6 +64,8 @@ pub struct Played {
     pub mode: String,
     /// from the first transaction to the last answer
     pub seconds: f64,
+    /// processor time used before and after
+    pub spent: (Spent, Spent),
 }
 
 fn grouped(counts: Counts) -> BTreeMap<&'static str, BTreeMap<String, u64>> {
@@ -95,7 +100,7 @@ impl Report {
         let open =
             |((what, kind), count): (&(Measure, String), &u64)| if what.whole() && [UNANSWERED, NOT_BEGUN].contains(&kind.as_str()) { *count } else { 0 };
         let answered = transactions.saturating_sub(sums.errors.iter().map(open).sum());
-        let Played { seed, run, mode, seconds } = played;
+        let Played { seed, run, mode, seconds, spent: (before, after) } = played;
         Self {
             holds: breaches.is_empty() && audit.as_ref().is_none_or(|verdict| verdict.holds),
             seed,
@@ -105,6 +110,7 @@ impl Report {
             transactions,
             answered,
             answered_per_second: (f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds.max(0.001) * 10.0).round() / 10.0,
+            cpu: after.each_since(&before, answered),
             latencies,
             errors: grouped(sums.errors),
             refusals: grouped(sums.refusals),
@@ -115,14 +121,23 @@ impl Report {
         }
     }
 
+    /// What the process ends with.
+    pub fn code(&self) -> ExitCode {
+        match &self.audit {
+            _ if !self.breaches.is_empty() => ExitCode::from(3),
+            Some(verdict) => verdict.code(),
+            None => ExitCode::SUCCESS,
+        }
+    }
+
     /// Prints it for people.
     pub fn show(&self) {
         out::line(format_args!(
             "{} of {} transactions answered in {:.1} s, {:.1}/s; {}; --seed {} (run {})",
             self.answered, self.transactions, self.seconds, self.answered_per_second, self.mode, self.seed, self.run
         ));
-        let mut table = Table::new();
-        table.set_header(["", "count", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        out::line(format_args!("processor time of a transaction: {}", self.cpu.shown()));
+        let mut table = out::table(["", "count", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"]);
         for Latencies { name, transaction, count, p50_ms, p90_ms, p99_ms, p99_9_ms, max_ms } in &self.latencies {
             let name = if *transaction { (*name).to_owned() } else { format!("  {name}") };
             table.add_row([vec![name, count.to_string()], [p50_ms, p90_ms, p99_ms, p99_9_ms, max_ms].map(|number| format!("{number:.2}")).to_vec()].concat());

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use comfy_table::Table;
 use serde_json::Value;
 
 use super::{Name, answer, items, number, text};
@@ -58,8 +57,7 @@ fn people(shown: &Value) -> anyhow::Result<()> {
     }
     out::line(serde_json::to_string_pretty(shown.get("state").unwrap_or(&Value::Null))?);
     const COLUMNS: [&str; 6] = ["version", "event", "offset", "at", "causation", "actor"];
-    let mut table = Table::new();
-    table.set_header(COLUMNS);
+    let mut table = out::table(COLUMNS);
     for step in items(shown, "history") {
         table.add_row(COLUMNS.map(|column| text(step, column)));
     }

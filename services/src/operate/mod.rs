@@ -1,10 +1,11 @@
 //! What operators run against a running marketplace, one small file for each verb. Clients only: every answer comes over
 //! HTTP, and nothing here opens a log or a directory.
 
-use anyhow::Context;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::cli::Target;
+use crate::misuse::Misuse;
 
 pub mod inspect;
 pub mod partitions;
@@ -13,18 +14,38 @@ pub mod tail;
 pub mod topics;
 pub mod trim;
 
+/// Why there is no answer that can be used.
+enum Trouble {
+    /// nobody is there, or cannot serve now: it may pass
+    Away(anyhow::Error),
+    /// what the marketplace says against it
+    Said(anyhow::Error),
+}
+
 /// The marketplace's answer; what it says against the request becomes the error.
-async fn answer(target: &Target, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-    let answer = request.send().await.with_context(|| format!("no marketplace at {}: start one with `daybook up`", target.url))?;
-    let (status, body) = (answer.status(), answer.text().await?);
+pub(crate) async fn answer(target: &Target, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+    asked(target, request).await.map_err(|(Trouble::Away(why) | Trouble::Said(why))| why)
+}
+
+async fn asked(target: &Target, request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
+    let away = |why: reqwest::Error| Trouble::Away(anyhow::Error::new(why).context(format!("no marketplace at {}: start one with `daybook up`", target.url)));
+    let answer = request.send().await.map_err(away)?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(away)?;
     let body: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    if status.is_success() {
+        return Ok(body);
+    }
     let said = body.get("detail").and_then(Value::as_str).map_or_else(|| format!("{} answered {status}", target.url), str::to_owned);
-    anyhow::ensure!(status.is_success(), "{said}");
-    Ok(body)
+    Err(match status {
+        StatusCode::BAD_REQUEST => Trouble::Said(Misuse::new(said).into()),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Trouble::Away(anyhow::Error::msg(said)),
+        _ => Trouble::Said(anyhow::Error::msg(said)),
+    })
 }
 
 /// One part of a path.
-fn part(text: &str) -> String {
+pub(crate) fn part(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
@@ -60,7 +81,7 @@ impl std::fmt::Display for Name {
 }
 
 /// A field as people read it: nothing for null.
-fn text(value: &Value, field: &str) -> String {
+pub(crate) fn text(value: &Value, field: &str) -> String {
     match value.get(field) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -69,11 +90,11 @@ fn text(value: &Value, field: &str) -> String {
 }
 
 /// A field that is a list.
-fn items<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+pub(crate) fn items<'v>(value: &'v Value, field: &str) -> &'v [Value] {
     value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A field that is a number.
-fn number(value: &Value, field: &str) -> u64 {
+pub(crate) fn number(value: &Value, field: &str) -> u64 {
     value.get(field).and_then(Value::as_u64).unwrap_or_default()
 }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::{answer, items, part, text};
@@ -113,8 +112,7 @@ fn table(found: &Value) {
     if items(found, "items").is_empty() {
         return out::line("No partition stands still.");
     }
-    let mut table = Table::new();
-    table.set_header(["reader", "record", "since", "reason"]);
+    let mut table = out::table(["reader", "record", "since", "reason"]);
     for stop in items(found, "items") {
         let record = format!("{}/{}/{}", text(stop, "topic"), text(stop, "partition"), text(stop, "offset"));
         table.add_row([text(stop, "reader"), record, text(stop, "since"), text(stop, "reason")]);

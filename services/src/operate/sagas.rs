@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use clap::Subcommand;
-use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::{Name, answer, items, text};
 use crate::cli::{Output, Target};
+use crate::misuse::misused;
 use crate::out;
 
 /// What to do with sagas.
@@ -71,10 +70,9 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
         }
         Verb::End { name, refuse: _, actor, reason } => {
             let by = reason.as_ref().map_or_else(|| actor.clone(), |reason| format!("{actor}: {reason}"));
-            ensure!(
-                by.len() <= 500 && by.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()),
-                "actor and reason: at most 500 visible ASCII characters"
-            );
+            if by.len() > 500 || !by.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                misused!("actor and reason: at most 500 visible ASCII characters");
+            }
             let request = client.post(format!("{url}/sagas/{}/end", name.path())).header("daybook-actor", by).header("prefer", "wait=30");
             let ended = answer(&order.target, request.json(&json!({ "outcome": "refuse" }))).await?;
             match order.output {
@@ -94,8 +92,7 @@ fn table(found: &Value) {
     if items(found, "items").is_empty() {
         return out::line("No sagas wait.");
     }
-    let mut table = Table::new();
-    table.set_header(COLUMNS.map(|column| column.replace('_', " ")));
+    let mut table = out::table(COLUMNS.map(|column| column.replace('_', " ")));
     for saga in items(found, "items") {
         let late = if saga.get("overdue") == Some(&Value::Bool(true)) { " (passed)" } else { "" };
         table.add_row(COLUMNS.map(|column| if column == "deadline" { text(saga, column) + late } else { text(saga, column) }));

@@ -8,14 +8,17 @@ use anyhow::Context;
 use domain::Timestamp;
 use serde_json::Value;
 
-use super::{answer, items, number, part, text};
+use super::{Trouble, answer, asked, items, number, part, text};
 use crate::cli::{Output, Target};
+use crate::misuse::Misuse;
 use crate::out;
 
 /// Records of a page.
 const PAGE: usize = 500;
 /// How long it waits at the end for more.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a page may take. An instance that answers nothing is as good as away.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Which records.
 #[derive(clap::Args)]
@@ -26,9 +29,9 @@ pub struct Order {
     #[arg(long, value_name = "P")]
     partition: Option<u16>,
     /// Where in each partition: beginning, end, an offset, or -N for the last N records
-    #[arg(long, allow_hyphen_values = true, default_value = "-10", value_name = "PLACE")]
+    #[arg(long, allow_hyphen_values = true, default_value = "-10", value_name = "PLACE", value_parser = place)]
     from: String,
-    /// Go on with what comes, until stopped
+    /// Go on with what comes, until stopped; a marketplace that goes away is waited for
     #[arg(short, long)]
     follow: bool,
     /// Stop after this many records
@@ -39,6 +42,11 @@ pub struct Order {
     /// How records are printed; json: one on a line
     #[arg(short, long, default_value = "table")]
     output: Output,
+}
+
+fn place(text: &str) -> Result<String, String> {
+    let known = ["beginning", "end"].contains(&text) || text.strip_prefix('-').unwrap_or(text).parse::<u64>().is_ok();
+    known.then(|| text.to_owned()).ok_or_else(|| "beginning, end, an offset, or -N for the last N records".to_owned())
 }
 
 /// A partition on the way.
@@ -55,20 +63,42 @@ struct Place {
 
 /// Prints until the ends of now, or for ever.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().timeout(ANSWER).build()?;
     let topic = format!("{}/topics/{}", order.target.url, part(&order.topic));
     let extents = answer(&order.target, client.get(&topic)).await?;
     let mut places: Vec<Place> = items(&extents, "partitions")
         .iter()
         .filter_map(|extent| Some((u16::try_from(number(extent, "partition")).ok()?, extent)))
         .filter(|(partition, _)| order.partition.is_none_or(|only| only == *partition))
-        .map(|(partition, extent)| Place { partition, read: VecDeque::new(), next: order.from.clone(), end: number(extent, "end"), done: false })
+        .map(|(partition, extent)| {
+            let end = number(extent, "end");
+            // The end is the one of now, also where it is asked for only after an outage.
+            let next = if order.from == "end" { end.to_string() } else { order.from.clone() };
+            Place { partition, read: VecDeque::new(), next, end, done: false }
+        })
         .collect();
-    anyhow::ensure!(!places.is_empty(), "topic {} has no partition {}", order.topic, order.partition.unwrap_or_default());
+    if places.is_empty() {
+        return Err(Misuse::new(format!("topic {} has no partition {}", order.topic, order.partition.unwrap_or_default())).into());
+    }
+    let mut away = false;
     let mut left = order.limit.unwrap_or(usize::MAX);
     while left > 0 {
         for place in places.iter_mut().filter(|place| place.read.is_empty() && !place.done) {
-            place.turn(&client, &order, &topic).await?;
+            match place.turn(&client, &order, &topic).await {
+                Ok(()) if away => {
+                    out::note(format!("{} answers again", order.target.url));
+                    away = false;
+                }
+                Ok(()) => {}
+                Err(Trouble::Away(why)) if order.follow => {
+                    if !away {
+                        out::note(format!("waiting for the marketplace to come back: {why:#}"));
+                    }
+                    away = true;
+                    break;
+                }
+                Err(Trouble::Away(why) | Trouble::Said(why)) => return Err(why),
+            }
         }
         // The oldest of those at hand: partitions have no order among themselves but time.
         let oldest = places.iter_mut().filter(|place| !place.read.is_empty()).min_by_key(|place| place.read.front().map(time));
@@ -76,6 +106,9 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
             Some(record) => {
                 print(&record, order.output)?;
                 left -= 1;
+                if out::broken().is_some() {
+                    break; // nobody reads on
+                }
             }
             None if order.follow => tokio::time::sleep(PAUSE).await,
             None if places.iter().all(|place| place.done) => break,
@@ -87,12 +120,12 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
 
 impl Place {
     /// The next page.
-    async fn turn(&mut self, client: &reqwest::Client, order: &Order, topic: &str) -> anyhow::Result<()> {
+    async fn turn(&mut self, client: &reqwest::Client, order: &Order, topic: &str) -> Result<(), Trouble> {
         let limit = order.limit.unwrap_or(PAGE).clamp(1, PAGE);
-        let page = answer(&order.target, client.get(format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
+        let page = asked(&order.target, client.get(format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
         self.read.extend(items(&page, "items").iter().filter(|record| order.follow || number(record, "offset") < self.end).cloned());
-        let next =
-            page.get("next").and_then(Value::as_u64).context("the marketplace's page does not say where the next one begins: is it of another version?")?;
+        let next = page.get("next").and_then(Value::as_u64).context("the marketplace's page does not say where the next one begins: is it of another version?");
+        let next = next.map_err(Trouble::Said)?;
         self.next = next.to_string();
         self.done = !order.follow && next >= self.end;
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use comfy_table::Table;
 use serde_json::Value;
 
 use super::{answer, items, number, text};
@@ -14,6 +13,9 @@ use crate::out;
 pub struct Order {
     #[command(flatten)]
     target: Target,
+    /// Each partition on a line of its own
+    #[arg(long)]
+    partitions: bool,
     /// How the result is printed
     #[arg(short, long, default_value = "table")]
     output: Output,
@@ -24,28 +26,66 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     let found = answer(&order.target, reqwest::Client::new().get(format!("{}/topics", order.target.url))).await?;
     match order.output {
         Output::Json => out::line(serde_json::to_string_pretty(&found)?),
-        Output::Table => people(&found),
+        Output::Table => people(&found, order.partitions),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn people(found: &Value) {
-    let mut topics = Table::new();
-    topics.set_header(["topic", "partition", "begins", "ends", "about", "lag of its readers"]);
-    for extent in items(found, "topics") {
-        let lags: Vec<String> = items(extent, "groups").iter().map(|group| format!("{} {}", text(group, "group"), text(group, "lag"))).collect();
-        let size = extent.get("bytes").and_then(Value::as_u64).map(bytes).unwrap_or_default();
-        topics.add_row([text(extent, "topic"), text(extent, "partition"), text(extent, "start"), text(extent, "end"), size, lags.join(", ")]);
+/// What is said of some partitions of a topic together.
+#[derive(Default)]
+struct Sum {
+    partitions: u64,
+    offsets: u64,
+    bytes: Option<u64>,
+    /// in the order of the answer
+    lags: Vec<(String, u64)>,
+}
+
+impl Sum {
+    fn add(&mut self, extent: &Value) {
+        self.partitions += 1;
+        self.offsets += number(extent, "offsets");
+        if let Some(bytes) = extent.get("bytes").and_then(Value::as_u64) {
+            self.bytes = Some(self.bytes.unwrap_or_default() + bytes);
+        }
+        for group in items(extent, "groups") {
+            let (name, lag) = (text(group, "group"), number(group, "lag"));
+            match self.lags.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += lag,
+                None => self.lags.push((name, lag)),
+            }
+        }
     }
-    out::line(topics);
-    let mut views = Table::new();
-    views.set_header(["view here", "folds", "lag"]);
+
+    fn lags(&self) -> String {
+        self.lags.iter().map(|(group, lag)| format!("{group} {lag}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn people(found: &Value, each: bool) {
+    let mut sums: Vec<(String, Sum)> = vec![];
+    let mut partitions = out::table(["topic", "partition", "begins", "ends", "about", "lag of its readers"]);
+    for extent in items(found, "topics") {
+        let (name, mut alone) = (text(extent, "topic"), Sum::default());
+        alone.add(extent);
+        let size = alone.bytes.map(bytes).unwrap_or_default();
+        partitions.add_row([name.clone(), text(extent, "partition"), text(extent, "start"), text(extent, "end"), size, alone.lags()]);
+        match sums.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, sum)) => sum.add(extent),
+            None => sums.push((name, alone)),
+        }
+    }
+    let mut topics = out::table(["topic", "partitions", "offsets", "about", "lag of its readers"]);
+    for (name, sum) in &sums {
+        topics.add_row([name.clone(), sum.partitions.to_string(), sum.offsets.to_string(), sum.bytes.map(bytes).unwrap_or_default(), sum.lags()]);
+    }
+    out::line(if each { partitions } else { topics });
+    let mut views = out::table(["view here", "folds", "lag"]);
     for view in items(found, "views") {
         views.add_row(["view", "topic", "lag"].map(|column| text(view, column)));
     }
     out::line(views);
-    let mut disk = Table::new();
-    disk.set_header(["kept here", "on disk"]);
+    let mut disk = out::table(["kept here", "on disk"]);
     for component in items(found, "disk") {
         disk.add_row([text(component, "component"), bytes(number(component, "bytes"))]);
     }

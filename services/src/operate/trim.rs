@@ -1,12 +1,12 @@
-//! `daybook trim`: gives back what decided commands take.
+//! `daybook trim`: gives back what decided commands take. Deletes nothing that it was not told twice to delete.
 
 use std::process::ExitCode;
 
-use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::{answer, items, number, text};
 use crate::cli::{Output, Target};
+use crate::misuse::misused;
 use crate::out;
 
 /// Whose commands.
@@ -18,9 +18,12 @@ pub struct Order {
     /// Those of every service
     #[arg(long)]
     all: bool,
-    /// Only say what would be deleted
-    #[arg(long)]
+    /// Only says what would be deleted
+    #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
+    /// Deletes it; without this the plan is printed, and nothing happens
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     target: Target,
     /// How the result is printed
@@ -30,11 +33,15 @@ pub struct Order {
 
 /// Asks the marketplace.
 pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
-    let asked = json!({ "service": order.service, "all": order.all, "dry_run": order.dry_run });
+    let asked = json!({ "service": order.service, "all": order.all, "dry_run": !order.yes });
     let trimmed = answer(&order.target, reqwest::Client::new().post(format!("{}/trim", order.target.url)).json(&asked)).await?;
     match order.output {
         Output::Json => out::line(serde_json::to_string_pretty(&trimmed)?),
-        Output::Table => people(&trimmed, order.dry_run),
+        Output::Table => people(&trimmed, !order.yes),
+    }
+    let offsets: u64 = items(&trimmed, "items").iter().map(|place| number(place, "offsets")).sum();
+    if offsets > 0 && !order.yes && !order.dry_run {
+        misused!("nothing was deleted: add --yes to delete what the plan says, or --dry-run to see no more than the plan");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -44,8 +51,7 @@ fn people(trimmed: &Value, dry_run: bool) {
     if gone.is_empty() {
         return out::line("Nothing to trim: no command is decided that was not trimmed before.");
     }
-    let mut table = Table::new();
-    table.set_header(["topic", "partition", "began", if dry_run { "would begin" } else { "begins" }, "offsets"]);
+    let mut table = out::table(["topic", "partition", "began", if dry_run { "would begin" } else { "begins" }, "offsets"]);
     for place in &gone {
         table.add_row(["topic", "partition", "began", "begins", "offsets"].map(|column| text(place, column)));
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router as Routes;
 use eventstore::caught::caught;
 use eventstore::control::Control;
-use eventstore::embedded::{Embedded, Settings};
+use eventstore::embedded::{Embedded, Settings, is_damage};
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::{Stuck, TopicSpec};
 use eventstore::observer::{Observer, view as reader};
@@ -30,10 +30,13 @@ use crate::http::operate::Operated;
 use crate::http::{App, Shell};
 use crate::telemetry::Metrics;
 
+mod card_key;
 mod prover;
 pub mod replies;
 pub mod sender;
+mod trouble;
 
+pub use card_key::CardKey;
 pub use prover::Prover;
 
 /// Memory of all databases together: block cache, and the part of it that write buffers may take.
@@ -54,6 +57,8 @@ pub enum Kept {
     Here {
         /// of a new log
         partitions: Option<u16>,
+        /// one that is damaged is opened as far as it can be read
+        accept_loss: bool,
     },
     /// on Kafka, which many processes share
     Kafka(Box<kafka::Settings>),
@@ -70,7 +75,18 @@ impl Kept {
 
     fn open(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
-            Self::Here { partitions } => Arc::new(Embedded::open(&layout.log(), Settings { partitions, memory: memory.clone(), ..Settings::default() })?),
+            Self::Here { partitions, accept_loss } => {
+                let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, memory: memory.clone(), ..Settings::default() });
+                match open(false) {
+                    Err(fault) if accept_loss && is_damage(&fault) => {
+                        tracing::error!(%fault, "the loss is accepted");
+                        let log = open(true)?;
+                        layout.set_folds_aside(log.now())?; // they may hold what the log has lost
+                        Arc::new(log)
+                    }
+                    opened => Arc::new(opened?),
+                }
+            }
             Self::Kafka(settings) => Arc::new(Kafka::open(*settings)?),
         })
     }
@@ -114,11 +130,22 @@ impl Layout {
     fn kept(&self) -> Vec<(&'static str, PathBuf, bool)> {
         vec![("log", self.log(), false), ("heads", self.0.join("heads"), true), ("views", self.views(), true)]
     }
+    /// Moves what is folded out of the way, to be folded anew.
+    fn set_folds_aside(&self, now: domain::Timestamp) -> anyhow::Result<()> {
+        let aside = self.0.join(format!("set-aside-{}", now.0));
+        eventstore::directory::make(&aside)?;
+        for folds in [self.0.join("heads"), self.views()].iter().filter(|folds| folds.exists()) {
+            std::fs::rename(folds, aside.join(folds.file_name().unwrap_or_default()))?;
+        }
+        tracing::warn!(to = %aside.display(), "what was folded is set aside, and folded anew from the log that is left");
+        Ok(())
+    }
     fn scratch(&self) -> PathBuf {
         self.0.join("scratch")
     }
-    fn card_key(&self) -> PathBuf {
-        self.0.join("card.key")
+    /// Whether a process ran here before, and may have made tokens of cards.
+    fn used(&self) -> bool {
+        [self.log(), self.0.join("heads"), self.views()].iter().any(|dir| dir.exists())
     }
 }
 
@@ -128,16 +155,23 @@ impl Platform {
         data: &Path,
         at: Kept,
         runs: Option<&[String]>,
-        key: Option<[u8; 32]>,
+        key: impl Into<CardKey>,
         capabilities: Vec<Capability>,
         signals: &Signals,
     ) -> anyhow::Result<(Self, Routes<App>)> {
-        let layout = Layout::of(data);
+        let (layout, key) = (Layout::of(data), key.into());
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
+        // Before a log is there: from then on a directory without its key has lost it. One on Kafka was there before.
+        let used = layout.used();
+        let known = if matches!(at, Kept::Here { .. }) { Some(key.of(data, || Ok(used))?) } else { None };
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
         let log = at.open(&layout, &memory)?;
         let specs = specs(&capabilities);
         log.provision(&specs)?;
+        let key = match known {
+            Some(key) => key,
+            None => key.of(data, || Ok(used || card_key::holds_commands(log.as_ref(), &capabilities)?))?,
+        };
         let control = Control::open(Arc::clone(&log))?;
         let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
@@ -176,10 +210,7 @@ impl Platform {
         }
         let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
         let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&signals.stop), &mut platform.all)?;
-        let cards = Cards::new(match key {
-            Some(key) => key,
-            None => card_key(&layout.card_key())?,
-        });
+        let cards = Cards::new(key);
         let prover = Prover::new(Arc::clone(&control), layout.scratch(), &views, heads);
         let forward = crate::http::forward::Forward::new(elsewhere);
         let app = Arc::new(Shell {
@@ -199,6 +230,7 @@ impl Platform {
             metrics,
             prover,
             operated,
+            discarded: Default::default(),
         });
         Ok((Self { app, signals: platform.signals, threads: platform.all }, routes))
     }
@@ -231,26 +263,6 @@ fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
         specs.extend([service.commands(), service.events(), service.dead_letters()].map(|topic| TopicSpec { topic, retention: None }));
     }
     specs
-}
-
-/// The installation's key for card tokens, made at the first start.
-fn card_key(file: &Path) -> anyhow::Result<[u8; 32]> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Ok(bytes) = std::fs::read(file) {
-        return bytes.try_into().map_err(|_| anyhow::anyhow!("{} must hold 32 bytes: restore it, since card tokens depend on it", file.display()));
-    }
-    let random: Vec<u8> = (0..4).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
-    let key: [u8; 32] = *blake3::hash(&random).as_bytes();
-    let new = file.with_extension("new");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    out.write_all(&key)?;
-    out.sync_all()?;
-    std::fs::rename(&new, file)?;
-    if let Some(dir) = file.parent() {
-        std::fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(key)
 }
 
 struct Threads {
@@ -351,7 +363,7 @@ impl Threads {
     }
 
     fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
-        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone() };
+        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone(), metrics: Arc::clone(&self.metrics) };
         let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
         let run = move || {
             let why = match caught(|| body(&turning)) {
@@ -388,12 +400,16 @@ fn stops(metrics: &Metrics, projection: &Projection, stood: &mut Vec<Stuck>) {
 struct Turning {
     stop: Arc<AtomicBool>,
     name: String,
+    metrics: Arc<Metrics>,
 }
 
 impl Turning {
     fn turn(&self, mut turn: impl FnMut() -> Result<Progress, Fault>) -> Result<(), Fault> {
+        let mut trouble = trouble::Trouble::of(&self.name);
         while !self.stop.load(Ordering::Acquire) {
-            match turn() {
+            let turned = turn();
+            trouble.turned(&turned, self.metrics.as_ref());
+            match turned {
                 Ok(_) => {}
                 Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => return Err(fault),
                 Err(fault) => {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,24 +16,31 @@ use tokio::sync::mpsc;
 /// Answers a waiter keeps: at most one that says "later", and the last.
 const KEPT: usize = 4;
 
-type Waiters = Arc<Mutex<HashMap<String, Vec<(u64, mpsc::Sender<ReplyV1>)>>>>;
+type Waiters = Arc<Mutex<HashMap<u64, mpsc::Sender<ReplyV1>>>>;
 
 /// The waiting handlers of this process.
 pub struct Replies {
     waiters: Waiters,
-    address: String,
-    count: std::sync::atomic::AtomicU64,
+    instance: String,
+    partition: Partition,
+    count: AtomicU64,
 }
 
-/// A handler that waits.
+/// A handler that waits, at an address of its own: an answer there is the answer to its question, whoever else asks under
+/// the same id at the same time, and whichever service answers.
 pub struct Waiter {
-    id: String,
     number: u64,
+    address: String,
     answers: mpsc::Receiver<ReplyV1>,
     waiters: Waiters,
 }
 
 impl Waiter {
+    /// What its command's `reply-to` says.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The next answer; none when the process stops.
     pub async fn reply(&mut self) -> Option<ReplyV1> {
         self.answers.recv().await
@@ -42,13 +49,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiters = self.waiters.lock();
-        if let Some(of_id) = waiters.get_mut(&self.id) {
-            of_id.retain(|(number, _)| *number != self.number);
-            if of_id.is_empty() {
-                waiters.remove(&self.id);
-            }
-        }
+        self.waiters.lock().remove(&self.number);
     }
 }
 
@@ -57,13 +58,12 @@ impl Replies {
     pub fn start(log: Arc<dyn Log>, stop: Arc<AtomicBool>, threads: &mut Vec<JoinHandle<()>>) -> anyhow::Result<Self> {
         let instance = crate::fresh::id().to_string();
         let partition = partition_of(instance.as_bytes(), log.partitions());
-        let address = format!("{instance}@{partition}");
         let waiters = Waiters::default();
         let mut from = log.end(&topic(Stream::Replies), partition)?;
-        let heard = Arc::clone(&waiters);
+        let (heard, own) = (Arc::clone(&waiters), format!("{instance}."));
         let run = move || {
             while !stop.load(Ordering::Acquire) {
-                if let Err(fault) = listen(log.as_ref(), partition, &mut from, &instance, &heard) {
+                if let Err(fault) = listen(log.as_ref(), partition, &mut from, &own, &heard) {
                     tracing::warn!(%fault, "reply topic: waiting callers look at the outcomes instead");
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -71,40 +71,36 @@ impl Replies {
             heard.lock().clear();
         };
         threads.push(std::thread::Builder::new().name("replies".into()).spawn(run)?);
-        Ok(Self { waiters, address, count: 0.into() })
+        Ok(Self { waiters, instance, partition, count: AtomicU64::new(0) })
     }
 
-    /// What a command's `reply-to` says.
-    pub fn address(&self) -> String {
-        self.address.clone()
-    }
-
-    /// Begins to wait for answers to a command. Before it is written: the answer may be faster.
-    pub fn wait_for(&self, id: &str) -> Waiter {
+    /// Begins to wait for the answer to a command. Before it is written: the answer may be faster.
+    pub fn wait(&self) -> Waiter {
         let (sender, answers) = mpsc::channel(KEPT);
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        self.waiters.lock().entry(id.to_owned()).or_default().push((number, sender));
-        Waiter { id: id.to_owned(), number, answers, waiters: Arc::clone(&self.waiters) }
+        self.waiters.lock().insert(number, sender);
+        let address = format!("{}.{number}@{}", self.instance, self.partition);
+        Waiter { number, address, answers, waiters: Arc::clone(&self.waiters) }
     }
 }
 
-fn listen(log: &dyn Log, partition: Partition, from: &mut eventstore::Offset, instance: &str, waiters: &Waiters) -> Result<(), Fault> {
+fn listen(log: &dyn Log, partition: Partition, from: &mut eventstore::Offset, own: &str, waiters: &Waiters) -> Result<(), Fault> {
     let replies = topic(Stream::Replies);
     if !log.wait(&[(replies.clone(), partition, *from)], Duration::from_millis(50))? {
         return Ok(());
     }
     let page = log.read(&replies, partition, *from, Limits::default())?;
     *from = page.next;
-    page.records.iter().filter(|record| record.key == instance.as_bytes()).for_each(|record| tell(record, waiters));
+    page.records.iter().for_each(|record| tell(record, own, waiters));
     Ok(())
 }
 
-fn tell(record: &Record, waiters: &Waiters) {
-    let Ok(reply) = serde_json::from_slice::<ReplyV1>(record.value.as_deref().unwrap_or_default()) else {
-        tracing::warn!(offset = record.offset.0, "a reply that cannot be read");
-        return;
-    };
-    for (_, waiter) in waiters.lock().get(&reply.command_id).into_iter().flatten() {
-        let _full = waiter.try_send(reply.clone()); // a waiter with four unread answers looks at the outcome itself
+fn tell(record: &Record, own: &str, waiters: &Waiters) {
+    let number = |key: &[u8]| std::str::from_utf8(key.strip_prefix(own.as_bytes())?).ok()?.parse::<u64>().ok();
+    let Some(number) = number(&record.key) else { return };
+    let Some(waiter) = waiters.lock().get(&number).cloned() else { return };
+    match serde_json::from_slice::<ReplyV1>(record.body()) {
+        Ok(reply) => drop(waiter.try_send(reply)), // a waiter with four unread answers looks at the outcome itself
+        Err(why) => tracing::warn!(offset = record.offset.0, %why, "a reply that cannot be read"),
     }
 }

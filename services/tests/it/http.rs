@@ -13,15 +13,15 @@ use tempfile::TempDir;
 
 use crate::process::{Caller, Server, binary, daybook};
 
-struct Shop {
-    dir: TempDir,
-    server: Server,
-    caller: Caller,
+pub struct Shop {
+    pub dir: TempDir,
+    pub server: Server,
+    pub caller: Caller,
 }
 
 impl Shop {
     /// Open, with product 1-1 for 2.55 and ten pieces of it.
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let dir = TempDir::new().unwrap();
         let server = Server::started(binary(), &dir.path().join("data"));
         let shop = Self { caller: Caller::new(&server.url), dir, server };
@@ -35,7 +35,7 @@ impl Shop {
         shop
     }
 
-    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Value) -> Response {
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Value) -> Response {
         let request = headers
             .iter()
             .fold(self.caller.client.request(method, format!("{}{path}", self.server.url)), |request, (name, value)| request.header(*name, *value));
@@ -43,7 +43,7 @@ impl Shop {
     }
 
     /// Two lamps in a customer's cart, as soon as carts have heard of lamps.
-    async fn fill(&self, customer: u64, id: &str) {
+    pub async fn fill(&self, customer: u64, id: &str) {
         let body = json!({ "items": [{ "product": "1-1", "quantity": 2, "unit_price": "2.55" }] });
         for attempt in 0..200 {
             let (status, answer) = self.caller.command(Method::POST, &format!("/carts/{customer}/items"), &format!("{id}{attempt}"), body.clone()).await;
@@ -57,7 +57,7 @@ impl Shop {
     }
 }
 
-async fn problem(answer: Response) -> (u16, Value) {
+pub async fn problem(answer: Response) -> (u16, Value) {
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     (answer.status().as_u16(), answer.json().await.unwrap())
 }

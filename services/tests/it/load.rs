@@ -48,7 +48,13 @@ async fn a_load_holds_in_both_loops_and_a_seed_is_used_once() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::started(binary(), &dir.path().join("data"));
     let of = |how: &str| words(&format!("load --url {} --sellers 3 --customers 20 --duration 6s -o json {how}", server.url));
-    holds(&told(of("--clients 4 --seed 1")).await);
+    let closed = told(of(&format!("--clients 4 --seed 1 --pid {}", server.process()))).await;
+    holds(&closed);
+    // What a transaction cost, of the load and of the service, which is the process that was named as well.
+    let cpu = |of: &Value| of.as_f64().unwrap_or_else(|| panic!("no processor time: {:#}", closed.1["cpu"]));
+    let costs = &closed.1["cpu"];
+    let (load, service, named) = (cpu(&costs["load_ms"]), cpu(&costs["services_ms"]), cpu(&costs["processes_ms"][0][1]));
+    assert!(load > 0.0 && service > 0.0 && (0.5..2.0).contains(&(named / service)), "{costs}");
     let open = told(of("--rate 40 --in-flight 64 --seed 2 --skew zipf")).await;
     holds(&open);
     assert_eq!(open.1["transactions"], 240, "each of 6 s x 40/s is counted, whenever it could be begun");
@@ -76,6 +82,7 @@ async fn a_load_goes_on_through_kills() {
     let report = load.await.unwrap();
     holds(&report);
     assert!(!report.1["repeats"].as_object().unwrap().is_empty(), "the kills were not noticed: {:#}", report.1);
+    assert!(report.1["cpu"]["services_ms"].is_null(), "the account of three processes is one's: {}", report.1["cpu"]);
     assert!(server.stop());
 }
 

@@ -8,10 +8,13 @@
     reason = "tests fail by panicking, and their summaries are read by people"
 )]
 
+mod answers;
 mod asyncapi;
 mod audit;
 #[path = "../../../eventstore/tests/it/broker.rs"]
 mod broker;
+mod carts;
+mod cli;
 mod clock;
 mod doors;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.

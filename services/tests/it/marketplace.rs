@@ -108,7 +108,11 @@ async fn paid_orders_are_sent_delivered_and_refunded() {
     // One piece of seller 1's line comes back, then the rest: its package is called back. Not a penny more than was paid.
     let refund = |reference: &str, line: u64, quantity: u64| json!({ "reference": reference, "lines": [{ "line": line, "quantity": quantity }] });
     done(&caller, Method::POST, "/orders/17-1/refunds", "one", refund("one", 0, 1)).await;
-    until(&caller, "/sellers/1/dashboard", |shown| shown["lines"][0]["quantity"] == 2).await;
+    // 7.15 / 3: a third comes back, freight and discount with it; what is left is what the seller sees.
+    let left = until(&caller, "/sellers/1/dashboard", |shown| shown["lines"][0]["quantity"] == 2).await;
+    let amounts = ["unit_price", "freight_value", "discount", "invoice"].map(|amount| left["lines"][0][amount].as_str().unwrap().to_owned());
+    assert_eq!((amounts, left["totals"][0]["invoice"].as_str()), (["2.55", "0.34", "0.67", "4.77"].map(str::to_owned), Some("4.77")), "{left}");
+    until(&caller, "/orders/17-1", |row| row["refunded"] == "2.38" && row["lines"][0]["refunded"] == "2.38").await;
     done(&caller, Method::POST, "/orders/17-1/refunds", "one again", refund("one", 0, 1)).await; // the reference knows itself
     done(&caller, Method::POST, "/orders/17-1/refunds", "two", refund("two", 0, 2)).await;
     let (status, answer) = caller.command(Method::POST, "/orders/17-1/refunds", "three", refund("three", 0, 1)).await;
@@ -118,6 +122,12 @@ async fn paid_orders_are_sent_delivered_and_refunded() {
     until(&caller, "/stock/1-1", |item| item["available"] == 10 && item["returned"] == 3 && item["sold"] == 0).await;
     until(&caller, "/sellers/1/dashboard", |shown| shown["totals"] == json!([]) && shown["lines"] == json!([])).await;
     until(&caller, "/shipments/17-1", |sent| sent["packages"][0]["status"] == "cancelled").await;
+
+    let made = caller.get("/orders/17-1/refunds").await;
+    let told = |refund: &Value| (refund["reference"].clone(), refund["lines"].clone(), refund["amount"].clone(), refund["done"].clone());
+    let expected = [("one", 1, "2.38"), ("two", 2, "4.77")]
+        .map(|(reference, quantity, amount)| (json!(reference), json!([{ "line": 0, "quantity": quantity }]), json!(amount), json!(true)));
+    assert_eq!(made["items"].as_array().unwrap().iter().map(told).collect::<Vec<_>>(), expected);
 
     // A run delivers what is on its way, once, under its transaction id, on either route.
     done(&caller, Method::POST, "/deliveries/t_1", "run", json!({})).await;

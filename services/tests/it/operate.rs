@@ -167,7 +167,10 @@ async fn records_are_shown_from_any_place_and_as_they_come() {
     assert_eq!(quantities(&lines_of(url, &["stock.commands", "--partition", &partition, "--from", &offset])), (5..=12).collect::<Vec<_>>());
     assert!(lines_of(url, &["stock.commands", "--from", "end"]).is_empty() && lines_of(url, &["payment.events", "--from", "beginning"]).is_empty());
     let (_, out, _) = run(url, &["tail", "stock.commands", "--from", "-1"]);
-    assert!(out.contains("stock.commands/") && out.contains("  ce_id: r12\n") && out.contains("\"quantity\":12"), "{out}");
+    assert!(
+        out.contains("stock.commands/") && out.contains("  ce_id: r12~") && out.contains("  ce_correlationid: r12\n") && out.contains("\"quantity\":12"),
+        "{out}"
+    );
 
     // Following: what comes later is printed when it comes.
     let mut following = Command::new(binary())
@@ -191,9 +194,9 @@ async fn records_are_shown_from_any_place_and_as_they_come() {
     assert!(printed.lines().count() == 1 && printed.contains("\"quantity\":99"), "{printed}");
 
     fails(url, &["tail", "stock.orders"], 1, "no topic 'stock.orders': one of ");
-    fails(url, &["tail", "stock.events", "--partition", "8"], 1, "has no partition 8");
-    fails(url, &["tail", "stock.events", "--from", "yesterday"], 1, "beginning, end, an offset, or -N");
-    fails(url, &["tail", "stock.events", "--from", "-5000"], 1, "at most the last 1000");
+    fails(url, &["tail", "stock.events", "--partition", "8"], 2, "has no partition 8");
+    fails(url, &["tail", "stock.events", "--from", "yesterday"], 2, "beginning, end, an offset, or -N");
+    fails(url, &["tail", "stock.events", "--from", "-5000"], 2, "at most the last 1000");
 }
 
 /// A command that cannot be read, as a careless program would write it; with the number of a test card.
@@ -202,6 +205,34 @@ fn broken() -> Message {
         [("ce_specversion", "1.0"), ("ce_id", "broken"), ("ce_source", "/t"), ("ce_type", "dev.daybook.stock-item.receive.v1")].into_iter().collect();
     let partition = partition_of(b"1", 8);
     Message { topic: topic(Stream::Commands("stock")), partition, key: b"1".to_vec(), headers, value: Some(br#"{"card":"4111111111111111"}"#.to_vec()) }
+}
+
+/// That nothing is done about a letter is settled, kept and told; the letter itself stays.
+async fn discarded(url: &str, caller: &Caller, letter: &str) {
+    let (code, out, err) = run(url, &["dead-letters", "discard", letter, "--reason", "a script of 4111111111111111"]);
+    assert!(code == 2 && out.contains(letter) && err.contains("--yes"), "{code}: {out}{err}");
+    assert_eq!(json_of(url, &["dead-letters", "list"])["items"].as_array().unwrap().len(), 1, "it was done unasked");
+    for _ in 0..2 {
+        let done = json_of(url, &["dead-letters", "discard", letter, "--reason", "a script of 4111111111111111", "--actor", "ann", "--yes"]);
+        assert_eq!((&done["discarded"]["reason"], &done["discarded"]["actor"]), (&json!("a script of ************1111"), &json!("ann")), "{done}");
+    }
+    let (listed, all) = (json_of(url, &["dead-letters", "list"]), json_of(url, &["dead-letters", "list", "--all"]));
+    assert_eq!((&listed["items"], &listed["discarded"]), (&json!([]), &json!(1)));
+    assert_eq!((all["items"].as_array().unwrap().len(), &all["items"][0]["id"], &all["items"][0]["discarded"]["actor"]), (1, &json!(letter), &json!("ann")));
+    let (_, out, _) = run(url, &["dead-letters", "list"]);
+    assert!(out.contains("No dead letters.") && out.contains("1 were discarded"), "{out}");
+    assert!(run(url, &["dead-letters", "list", "--all"]).1.contains("discarded: a script of"));
+    assert_eq!(json_of(url, &["dead-letters", "show", letter])["discarded"]["actor"], "ann");
+    fails(url, &["dead-letters", "retry", letter], 1, "was discarded");
+    // What says so is no letter, and is in the log once.
+    let records = lines_of(url, &["stock.commands.dlt", "--from", "beginning"]);
+    let marks: Vec<&Value> = records.iter().filter(|record| record["headers"]["dlt-discards"].is_string()).collect();
+    assert_eq!((records.len(), marks.len()), (2, 1), "{records:?}");
+    let mark = format!("stock/{}/{}", marks[0]["partition"], marks[0]["offset"]);
+    fails(url, &["dead-letters", "show", &mark], 1, "is no letter");
+    fails(url, &["dead-letters", "discard", &mark, "--reason", "x", "--yes"], 1, "is no letter");
+    let metrics = caller.client.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"daybook_dead_letters_discarded_total{service="stock"} 1"#), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,6 +245,7 @@ async fn topics_are_measured_and_decided_commands_trimmed() {
         log.provision(&[eventstore::log::TopicSpec { topic: topic(Stream::Commands("stock")), retention: None }]).unwrap();
         log.append(vec![broken()]).unwrap();
     }
+    std::fs::write(data.join("card.key"), [7; 32]).unwrap(); // as if a start had made both
     server.start();
     let url = server.url.clone();
     let caller = Caller::new(&url);
@@ -245,9 +277,13 @@ async fn topics_are_measured_and_decided_commands_trimmed() {
     let ends = |topics: &Value| topics["topics"].as_array().unwrap().iter().map(|extent| (extent["start"].clone(), extent["end"].clone())).collect::<Vec<_>>();
     let planned = json_of(&url, &["trim", "--dry-run", "--all"]);
     assert!(gone(&planned) > 5 && ends(&json_of(&url, &["topics"])) == ends(&topics), "a dry run changed something: {planned}");
-    let stock = json_of(&url, &["trim", "stock"]);
+    // Without a yes the plan is told, and nothing is done.
+    let (code, out, err) = run(&url, &["trim", "--all"]);
+    assert!(code == 2 && out.contains("offsets would be deleted; nothing was.") && err.contains("--yes"), "{code}: {out}{err}");
+    assert_eq!(ends(&json_of(&url, &["topics"])), ends(&topics), "it was done unasked");
+    let stock = json_of(&url, &["trim", "stock", "--yes"]);
     assert!(gone(&stock) > 0 && stock["items"].as_array().unwrap().iter().all(|place| place["topic"] == "stock.commands"), "{stock}");
-    assert_eq!(gone(&planned), gone(&json_of(&url, &["trim", "--all"])) + gone(&stock));
+    assert_eq!(gone(&planned), gone(&json_of(&url, &["trim", "--all", "--yes"])) + gone(&stock));
     let (_, out, _) = run(&url, &["trim", "--all"]);
     assert!(out.starts_with("Nothing to trim"), "{out}");
     let after = json_of(&url, &["topics"]);
@@ -262,13 +298,15 @@ async fn topics_are_measured_and_decided_commands_trimmed() {
     let letters = json_of(&url, &["dead-letters", "list"]);
     let letter = letters["items"][0]["id"].as_str().unwrap();
     fails(&url, &["dead-letters", "retry", letter], 1, "was trimmed");
-    fails(&url, &["trim", "stocks"], 1, "no service 'stocks': one of ");
+    fails(&url, &["trim", "stocks"], 2, "no service 'stocks': one of ");
+    discarded(&url, &caller, letter).await;
     fails(&url, &["trim"], 2, "required");
     fails(&url, &["trim", "stock", "--all"], 2, "cannot be used with");
 
     // Nothing is missed: not now, not after a kill, and a command of before is answered as before.
     server.kill();
     server.start();
+    assert_eq!(json_of(&url, &["dead-letters", "list"])["discarded"], 1);
     let again = done(&caller, Method::POST, "/carts/1/checkout", "checkout", json!({ "payment_type": "BOLETO" })).await;
     assert_eq!((&again["ended"], &again["id"]), (&json!("paid"), &json!("1-1")));
     done(&caller, Method::POST, "/stock/1-1/receipts", "second", json!({ "quantity": 1, "reference": "second" })).await;
@@ -306,11 +344,24 @@ async fn the_verbs_work_on_a_broker_and_across_instances() {
     let names: Vec<&str> = topics["topics"].as_array().unwrap().iter().map(|extent| extent["topic"].as_str().unwrap()).collect();
     assert!(names.contains(&"daybook.claims") && names.contains(&"stock.commands.dlt"), "{names:?}");
 
+    // Whoever has read every record is not behind, although the ends of transactions lie behind the last of them.
+    until("caught up", || {
+        let topics = json_of(&one.url, &["topics"]);
+        let lag = |reader: &Value| reader["lag"].as_u64().unwrap();
+        let groups: u64 = topics["topics"].as_array().unwrap().iter().flat_map(|extent| extent["groups"].as_array().unwrap()).map(lag).sum();
+        let views: u64 = topics["views"].as_array().unwrap().iter().map(lag).sum();
+        (groups + views == 0).then_some(topics)
+    })
+    .await;
+    // The data directory of another process is not the one to delete.
+    let second = Server::on_kafka(binary(), &dir.path().join("one"), Broker::shared(), &namespace, &["catalog"]).refused();
+    assert!(second.0 == Some(1) && second.1.contains("is open in another process") && !second.1.contains("delete that directory"), "{second:?}");
+
     let planned = json_of(&one.url, &["trim", "--all", "--dry-run"]);
-    let trimmed = json_of(&one.url, &["trim", "--all"]);
+    let trimmed = json_of(&one.url, &["trim", "--all", "--yes"]);
     assert!(gone(&trimmed) >= gone(&planned) && gone(&planned) > 3, "{planned} {trimmed}");
     // A reader may still step over the markers that end transactions.
-    until("all trimmed", || Some(json_of(&two.url, &["trim", "--all"])).filter(|again| gone(again) == 0)).await;
+    until("all trimmed", || Some(json_of(&two.url, &["trim", "--all", "--yes"])).filter(|again| gone(again) == 0)).await;
     let partition = partition_of(b"1", 8).to_string();
     fails(&one.url, &["tail", "stock.commands", "--partition", &partition, "--from", "0"], 1, "what was before is not kept");
     for server in [&mut one, &mut two] {

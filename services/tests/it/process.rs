@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::broker::Broker;
@@ -44,6 +45,8 @@ pub struct Server {
     /// variables of its environment
     environment: Vec<(String, String)>,
     pub url: String,
+    /// what it is told to listen on, if not its address
+    listen: Option<String>,
     child: Option<Child>,
 }
 
@@ -51,7 +54,16 @@ impl Server {
     /// Not started yet.
     pub fn new(binary: PathBuf, data: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], environment: vec![], url: format!("http://{free}"), child: None }
+        Self {
+            binary,
+            data: data.to_path_buf(),
+            how: vec!["up".into()],
+            at_rest: vec![],
+            environment: vec![],
+            url: format!("http://{free}"),
+            listen: None,
+            child: None,
+        }
     }
 
     /// Told this besides.
@@ -74,6 +86,27 @@ impl Server {
         let mut server = Self::new(binary, data);
         (server.how, server.at_rest) = (how, cluster.to_vec());
         server
+    }
+
+    /// Told something besides.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.how.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Listens on what is called this, and is found there.
+    pub fn listens(&mut self, on: &str, at: &str) {
+        (self.listen, self.url) = (Some(on.to_owned()), at.to_owned());
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What it logged since its first start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
     }
 
     /// Proves its folds, running or at rest.
@@ -117,7 +150,7 @@ impl Server {
     }
 
     fn spawn(&mut self) {
-        let listen = self.url.strip_prefix("http://").unwrap().to_owned();
+        let listen = self.listen.clone().unwrap_or_else(|| self.url.strip_prefix("http://").unwrap().to_owned());
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
         let child = Command::new(&self.binary)
             .envs(self.environment.clone())
@@ -170,9 +203,13 @@ impl Server {
 
     /// SIGTERM; says whether it ended well.
     pub fn stop(&mut self) -> bool {
+        self.ended_by(Signal::TERM)
+    }
+
+    /// Says whether it ended well when it was sent this.
+    pub fn ended_by(&mut self, signal: Signal) -> bool {
         let mut child = self.child.take().expect("it runs");
-        let id = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         let began = Instant::now();
         while began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(10));

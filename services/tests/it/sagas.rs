@@ -16,7 +16,10 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let runs: Vec<String> = runs.iter().map(|name| (*name).to_owned()).collect();
-    let start = || Platform::start(data, Kept::Here { partitions: None }, Some(&runs), None, services::capabilities::all(), &Signals::default()).unwrap();
+    let start = || {
+        Platform::start(data, Kept::Here { partitions: None, accept_loss: false }, Some(&runs), None, services::capabilities::all(), &Signals::default())
+            .unwrap()
+    };
     let (platform, routes) = tokio::task::block_in_place(start);
     while !platform.app.metrics.ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -52,6 +55,8 @@ pub async fn given_up(url: &str, caller: &Caller) {
         .unwrap();
     assert_eq!(sent.status(), StatusCode::ACCEPTED);
     let saga = until("listed", || waiting(url, &["--stuck", "0"])).await;
+    let begun = caller.get(sent.headers()["location"].to_str().unwrap()).await;
+    assert_eq!(begun["outcome"], "pending", "accepted, and its order has not ended: {begun}");
     assert_eq!((&saga["waits_for"], &saga["status"], &saga["overdue"]), (&json!("stock's answer for line 0"), &json!("Reserving"), &json!(false)));
     assert!(saga["since"].is_string() && saga["deadline"].is_string() && saga["service"] == "ordering", "{saga}");
     assert_eq!((waiting(url, &["--stuck"]), waiting(url, &["--stuck", "3600"])), (None, None), "it has not waited that long");

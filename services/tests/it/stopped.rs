@@ -245,3 +245,42 @@ async fn a_proof_at_rest_changes_nothing_even_where_shapes_differ() {
     assert!(fold["wrong"].as_str().unwrap().contains("products 99"), "{fold}");
     assert_eq!(files(), before, "a proof changed the directory");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_has_one_spelling_also_in_the_log() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut server = Server::started(binary(), &data);
+    assert!(server.stop());
+    let wrong = [
+        ("cart", "cart", "01"),
+        ("cart", "cart", "+1"),
+        ("cart", "cart", "1-1"),
+        ("catalog", "product", "42"),
+        ("catalog", "product", "42-007"),
+        ("catalog", "product", "abc-xyz"),
+        ("catalog", "seller", "007"),
+        ("ordering", "order", "1-01"),
+        ("shipment", "delivery", "a-b"),
+    ];
+    let command = |(service, aggregate, id): (&str, &str, &str)| {
+        let key = domain::routing_key(id).to_owned();
+        let envelope = Envelope::new(format!("c {id}"), "/outside", format!("dev.daybook.{aggregate}.anything.v1").parse().unwrap(), id);
+        let partition = partition_of(key.as_bytes(), 8);
+        Message { topic: topic(Stream::Commands(service)), partition, key: key.into_bytes(), headers: envelope.headers(), value: Some(b"{}".to_vec()) }
+    };
+    let log = Embedded::open(&data.join("log"), Settings::default()).unwrap();
+    log.append(wrong.map(command).to_vec()).unwrap();
+    drop(log);
+    server.start();
+    let all = || {
+        let letters = json_of(&server.url, &["dead-letters", "list"]);
+        Some(letters).filter(|letters| letters["items"].as_array().unwrap().len() == wrong.len())
+    };
+    let letters = until("all put aside", all).await;
+    for letter in letters["items"].as_array().unwrap() {
+        assert!(letter["reason"] == "malformed" && letter["detail"].as_str().unwrap().contains("ce_subject"), "{letter}");
+    }
+    assert!(json_of(&server.url, &["partitions", "list"])["items"].as_array().unwrap().is_empty());
+    assert!(server.stop());
+}

@@ -24,7 +24,7 @@ fn totals(order: &Order, entity: &str, found: &mut Findings) {
     for (_, line) in order.reserved().filter(|_| order.paid() || order.status == "payment-failed") {
         sums[0] += line.unit_price * line.quantity;
         sums[1] += line.freight_value;
-        sums[2] += line.discount(line.quantity);
+        sums[2] += line.cost(line.quantity).discount;
     }
     let [items, freight, discounts] = sums;
     // What was never invoiced has no totals, and an expired order may have got as far as its invoice or not.
@@ -39,7 +39,8 @@ fn totals(order: &Order, entity: &str, found: &mut Findings) {
     }
 }
 
-/// What was given back is what the returned pieces had cost.
+/// What was given back is the returned pieces' share of what was paid, line by line. What an older rule settled lies
+/// between its own measure and that.
 fn returns(order: &Order, entity: &str, found: &mut Findings) {
     for (at, line) in order.lines.iter().enumerate() {
         let most = if order.paid() && line.reserved() { line.quantity } else { 0 };
@@ -47,9 +48,21 @@ fn returns(order: &Order, entity: &str, found: &mut Findings) {
             found.add("order-returned", entity, format_args!("line {at}: {} of {most} pieces returned", line.returned));
         }
     }
-    let due = order.reserved().map(|(_, line)| line.invoice(line.quantity) - line.invoice(line.kept())).sum();
+    let (mut least, mut most) = (Amount::default(), Amount::default());
+    for (at, line) in order.reserved().filter(|(_, line)| order.paid() && line.returned != 0) {
+        let whole = line.cost(line.quantity).invoice;
+        let older = whole - line.cost(line.kept()).invoice;
+        let share = line.left(&order.currency).map_or(older, |left| whole - left.invoice);
+        match line.refunded {
+            Some(back) => {
+                found.same("order-refunded", entity, &format!("line {at}: what was given back"), back, share);
+                (least, most) = (least + share, most + share);
+            }
+            None => (least, most) = (least + share.min(older), most + share.max(older)),
+        }
+    }
     found.same("order-refunding", entity, "on its way back, with every process ended,", order.refunding, Amount::default());
-    found.same("order-refunded", entity, "refunded", order.refunded, if order.paid() { due } else { Amount::default() });
+    found.same("order-refunded", entity, "refunded", order.refunded, order.refunded.clamp(least, most));
 }
 
 /// A customer's orders are numbered from 1 without gaps, as many as the cart has sent.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
@@ -105,7 +105,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
         let (router, stop) = (router.clone(), stop.clone());
         tasks.spawn(async move {
             let _until_it_ends = open;
-            connection(stream, router, pulse, stop).await;
+            connection(stream, peer, router, pulse, stop).await;
         });
     }
     drop(listener); // who comes now is refused, and goes to another instance
@@ -152,10 +152,11 @@ fn turn_away(stream: &TcpStream, peer: SocketAddr) {
     let _gone = stream.try_write(answer.as_bytes());
 }
 
-async fn connection(stream: TcpStream, router: TowerToHyperService<Router>, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: TowerToHyperService<Router>, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
     let _as_it_is = stream.set_nodelay(true);
     let (of_requests, io) = (Arc::clone(&pulse), TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) }));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Arc::clone(&of_requests));
         router.call(request)
     });

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use eventstore::Offset;
 use eventstore::service::inputs;
+use eventstore::{Limits, Offset};
 use schemas::{Partition, Stream, Topic, topic};
 use serde_json::{Value, json};
 
@@ -13,6 +13,9 @@ use super::super::failure::Failure;
 use super::super::place::Path;
 use super::super::{App, blocking};
 use super::{disk, partitions, topic_of};
+
+/// Shortest distances are looked into: whether there are records in them. Whoever is further behind has some before it.
+const LOOKED_INTO: u64 = 100;
 
 /// Every topic of the log.
 pub(super) fn all(app: &App) -> Vec<Topic> {
@@ -53,9 +56,10 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure>
             }
         }
         let view = |view: &std::sync::Arc<projections::Projection>| -> Result<Value, Failure> {
-            let lags = view.lag()?;
-            let total: u64 = lags.iter().map(|(_, lag)| lag).sum();
-            Ok(json!({ "view": view.name(), "topic": view.view().topic.as_str(), "lag": total, "lags": lags.iter().map(|(_, lag)| lag).collect::<Vec<_>>() }))
+            let positions = view.positions().into_iter();
+            let lags = positions.map(|(topic, partition, next)| lag(&app, &topic, partition, next, app.log.end(&topic, partition)?));
+            let lags = lags.collect::<Result<Vec<u64>, _>>()?;
+            Ok(json!({ "view": view.name(), "topic": view.view().topic.as_str(), "lag": lags.iter().sum::<u64>(), "lags": lags }))
         };
         let views = app.views.values().map(view).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "topics": topics, "views": views, "disk": disk::use_of(&app.operated) }))
@@ -70,9 +74,9 @@ type Reader = (String, Option<Offset>);
 fn extent(app: &App, topic: &Topic, partition: Partition, readers: &[Reader]) -> Result<Value, Failure> {
     let (start, bytes) = (app.log.start(topic, partition)?, app.log.bytes(topic, partition)?);
     let end = app.log.end(topic, partition)?;
-    let reader = |(group, committed): &Reader| {
-        let lag = end.0.saturating_sub(committed.unwrap_or(start).0);
-        json!({ "group": group, "committed": committed.map(|next| next.0), "lag": lag })
+    let reader = |(group, committed): &Reader| -> Result<Value, Failure> {
+        let lag = lag(app, topic, partition, committed.unwrap_or(start).max(start), end)?;
+        Ok(json!({ "group": group, "committed": committed.map(|next| next.0), "lag": lag }))
     };
     Ok(json!({
         "topic": topic.as_str(),
@@ -81,8 +85,21 @@ fn extent(app: &App, topic: &Topic, partition: Partition, readers: &[Reader]) ->
         "end": end.0,
         "offsets": end.0.saturating_sub(start.0),
         "bytes": bytes,
-        "groups": readers.iter().map(reader).collect::<Vec<_>>(),
+        "groups": readers.iter().map(reader).collect::<Result<Vec<_>, _>>()?,
     }))
+}
+
+/// How far a reader is behind: nothing where no record is left for it. On Kafka the ends of transactions take offsets too,
+/// and a reader stands before the last of them until the next record comes.
+fn lag(app: &App, topic: &Topic, partition: Partition, next: Offset, end: Offset) -> Result<u64, Failure> {
+    let offsets = end.0.saturating_sub(next.0);
+    if (1..=LOOKED_INTO).contains(&offsets) {
+        let page = app.log.read(topic, partition, next, Limits { records: 1, ..Limits::default() })?;
+        if page.records.is_empty() && page.next >= end {
+            return Ok(0);
+        }
+    }
+    Ok(offsets)
 }
 
 /// Where each partition of a topic begins and ends.

@@ -28,7 +28,7 @@ pub(super) async fn trim(State(app): State<App>, Body(asked): Body<Asked>) -> Re
     let known = || app.operated.services.keys().copied().collect::<Vec<_>>().join(", ");
     match &asked.service {
         Some(_) if asked.all => return Err(Failure::bad("/service", "one service, or all of them, not both")),
-        Some(name) if services.is_empty() => return Err(Failure::not_found(format!("no service '{name}': one of {}", known()))),
+        Some(name) if services.is_empty() => return Err(Failure::bad("/service", format!("no service '{name}': one of {}", known()))),
         None if !asked.all => return Err(Failure::bad("/service", format!("a service, or \"all\": one of {}", known()))),
         _ => {}
     }
