@@ -204,8 +204,8 @@ impl<'a> Turn<'a> {
             return self.give_up(asked, Reason::Closed, &format!("{} {} is closed: {why}", handler.name(), asked.envelope.subject));
         }
         let (version, state) = self.heads.head(asked.partition, handler, &asked.envelope.subject)?;
-        let decided = match asked.envelope.expected_version.filter(|expected| *expected != version) {
-            Some(expected) => Ok(Err(Refused { code: "version-conflict", detail: format!("the aggregate is at version {version}, not {expected}") })),
+        let decided = match elsewhere(&asked.envelope, version) {
+            Some(detail) => Ok(Err(Refused { code: "version-conflict", detail })),
             None => self.decide(handler, &state, asked, command, now),
         };
         drop(state);
@@ -372,6 +372,19 @@ fn unevolved(why: Unevolved) -> Stop {
     match why {
         Unevolved::Fault(fault) => fault.into(),
         Unevolved::Panicked(why) | Unevolved::Gap(why) => Fault::Fatal(why).into(),
+    }
+}
+
+/// Why a command is not for an aggregate that stands at `version`, if it is not.
+fn elsewhere(envelope: &Envelope, version: u64) -> Option<String> {
+    if let Some(expected) = envelope.expected_version.filter(|expected| *expected != version) {
+        return Some(format!("the aggregate is at version {version}, not {expected}"));
+    }
+    match envelope.expected_versions.as_deref()? {
+        [] if version == 0 => Some("there is no such aggregate yet".to_owned()),
+        [] => None,
+        versions if versions.contains(&version) => None,
+        versions => Some(format!("the aggregate is at version {version}, which is none of {versions:?}")),
     }
 }
 

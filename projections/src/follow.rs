@@ -30,16 +30,6 @@ pub enum NotServed {
     /// It stands before the position the reader brought.
     #[error("view {0} has not reached the position asked for")]
     Behind(String),
-    /// The token names no topic this view folds.
-    #[error("view {view} folds {folds}, and the position names only other topics: {named}")]
-    OtherTopic {
-        /// the view
-        view: String,
-        /// its topic
-        folds: Topic,
-        /// the token's
-        named: String,
-    },
     /// It stopped, or the partition that the reader asks about did, at an event it cannot fold.
     #[error("view {view} does not go on: {why}")]
     Stopped {
@@ -284,14 +274,10 @@ impl Projection {
         if let Some(stuck) = of.and_then(|partition| stopped.get(&partition)) {
             return Err(not_going_on(stuck.to_string()));
         }
-        let own: Vec<_> = token.iter().filter(|(topic, ..)| *topic == self.view.topic).collect();
-        if own.is_empty() && !token.is_empty() {
-            let named = token.iter().map(|(topic, ..)| topic.to_string()).collect::<Vec<_>>().join(", ");
-            return Err(NotServed::OtherTopic { view: self.name().to_owned(), folds: self.view.topic.clone(), named });
-        }
-        let at = self.at.lock();
-        let behind = |(_, partition, next): &&&(Topic, Partition, Offset)| at.get(partition).is_none_or(|here| here < next);
-        match own.iter().find(behind) {
+        // What is said of other topics concerns others.
+        let (at, mut own) = (self.at.lock(), token.iter().filter(|(topic, ..)| *topic == self.view.topic));
+        let behind = |(_, partition, next): &&(Topic, Partition, Offset)| at.get(partition).is_none_or(|here| here < next);
+        match own.find(behind) {
             None => Ok(()),
             Some((_, partition, _)) => {
                 Err(stopped.get(partition).map_or_else(|| NotServed::Behind(self.name().to_owned()), |stuck| not_going_on(stuck.to_string())))

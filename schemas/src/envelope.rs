@@ -117,6 +117,15 @@ impl FromStr for Kind {
     }
 }
 
+/// A time as RFC 3339 writes it, in whatever zone; none if it is none, or not within the years 0000 to 9999 in UTC.
+pub fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|time| (TIME_MIN..=TIME_MAX).contains(time))
+}
+
+fn versions(versions: &[u64]) -> String {
+    if versions.is_empty() { "*".to_owned() } else { versions.iter().map(u64::to_string).collect::<Vec<_>>().join(",") }
+}
+
 /// What stands around a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -136,6 +145,8 @@ pub struct Envelope {
     pub version: Option<u64>,
     /// `ce_expectedversion`: a command is refused unless the aggregate stands there.
     pub expected_version: Option<u64>,
+    /// `ce_expectedversions`: the same for several of them, separated by commas; for any at all (`*`) the list is empty.
+    pub expected_versions: Option<Vec<u64>>,
     /// `ce_causationid`: id of the command or event that caused this.
     pub causation: Option<String>,
     /// `ce_correlationid`: id of the client command at the root of the chain.
@@ -203,6 +214,7 @@ impl Envelope {
             occurred_at: None,
             version: None,
             expected_version: None,
+            expected_versions: None,
             causation: None,
             correlation: None,
             actor: None,
@@ -231,6 +243,7 @@ impl Envelope {
         // CloudEvents' sequence must sort as a string.
         written("ce_sequence", self.version.map(|version| format!("{version:020}")));
         written("ce_expectedversion", self.expected_version.map(|version| version.to_string()));
+        written("ce_expectedversions", self.expected_versions.as_deref().map(versions));
         let mut optional = |name: &'static str, value: &Option<String>| value.iter().for_each(|value| headers.push(name, value));
         optional("ce_causationid", &self.causation);
         optional("ce_correlationid", &self.correlation);
@@ -258,7 +271,7 @@ impl Envelope {
         let required = |name: &'static str| optional(name)?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(name));
         let time = |name: &'static str| {
             let Some(text) = optional(name)? else { return Ok(None) };
-            match text.parse().ok().filter(|time| (TIME_MIN..=TIME_MAX).contains(time)) {
+            match self::time(&text) {
                 Some(time) => Ok(Some(time)),
                 None => Err(Malformed::Header { name, found: text, expected: "RFC 3339, in UTC within the years 0000 to 9999" }),
             }
@@ -284,6 +297,14 @@ impl Envelope {
             occurred_at: time("ce_occurredat")?,
             version: number("ce_sequence")?,
             expected_version: number("ce_expectedversion")?,
+            expected_versions: match optional("ce_expectedversions")? {
+                None => None,
+                Some(text) if text == "*" => Some(vec![]),
+                Some(text) => match text.split(',').map(str::parse).collect() {
+                    Ok(versions) => Some(versions),
+                    Err(_) => return Err(Malformed::Header { name: "ce_expectedversions", found: text, expected: "whole numbers separated by commas, or *" }),
+                },
+            },
             causation: optional("ce_causationid")?,
             correlation: optional("ce_correlationid")?,
             actor: optional("ce_actor")?,

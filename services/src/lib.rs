@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod cpu;
 pub mod dead_letters;
+mod fresh;
 pub mod http;
 pub mod import;
 pub mod load;

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use domain::Timestamp;
+use eventstore::clock::{Clock, SystemClock};
 use eventstore::kafka;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -61,6 +63,8 @@ pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capabilit
 
 async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
     let connections = http::gate::files::raise()?;
+    let wall = SystemClock::default().wall();
+    anyhow::ensure!(wall >= Timestamp(0), "this machine's clock stands at {wall}: set it, since answers and records cannot be dated before 1970");
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;

@@ -158,7 +158,7 @@ fn a_token_is_waited_for_and_must_fit() {
     assert!(matches!(projection.serves(&token(events(), next), None), Err(NotServed::Behind(_))));
     follow(&projection);
     assert!(projection.serves(&token(events(), next), None).is_ok());
-    assert!(matches!(projection.serves(&token(Topic::named("other.events"), next), None), Err(NotServed::OtherTopic { .. })));
+    assert!(projection.serves(&token(Topic::named("other.events"), next), None).is_ok(), "what is said of another topic concerns other views");
     assert_eq!(projection.lag().unwrap(), [(Partition(0), 0), (Partition(1), 0)]);
 }
 

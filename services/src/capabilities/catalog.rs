@@ -1,6 +1,6 @@
 //! The catalog: products, their prices, versions and end; and who sells them.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, event_of, listing_key, sellers};
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::command::{Ask, Failure};
+use crate::http::given::Both;
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
 
@@ -132,15 +134,15 @@ impl Given {
     }
 }
 
+/// A product as the benchmark names it.
 #[derive(Deserialize)]
-struct GivenWithId {
+struct Named {
     seller_id: u64,
     product_id: u64,
-    #[serde(flatten)]
-    given: Given,
+    instance_id: Option<Text>,
 }
 
-impl GivenWithId {
+impl Named {
     fn id(&self) -> String {
         format!("{}-{}", self.seller_id, self.product_id)
     }
@@ -158,15 +160,6 @@ impl PriceGiven {
         let price: Money = self.price.money(self.currency.unwrap_or(CURRENCY), "/price")?;
         Ok(Command::ChangePrice { price, version: self.version })
     }
-}
-
-#[derive(Deserialize)]
-struct PriceGivenWithId {
-    seller_id: u64,
-    product_id: u64,
-    instance_id: Option<Text>,
-    #[serde(flatten)]
-    given: PriceGiven,
 }
 
 async fn register(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
@@ -189,17 +182,18 @@ async fn withdraw(State(app): State<App>, Path(id): Path<String>, headers: Heade
     Ask::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Withdraw).await
 }
 
-async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<GivenWithId>) -> Result<Response, Failure> {
-    Ask::<Product>::benchmark("catalog", given.id(), &headers, None)?.created().send(&app, &Command::Register(given.given.details()?)).await
+type NamedGiven<T> = AnyCase<Both<Named, T>>;
+
+async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<Given>) -> Result<Response, Failure> {
+    Ask::<Product>::benchmark("catalog", named.id(), &headers, None)?.created().send(&app, &Command::Register(given.details()?)).await
 }
 
-async fn replace_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<GivenWithId>) -> Result<Response, Failure> {
-    Ask::<Product>::benchmark("catalog", given.id(), &headers, None)?.send(&app, &Command::Replace(given.given.details()?)).await
+async fn replace_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<Given>) -> Result<Response, Failure> {
+    Ask::<Product>::benchmark("catalog", named.id(), &headers, None)?.send(&app, &Command::Replace(given.details()?)).await
 }
 
-async fn change_price_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<PriceGivenWithId>) -> Result<Response, Failure> {
-    let id = format!("{}-{}", given.seller_id, given.product_id);
-    Ask::<Product>::benchmark("catalog", id, &headers, given.instance_id)?.send(&app, &given.given.command()?).await
+async fn change_price_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<PriceGiven>) -> Result<Response, Failure> {
+    Ask::<Product>::benchmark("catalog", named.id(), &headers, named.instance_id)?.send(&app, &given.command()?).await
 }
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
@@ -212,7 +206,7 @@ struct Filter {
     seller: Option<u64>,
 }
 
-async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
     let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
     list::<ProductRow>(&app, "products", &prefix, listing, &headers).await
 }

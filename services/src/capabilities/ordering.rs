@@ -1,6 +1,6 @@
 //! Orders: what became of checkouts, with their whole history.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, StepRow, add, event_of, impossible, listing_key, shipment, statistics, try_update};
 use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
+use crate::http::given::Both;
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, list_through, row};
 use crate::http::{App, id_of};
 
@@ -305,7 +307,7 @@ struct Filter {
     reference: Option<String>,
 }
 
-async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
     let whose = filter.customer.map(|customer| format!("{customer:0>20}-")).unwrap_or_default();
     match filter.reference {
         Some(reference) => list_through::<OrderRow>(&app, "orders", &format!("{}{whose}", by_reference(&reference)), own_key, listing, &headers).await,

@@ -1,6 +1,6 @@
 //! Payment: one for each order, answered by the rules of its method. Reached only through orders.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Capability, StepRow, add, event_of, listing_key, try_update};
 use crate::http::command::Failure;
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
 

@@ -2,7 +2,7 @@
 //! owns no decision: it re-keys the orders' events by seller, exactly once, so that the view folds one topic.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{Capability, event_of, impossible, listing_key, try_update};
 use crate::http::App;
 use crate::http::command::Failure;
+use crate::http::place::{Path, Query};
 use crate::http::read::{stamped, view};
 use crate::http::token;
 

@@ -1,7 +1,7 @@
 //! Sellers: registration, and what is known of one. Part of the catalog's service.
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -13,6 +13,8 @@ use super::event_of;
 use crate::http::App;
 use crate::http::body::{AnyCase, Body, Text};
 use crate::http::command::{Ask, Failure};
+use crate::http::given::{Both, Unused};
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
 
 /// How they are reached.
@@ -46,13 +48,13 @@ pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 #[derive(Deserialize)]
 struct Given {
     name: String,
-    #[serde(default, alias = "companyname")]
+    #[serde(default)]
     company_name: String,
     #[serde(default)]
     email: String,
     #[serde(default)]
     phone: String,
-    #[serde(default, alias = "mobilephone")]
+    #[serde(default)]
     mobile_phone: String,
     #[serde(default)]
     cpf: String,
@@ -69,11 +71,13 @@ struct Given {
     zip_code: Option<Text>,
 }
 
+/// What the benchmark says of a seller besides.
 #[derive(Deserialize)]
-struct GivenWithId {
+#[allow(dead_code, reason = "read, and not all of it needed")]
+struct Numbered {
     id: u64,
-    #[serde(flatten)]
-    given: Given,
+    #[serde(default)]
+    order_count: Unused,
 }
 
 impl Given {
@@ -89,7 +93,11 @@ async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMa
     Ask::<Seller>::own("catalog", id.to_string(), &headers)?.send(&app, &given.command()).await
 }
 
-async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(GivenWithId { id, given }): AnyCase<GivenWithId>) -> Result<Response, Failure> {
+async fn register_benchmark(
+    State(app): State<App>,
+    headers: HeaderMap,
+    AnyCase(Both(Numbered { id, .. }, given)): AnyCase<Both<Numbered, Given>>,
+) -> Result<Response, Failure> {
     Ask::<Seller>::benchmark("catalog", id.to_string(), &headers, None)?.created().send(&app, &given.command()).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, patch};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Capability, StepRow, event_of, listing_key};
 use crate::http::command::{Ask, Failure};
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row, view};
 use crate::http::recently::Recently;
 use crate::http::{App, id_of};

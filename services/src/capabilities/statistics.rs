@@ -1,7 +1,7 @@
 //! What a customer's orders came to: payments, deliveries, refunds. Folded from the orders' events, which record the
 //! outcomes of the others' work.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::order::{Event, Order};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::event_of;
 use crate::http::App;
 use crate::http::command::Failure;
+use crate::http::place::Path;
 use crate::http::read::row;
 
 /// What readers see of it.

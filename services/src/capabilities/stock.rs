@@ -1,6 +1,6 @@
 //! Stock: what sellers have, and what is promised to orders.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Capability, event_of, impossible, listing_key, try_update};
 use crate::http::body::{AnyCase, Body};
 use crate::http::command::{Ask, Failure};
+use crate::http::given::{Both, Unused};
+use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
 use crate::http::{App, id_of};
 
@@ -83,6 +85,18 @@ struct Receipt {
     reference: String,
 }
 
+/// What the benchmark's registration says besides, and its stock counts by itself.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+#[allow(dead_code, reason = "read, and not needed")]
+struct Counted {
+    qty_reserved: Unused,
+    order_count: Unused,
+    ytd: Unused,
+    data: Unused,
+    version: Unused,
+}
+
 #[derive(Deserialize)]
 struct Registration {
     seller_id: u64,
@@ -95,7 +109,11 @@ async fn receive(State(app): State<App>, Path(id): Path<String>, headers: Header
     Ask::<StockItem>::own("stock", id, &headers)?.send(&app, &Command::Receive { quantity: given.quantity, reference: given.reference }).await
 }
 
-async fn register_benchmark(State(app): State<App>, headers: HeaderMap, AnyCase(given): AnyCase<Registration>) -> Result<Response, Failure> {
+async fn register_benchmark(
+    State(app): State<App>,
+    headers: HeaderMap,
+    AnyCase(Both(given, _)): AnyCase<Both<Registration, Counted>>,
+) -> Result<Response, Failure> {
     let id = format!("{}-{}", given.seller_id, given.product_id);
     let command = Command::Receive { quantity: given.qty_available, reference: FIRST.to_owned() };
     Ask::<StockItem>::benchmark("stock", id, &headers, None)?.created().send(&app, &command).await
@@ -111,7 +129,7 @@ struct Filter {
     seller: Option<u64>,
 }
 
-async fn browse(State(app): State<App>, Query(filter): Query<Filter>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
     let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
     list::<StockRow>(&app, "stock-items", &prefix, listing, &headers).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::discarded::{self, Mark};
 use super::failure::Failure;
+use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
 use super::{App, blocking};
 

@@ -1,14 +1,15 @@
-//! Request bodies: JSON with errors that name the place, the benchmark's any-case field names, amounts without floats.
+//! Request bodies: objects with the fields of their route, the benchmark's any-case names, amounts as they are written.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use domain::{Currency, Money};
-use serde::de::{DeserializeOwned, Error};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use super::BODY_BYTES_MAX;
 use super::failure::Failure;
+use super::given::{Given, TEXT_OR_NUMBER, Wrong, given};
+use super::json::{Json, Object, parse};
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -42,32 +43,39 @@ const NAMES: &[&str] = &[
     "success_payment_count",
     "failed_payment_count",
     "delivery_count",
+    "abandoned_cart_count",
+    "total_spent_items",
+    "total_spent_freights",
+    "company_name",
+    "mobile_phone",
 ];
 
-async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, Failure> {
     let bytes = Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;
     super::scope::read(&bytes);
-    Ok(bytes)
-}
-
-fn parsed<T: DeserializeOwned>(value: Result<T, serde_json::Error>) -> Result<T, Failure> {
-    value.map_err(|why| Failure::bad("", format!("the body is not the JSON this route takes: {why}")))
-}
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Failure;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        parsed(serde_json::from_slice(&bytes(request, state).await?)).map(Self)
+    match parse(&bytes) {
+        Ok(Json::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Failure::bad("", "the body is a JSON object")),
+        Err(why) => Err(Failure::bad("", why)),
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for AnyCase<T> {
+fn bad(wrong: &Wrong) -> Failure {
+    Failure::bad(&wrong.pointer, wrong.to_string())
+}
+
+impl<T: Given, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let value: Value = parsed(serde_json::from_slice(&bytes(request, state).await?))?;
-        let Value::Object(fields) = value else { return Err(Failure::bad("", "the body must be a JSON object")) };
-        let renamed = fields.into_iter().map(|(name, value)| (canonical(&name), value)).collect();
-        parsed(serde_json::from_value(Value::Object(renamed))).map(Self)
+        given(object(request, state).await?, "field").map(Self).map_err(|wrong| bad(&wrong))
+    }
+}
+
+impl<T: Given, S: Send + Sync> FromRequest<S> for AnyCase<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let fields = object(request, state).await?.into_iter().map(|(name, value)| (canonical(&name), value)).collect();
+        given(fields, "field").map(Self).map_err(|wrong| bad(&wrong))
     }
 }
 
@@ -83,11 +91,17 @@ pub struct Text(pub String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) => Ok(Self(text)),
-            Value::Number(number) => Ok(Self(number.to_string())),
-            other => Err(D::Error::custom(format!("{other} is neither text nor number"))),
+        struct AsWritten;
+        impl Visitor<'_> for AsWritten {
+            type Value = Text;
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(TEXT_OR_NUMBER)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
         }
+        deserializer.deserialize_newtype_struct(TEXT_OR_NUMBER, AsWritten)
     }
 }
 

@@ -5,6 +5,8 @@ use domain::payment::REFUSED_TOKEN;
 use serde::Deserialize;
 
 use super::body::Text;
+use super::failure::Failure;
+use super::given::Unused;
 
 /// A number every payment refuses, for tests; a well-known test number that no issuer gives out.
 const REFUSED_NUMBER: &str = "4000000000000002";
@@ -27,18 +29,34 @@ pub struct CardGiven {
     card_number: Option<Text>,
     card_brand: Option<String>,
     card_type: Option<String>,
+    #[serde(default)]
+    card_holder_name: Unused,
+    #[serde(default)]
+    card_expiration: Unused,
+    #[serde(default)]
+    card_security_number: Unused,
 }
 
+/// Longest name of a brand.
+const BRAND_BYTES_MAX: usize = 40;
+
 impl CardGiven {
-    /// What may be kept; none where no number was given.
-    pub fn kept(self, cards: &Cards) -> Option<Card> {
-        let digits: String = self.card_number?.0.chars().filter(char::is_ascii_digit).collect();
+    /// What may be kept; none where no number was given. Holder, end and security code never are.
+    pub fn kept(self, cards: &Cards) -> Result<Option<Card>, Failure> {
+        let Self { card_holder_name: Unused, card_expiration: Unused, card_security_number: Unused, .. } = self;
+        for (name, brand) in [("card_brand", &self.card_brand), ("card_type", &self.card_type)] {
+            let brand = brand.as_deref().unwrap_or_default();
+            if brand.len() > BRAND_BYTES_MAX || brand.chars().any(|sign| sign.is_numeric() || sign.is_control()) {
+                return Err(Failure::bad(&format!("/{name}"), format!("'{name}' is the name of a brand, without digits, of at most {BRAND_BYTES_MAX} bytes")));
+            }
+        }
+        let digits: String = self.card_number.map(|number| number.0).unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
         if digits.is_empty() {
-            return None;
+            return Ok(None);
         }
         let token =
             if digits == REFUSED_NUMBER { REFUSED_TOKEN.to_owned() } else { blake3::keyed_hash(&cards.key, digits.as_bytes()).to_hex()[..32].to_owned() };
         let last4 = digits[digits.len().saturating_sub(4)..].to_owned();
-        Some(Card { brand: self.card_brand.or(self.card_type).unwrap_or_default(), last4, token })
+        Ok(Some(Card { brand: self.card_brand.or(self.card_type).unwrap_or_default(), last4, token }))
     }
 }

@@ -11,31 +11,21 @@ use eventstore::Message;
 use eventstore::fingerprint::{self, Fingerprints, REQUEST};
 use eventstore::log::RECORD_BYTES_MAX;
 use eventstore::turn::{ACTOR_BYTES_MAX, TELL, TELL_DECISION, UNSCOPED};
-use schemas::envelope::{Kind, is_trace};
+use schemas::envelope::{Kind, is_trace, time};
 use schemas::{Codec, Envelope, Stream, partition_of, topic};
 use tokio::time::Instant;
 
+use super::conditions::{self, Expected};
 pub use super::failure::Failure;
 use super::outcome::Place;
-use super::{App, WAIT_MAX, scope};
+use super::prefer::Prefer;
+use super::{App, scope};
+use crate::fresh;
 
 /// Longest part of a command's id that shows its name; the rest of it is a hash.
 const SHOWN_BYTES_MAX: usize = 100;
 /// How long the benchmark's routes wait: they answer when the transaction has ended.
 const BENCHMARK_WAIT: Duration = Duration::from_secs(30);
-
-/// `Prefer: wait=<seconds>` (RFC 7240).
-pub struct Waiting;
-
-impl Waiting {
-    /// How long the caller will wait; none if it does not say.
-    pub fn of(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
-        let Some(preferences) = text(headers, "prefer")? else { return Ok(None) };
-        let Some(seconds) = preferences.split(',').find_map(|preference| preference.trim().strip_prefix("wait=")) else { return Ok(None) };
-        let seconds: u64 = seconds.parse().map_err(|_| Failure::bad("/headers/prefer", "wait is a whole number of seconds"))?;
-        Ok(Some(Duration::from_secs(seconds).min(WAIT_MAX)))
-    }
-}
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
     headers.get(name).map(|value| value.to_str().map_err(|_| Failure::bad(&format!("/headers/{name}"), "visible ASCII only"))).transpose()
@@ -61,7 +51,7 @@ impl Name {
         let (sort, plain) = match self {
             Self::Key(key) => ("key", key.clone()),
             Self::Instance(instance) => ("instance", format!("{}:{instance}", kind.name)),
-            Self::Anew => return (uuid::Uuid::now_v7().to_string(), None),
+            Self::Anew => return (fresh::id().to_string(), None),
         };
         let scope = scope::route();
         let hash = fingerprint::of(&[sort, &scope, service, subject, &plain].map(str::as_bytes));
@@ -77,9 +67,10 @@ pub struct Ask<A> {
     subject: String,
     name: Name,
     wait: Option<Duration>,
+    at_once: bool,
     accepted: StatusCode,
     occurred_at: Option<domain::Timestamp>,
-    expected_version: Option<u64>,
+    expected: Expected,
     trace: Option<String>,
     actor: Option<String>,
     of: PhantomData<fn() -> A>,
@@ -102,13 +93,9 @@ impl<A> Ask<A> {
         if given.as_ref().is_some_and(|key| key.is_empty() || key.len() > 200 || key.chars().any(char::is_control)) {
             return Err(Failure::bad("/headers/idempotency-key", "1 to 200 visible ASCII characters"));
         }
-        let number = |name: &str| {
-            let value = text(headers, name)?.map(|value| value.trim().trim_matches('"').parse());
-            value.transpose().map_err(|_| Failure::bad(&format!("/headers/{name}"), "a version in quotes, as ETag gives it"))
-        };
-        let occurred_at = text(headers, "occurred-at")?
-            .map(|time| time.parse().map_err(|_| Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it")))
-            .transpose()?;
+        let wrong = || Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it, in UTC within the years 0000 to 9999");
+        let occurred_at = text(headers, "occurred-at")?.map(|text| time(text).ok_or_else(wrong)).transpose()?;
+        let prefer = Prefer::of(headers);
         let actor = text(headers, "daybook-actor")?;
         if actor.is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
             return Err(Failure::bad("/headers/daybook-actor", format!("at most {ACTOR_BYTES_MAX} bytes")));
@@ -117,10 +104,11 @@ impl<A> Ask<A> {
             service,
             subject,
             name: given.map_or(Name::Anew, Name::Key),
-            wait: Waiting::of(headers)?,
+            wait: prefer.wait,
+            at_once: prefer.at_once,
             accepted: StatusCode::OK,
             occurred_at,
-            expected_version: number("if-match")?,
+            expected: conditions::of_command(headers)?,
             trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text)).map(str::to_owned),
             actor: actor.map(str::to_owned),
             of: PhantomData,
@@ -130,7 +118,7 @@ impl<A> Ask<A> {
     /// Of one of the benchmark's routes: the id is its transaction id, and the answer comes at the end.
     pub fn benchmark(service: &'static str, subject: String, headers: &HeaderMap, instance: Option<super::body::Text>) -> Result<Self, Failure> {
         let mut ask = Self::own(service, subject, headers)?;
-        ask.wait = ask.wait.or(Some(BENCHMARK_WAIT));
+        ask.wait = ask.wait.or(Some(BENCHMARK_WAIT).filter(|_| !ask.at_once));
         if let Some(super::body::Text(id)) = instance.filter(|given| !given.0.is_empty()) {
             if id.len() > 100 || id.chars().any(char::is_control) {
                 return Err(Failure::bad("/instanceId", "at most 100 visible characters"));
@@ -161,12 +149,13 @@ impl<A> Ask<A> {
         let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
         let (id, unscoped) = self.name.id(self.service, &kind, &self.subject);
         let mut envelope = Envelope::new(&id, format!("/{}/http", self.service), kind, &self.subject);
-        (envelope.occurred_at, envelope.expected_version, envelope.trace, envelope.actor) = (self.occurred_at, self.expected_version, self.trace, self.actor);
+        (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, self.trace, self.actor);
+        (envelope.expected_version, envelope.expected_versions) = (self.expected.version, self.expected.any);
         envelope.correlation.clone_from(&unscoped);
         // Whoever names a command is told at once if the name was another's, even without waiting for its own answer.
         let waiter = (self.wait.is_some() || unscoped.is_some()).then(|| app.replies.wait());
         envelope.reply_to = waiter.as_ref().map(|waiter| waiter.address().to_owned());
-        let (mut headers, request) = (envelope.headers(), scope::request(&self.subject, self.expected_version));
+        let (mut headers, request) = (envelope.headers(), scope::request(&self.subject, envelope.expected_version, envelope.expected_versions.as_deref()));
         request.iter().for_each(|request| headers.push(REQUEST, request));
         unscoped.iter().for_each(|unscoped| headers.push(UNSCOPED, unscoped));
         if self.wait.is_none() && waiter.is_some() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use eventstore::dead_letters::masked;
 use eventstore::{Limits, Log, Message, Offset, Record};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::admin::letter;
 use super::body::Body;
 use super::failure::Failure;
+use super::place::Path;
 use super::{App, blocking};
 
 /// Longest reason, in bytes.

@@ -105,7 +105,7 @@ impl Failure {
 
     /// Our fault; the cause is logged.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        let id = uuid::Uuid::now_v7();
+        let id = crate::fresh::id();
         tracing::error!(%id, %cause, "request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("something broke here; the log has it under {id}"))
     }
@@ -124,7 +124,6 @@ impl From<Fault> for Failure {
 impl From<NotServed> for Failure {
     fn from(why: NotServed) -> Self {
         match why {
-            NotServed::OtherTopic { .. } => Self::bad("/headers/daybook-position", why.to_string()),
             NotServed::Fault(fault) => fault.into(),
             NotServed::Rebuilding(_) | NotServed::Behind(_) | NotServed::Stopped { .. } => Self::unavailable(why.to_string()),
         }

@@ -13,8 +13,8 @@ use schemas::Partition;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::command::Waiting;
 use super::failure::Failure;
+use super::prefer::Prefer;
 use super::{App, WAIT_MAX, blocking, read};
 
 /// Marks a request that was passed on: it is not passed on again.
@@ -102,11 +102,7 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
     }
     let path = elsewhere.path.unwrap_or_else(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string));
     let (service, partition) = (elsewhere.service, elsewhere.partition);
-    let wait = match Waiting::of(&headers) {
-        Ok(wait) => wait.unwrap_or(read::WAIT),
-        Err(failure) => return failure.into_response(),
-    };
-    let deadline = Instant::now() + wait + MARGIN;
+    let deadline = Instant::now() + Prefer::of(&headers).wait.unwrap_or(read::WAIT) + MARGIN;
     let asked = app.clone();
     let urls = match timeout_at(deadline, blocking(move || owners(&asked, service, partition))).await {
         Ok(Ok(urls)) => urls,

@@ -24,14 +24,19 @@ pub mod admin;
 pub mod body;
 pub mod card;
 pub mod command;
+pub mod conditions;
 pub mod discarded;
 pub mod doors;
 pub mod failure;
 pub mod forward;
 pub mod gate;
+pub mod given;
 pub mod health;
+pub mod json;
 pub mod operate;
 pub mod outcome;
+pub mod place;
+pub mod prefer;
 pub mod read;
 pub mod recently;
 pub mod scope;
@@ -102,6 +107,9 @@ pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Rou
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
+        .layer(middleware::from_fn(place::nothing_unread))
+        .layer(middleware::from_fn(prefer::told))
+        .layer(middleware::from_fn(token::carried))
         .layer(middleware::from_fn_with_state(gate, gate::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))

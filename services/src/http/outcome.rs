@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::fingerprint::Fingerprints;
@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::command::Waiting;
 use super::failure::Failure;
 use super::forward::Elsewhere;
+use super::place::{Path, Query};
+use super::prefer::Prefer;
 use super::{App, blocking, token};
 use crate::capabilities::outcomes::{self, DEAD, OutcomeRow};
 use crate::runtime::replies::Waiter;
@@ -259,7 +260,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
     let partition = Partition(partition.parse().ok().filter(|number| *number < app.log.partitions()).ok_or_else(wrong)?);
     let (sent, more) = which.of.as_deref().map(|of| of.split_once('.').map_or((of, None), |(sent, more)| (sent, Some(more)))).unzip();
     let place = Place { service, partition, id: id.to_owned(), prints: Fingerprints::read(sent, more.flatten()), unscoped: None };
-    let mut deadline = Instant::now() + Waiting::of(&headers)?.unwrap_or_default();
+    let mut deadline = Instant::now() + Prefer::of(&headers).wait.unwrap_or_default();
     let mut trace = None;
     loop {
         let (own, end) = (app.folded(&outcomes::name(service)), app.folded(&outcomes::name(place.answered_by(&app))));

@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::routing_key;
-use eventstore::Fault;
+use eventstore::{Fault, Offset, Positions};
 use projections::{NotServed, Projection};
-use schemas::{Partition, partition_of};
+use schemas::{Partition, Topic, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::command::Waiting;
 use super::failure::Failure;
 use super::forward::Elsewhere;
-use super::{App, token};
+use super::prefer::Prefer;
+use super::{App, blocking, conditions, token};
 
 /// How long a read waits for its view to reach the caller's position, if the caller does not say.
 pub const WAIT: Duration = Duration::from_secs(5);
+/// A view that is this long behind a position may never get there: the log is asked whether there is such a place.
+const SOON: Duration = Duration::from_millis(100);
 /// Most rows of a page.
 const LIMIT_MAX: usize = 1_000;
 /// Most bytes of a page's rows as they are kept, a single larger row excepted.
@@ -38,15 +40,62 @@ pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>
         app.forward.service_of(name).map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
     };
     let view = app.views.get(name).ok_or_else(missing)?;
-    let deadline = Instant::now() + Waiting::of(headers)?.unwrap_or(WAIT);
+    let (began, deadline) = (Instant::now(), Instant::now() + Prefer::of(headers).wait.unwrap_or(WAIT));
+    may_be(app, &token)?;
+    let mut asked = false;
     loop {
         let folded = app.folded(name);
         match view.serves(&token, of) {
             Ok(()) => return Ok(view),
-            Err(NotServed::Behind(_)) if timeout_at(deadline, folded).await.is_ok() => {}
+            Err(NotServed::Behind(_)) if timeout_at(if asked { deadline } else { deadline.min(began + SOON) }, folded).await.is_ok() => {}
+            Err(NotServed::Behind(_)) if !asked => {
+                asked = true;
+                let own: Positions = token.iter().filter(|(topic, ..)| *topic == view.view().topic).cloned().collect();
+                timeout_at(deadline, not_beyond(app, own)).await.unwrap_or(Ok(()))?; // while the log is away nobody can tell
+            }
             Err(why) => return Err(why.into()),
         }
     }
+}
+
+fn wrong(why: String) -> Failure {
+    Failure::bad("/headers/daybook-position", why)
+}
+
+/// That there can be such places, as far as it is known here without asking.
+fn may_be(app: &App, token: &Positions) -> Result<(), Failure> {
+    for (topic, partition, next) in token {
+        if partition.0 >= app.log.partitions() {
+            return Err(wrong(format!("there is no partition {partition}: they are numbered from 0 to {}", app.log.partitions() - 1)));
+        }
+        if !app.operated.services.values().any(|service| service.events() == *topic) {
+            return Err(wrong(format!("no view follows a topic {topic}")));
+        }
+        if let Some(end) = app.log.end_known(topic, *partition).filter(|end| next > end) {
+            return Err(beyond(topic, *partition, *next, end));
+        }
+    }
+    Ok(())
+}
+
+/// The same by the log itself.
+async fn not_beyond(app: &App, token: Positions) -> Result<(), Failure> {
+    let log = Arc::clone(&app.log);
+    blocking(move || {
+        for (topic, partition, next) in token {
+            // A broker that is away has its own answer: the view is behind.
+            match log.end(&topic, partition) {
+                Ok(end) if next > end => return Err(beyond(&topic, partition, next, end)),
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn beyond(topic: &Topic, partition: Partition, next: Offset, end: Offset) -> Failure {
+    wrong(format!("{topic}/{partition} ends at offset {end}, and {next} lies beyond: this position is of another log, or was made up"))
 }
 
 /// The answer with the row of one aggregate, its version as ETag, and the view's position. `subject` is the aggregate's
@@ -63,8 +112,8 @@ pub async fn row<T: Serialize + DeserializeOwned>(
     let positions = token::write(&view.positions()); // before the row: it may be newer than this says, never older
     let found: T = view.get(key)?.ok_or_else(|| Failure::not_found(format!("{name} has nothing under this id")))?;
     let etag = format!("\"{}\"", revision(&found));
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == etag.as_bytes());
-    let body = if known { StatusCode::NOT_MODIFIED.into_response() } else { Json(found).into_response() };
+    let condition = conditions::of_read(headers, revision(&found))?;
+    let body = condition.map_or_else(|| Json(found).into_response(), IntoResponse::into_response);
     Ok(stamped(body, &positions, Some(&etag)))
 }
 

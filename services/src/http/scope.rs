@@ -39,10 +39,13 @@ pub fn route() -> String {
 
 /// A fingerprint of method, route, resource, precondition and body as they were sent: independent of any shape that they
 /// are written in.
-pub fn request(subject: &str, expected_version: Option<u64>) -> Option<String> {
+pub fn request(subject: &str, expected_version: Option<u64>, expected_versions: Option<&[u64]>) -> Option<String> {
     let of = |asked: &Asked| {
         let body = asked.body.borrow().map(|hash| *hash.as_bytes()).unwrap_or_default();
-        fingerprint::of(&[asked.route.as_bytes(), subject.as_bytes(), &expected_version.unwrap_or(u64::MAX).to_be_bytes(), &body])
+        let one = expected_version.unwrap_or(u64::MAX).to_be_bytes();
+        let several: Option<Vec<u8>> = expected_versions.map(|versions| versions.iter().flat_map(|version| version.to_be_bytes()).collect());
+        let parts = [asked.route.as_bytes(), subject.as_bytes(), &one, &body];
+        fingerprint::of(&parts.into_iter().chain(several.as_deref()).collect::<Vec<_>>())
     };
     ASKED.try_with(of).ok()
 }

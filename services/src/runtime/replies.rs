@@ -56,7 +56,7 @@ impl Drop for Waiter {
 impl Replies {
     /// Starts the thread that listens.
     pub fn start(log: Arc<dyn Log>, stop: Arc<AtomicBool>, threads: &mut Vec<JoinHandle<()>>) -> anyhow::Result<Self> {
-        let instance = uuid::Uuid::now_v7().to_string();
+        let instance = crate::fresh::id().to_string();
         let partition = partition_of(instance.as_bytes(), log.partitions());
         let waiters = Waiters::default();
         let mut from = log.end(&topic(Stream::Replies), partition)?;

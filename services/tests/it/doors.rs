@@ -237,3 +237,88 @@ fn one_proof_at_a_time_and_metrics_meanwhile() {
     let done = daybook(&binary(), &["verify", "--url", &server.url]);
     assert!(done.status.success());
 }
+
+/// Paths, queries and bodies that say something wrong are told so as problems, in our words.
+#[test]
+fn what_is_asked_wrongly_is_said_in_our_words() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::started(binary(), &dir.path().join("data"));
+    let price = |text: &str| format!("{{\"name\":\"x\",\"price\":{text}}}");
+    for (line, body, pointer, said) in [
+        ("GET /products?lmit=3", String::new(), "/query/lmit", "it has seller, limit, cursor"),
+        ("GET /products?limit=three", String::new(), "/query/limit", "'limit' is 'three', and must be a whole number"),
+        ("GET /products?limit=1&limit=2", String::new(), "/query/limit", "given twice"),
+        ("GET /products?limit=-1", String::new(), "/query/limit", "a whole number, 0 or more"),
+        ("GET /products?seller=1&cursor=%FF", String::new(), "/query/cursor", "another listing"),
+        ("GET /orders?customer=x", String::new(), "/query/customer", "a whole number"),
+        ("GET /orders/1-1?version=3", String::new(), "/query/version", "it has none"),
+        ("GET /readyz?loud", String::new(), "/query/loud", "it has verbose"),
+        ("GET /inspect/order/1-1?version=x", String::new(), "/query/version", "a whole number"),
+        ("POST /verify?now=1", String::new(), "/query/now", "it has none"),
+        ("PUT /products/1-2?dry=1", price("\"1.00\""), "/query/dry", "it has none"),
+        ("GET /customers/abc", String::new(), "/path/id", "'abc' in the path is no whole number"),
+        ("GET /customers/99999999999999999999", String::new(), "/path/id", "no whole number that fits"),
+        ("GET /customers/%FF", String::new(), "/path/id", "not UTF-8"),
+        ("GET /dead-letters/stock/x/1", String::new(), "/path/partition", "'x' in the path"),
+        ("GET /topics/stock.events/700000", String::new(), "/path/partition", "'700000' in the path"),
+        ("POST /verify", "{\"now\":true}".into(), "", "takes no body"),
+        ("DELETE /carts/1/items", "{\"all\":true}".into(), "", "takes no body"),
+        ("PUT /products/1-2", "[1]".into(), "", "an object"),
+        ("PUT /products/1-2", "{\"name\":\"x\",}".into(), "", "line 1, column"),
+        ("PUT /products/1-2", "{\"name\":\"x\",\"pri".into(), "", "ends before"),
+        ("PUT /products/1-2", price("19.990000000000000001"), "/price", "19.990000000000000001"),
+        ("PUT /products/1-2", price("1e2"), "/price", "1e2"),
+        ("PUT /products/1-2", price("null"), "/price", "'price' is null, and must be text or a number"),
+        ("PUT /products/1-2", price("\"1.00\",\"colour\":\"red\""), "/colour", "is no field of this route"),
+        ("PUT /products/1-2", price("\"1.00\",\"price\":\"2.00\""), "/price", "given twice"),
+        ("PUT /products/1-2", "{\"name\":7,\"price\":\"1.00\"}".into(), "/name", "'name' is a number, and must be text"),
+        ("PUT /products/1-2", price("\"1.00\",\"currency\":\"BEADS\""), "/currency", "'BEADS'"),
+        ("PUT /customers/1", "{\"cardNumber\":\"4111111111111111\"}".into(), "/cardNumber", "is no field of this route"),
+        ("PUT /customers/1", "{\"card_number\":\"4111111111111111\",\"card_brand\":\"4111111111111111\"}".into(), "/card_brand", "without digits"),
+        ("POST /customer", "{\"id\":1,\"shoe_size\":44}".into(), "/shoesize", "is no field of this route"),
+        ("POST /stock/1-1/receipts", "{\"quantity\":1.5,\"reference\":\"r\"}".into(), "/quantity", "'1.5'"),
+        ("POST /stock/1-1/receipts", "{\"quantity\":18446744073709551616,\"reference\":\"r\"}".into(), "/quantity", "from 0 to"),
+        (
+            "POST /carts/1/items",
+            "{\"items\":[{\"product\":\"1-1\",\"quantity\":1,\"unit_price\":\"1\",\"gift\":true}]}".into(),
+            "/items/0/gift",
+            "is no field here",
+        ),
+        ("POST /carts/1/items", "{\"items\":[{\"product\":\"1-1\",\"quantity\":\"1\"}]}".into(), "/items/0/quantity", "is text, and must be a whole number"),
+        ("POST /carts/1/checkout", "{\"payment_type\":\"BOLETO\",\"tip\":1}".into(), "/tip", "is no field of this route"),
+        ("POST /orders/1-1/refunds", "{\"reference\":\"r\",\"lines\":[{\"line\":0}]}".into(), "/lines/0/quantity", "is missing"),
+        ("POST /trim", "{\"everything\":true}".into(), "/everything", "it has service, all, dry_run"),
+    ] {
+        let (status, text) = ask(&server, &[&format!("{line} HTTP/1.1"), "host: localhost", "content-type: application/json"], &body);
+        assert!(status == 400 && text.contains("application/problem+json"), "{line} {body}: {text}");
+        let problem: serde_json::Value = serde_json::from_str(text.rsplit("\r\n").next().unwrap()).unwrap();
+        let (detail, found) = (problem["detail"].as_str().unwrap(), problem["errors"][0]["pointer"].as_str().unwrap());
+        assert!(detail.contains(said) && found.starts_with(pointer), "{line} {body}: {found}: {detail}");
+        for foreign in ["u64", "usize", "struct", "expected", "invalid type", "deserialize", "`", "EOF"] {
+            assert!(!detail.contains(foreign), "{line} {body}: {detail}");
+        }
+        assert!(!text.contains("4111111111111111"), "{text}");
+    }
+}
+
+#[test]
+fn business_times_are_checked_at_the_door() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::started(binary(), &dir.path().join("data"));
+    let body = r#"{"quantity":1,"reference":"r"}"#;
+    for (time, status) in [
+        ("9999-12-31T23:59:59-12:00", 400),
+        ("9999-12-31T23:59:59Z", 202),
+        ("0000-01-01T00:00:00Z", 202),
+        ("0000-01-01T00:00:00+12:00", 400),
+        ("-0001-01-01T00:00:00Z", 400),
+        ("+10000-01-01T00:00:00Z", 400),
+        ("2026-02-30T00:00:00Z", 400),
+        ("2026-02-28", 400),
+        ("2011-12-09T12:50:00+01:00", 202),
+    ] {
+        let head = ["POST /stock/1-1/receipts HTTP/1.1", "host: localhost", "content-type: application/json", &format!("occurred-at: {time}")];
+        let (found, text) = ask(&server, &head, body);
+        assert_eq!(found, status, "{time}: {text}");
+    }
+}

@@ -108,10 +108,27 @@ async fn a_read_is_as_fresh_as_asked_and_says_so() {
         assert!(read.headers().contains_key("daybook-position"));
         assert_eq!(read.json::<Value>().await.unwrap()["price"], format!("{price}.00"), "a read behind what was written");
     }
-    let (status, _) = problem(shop.send(Method::GET, "/products/1-1", &[("daybook-position", "stock.events:0:1")], Value::Null).await).await;
-    assert_eq!(status, 400, "a token of another topic");
-    let future = shop.send(Method::GET, "/products/1-1", &[("daybook-position", "catalog.events:0:999999"), ("prefer", "wait=1")], Value::Null).await;
-    assert!(future.status() == StatusCode::SERVICE_UNAVAILABLE && future.headers().contains_key("retry-after"));
+    // What a token says of other topics concerns other views, and is carried on to them.
+    let received = shop.send(Method::POST, "/stock/1-1/receipts", &[("prefer", "wait=10")], json!({ "quantity": 1, "reference": "second" })).await;
+    let elsewhere = received.headers()["daybook-position"].to_str().unwrap().to_owned();
+    let read = shop.send(Method::GET, "/products/1-1", &[("daybook-position", &elsewhere)], Value::Null).await;
+    assert_eq!(read.status(), StatusCode::OK, "a token of another topic");
+    let carried = read.headers()["daybook-position"].to_str().unwrap().to_owned();
+    assert!(carried.contains(&elsewhere) && carried.contains("catalog.events:0:"), "{carried}");
+    let read = shop.send(Method::GET, "/stock/1-1", &[("daybook-position", &carried)], Value::Null).await;
+    assert_eq!(read.json::<Value>().await.unwrap()["received"], 11);
+    let began = std::time::Instant::now();
+    for (made_up, said) in [
+        ("catalog.events:0:999999", "lies beyond"),
+        ("stock.events:0:999999", "lies beyond"),
+        ("catalog.events:99:1", "no partition 99"),
+        ("parrots.events:0:1", "parrots"),
+        ("catalog.events:0:-1", "next offset"),
+    ] {
+        let (status, text) = problem(shop.send(Method::GET, "/products/1-1", &[("daybook-position", made_up), ("prefer", "wait=20")], Value::Null).await).await;
+        assert!(status == 400 && text["detail"].as_str().unwrap().contains(said), "{made_up}: {status} {text}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it waited for {:?}", began.elapsed());
     let read = shop.send(Method::GET, "/products/1-1", &[], Value::Null).await;
     let etag = read.headers()["etag"].to_str().unwrap().to_owned();
     assert_eq!(shop.send(Method::GET, "/products/1-1", &[("if-none-match", &etag)], Value::Null).await.status(), StatusCode::NOT_MODIFIED);
@@ -302,4 +319,52 @@ fn a_second_process_on_a_directory_is_refused() {
         String::from_utf8_lossy(&second.stderr)
     );
     assert!(first.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_and_preferences_follow_their_rules() {
+    let shop = Shop::open().await;
+    let price = |text: &str| json!({ "price": text });
+    let status = |method: Method, path: &'static str, headers: Vec<(&'static str, &'static str)>, body: Value| {
+        let shop = &shop;
+        async move { shop.send(method, path, &headers, body).await.status().as_u16() }
+    };
+    let wait = ("prefer", "wait=10");
+    assert_eq!(status(Method::POST, "/products/1-1/price", vec![wait, ("if-match", "*")], price("3.00")).await, 200); // version 2
+    assert_eq!(status(Method::POST, "/products/1-1/price", vec![wait, ("if-match", "\"7\", \"2\"")], price("4.00")).await, 200);
+    assert_eq!(status(Method::POST, "/products/1-1/price", vec![wait, ("if-match", "\"1\", \"2\"")], price("5.00")).await, 412);
+    assert_eq!(status(Method::POST, "/products/1-1/price", vec![wait, ("if-match", "W/\"3\"")], price("5.00")).await, 412);
+    assert_eq!(status(Method::POST, "/products/1-1/price", vec![wait, ("if-match", "3")], price("5.00")).await, 400);
+    assert_eq!(status(Method::POST, "/products/1-9/price", vec![wait, ("if-match", "*")], price("5.00")).await, 412);
+    let product = json!({ "name": "pen", "price": "1.00" });
+    assert_eq!(status(Method::PUT, "/products/1-1", vec![wait, ("if-none-match", "*")], product.clone()).await, 412);
+    assert_eq!(status(Method::PUT, "/products/1-2", vec![wait, ("if-none-match", "*")], product.clone()).await, 200);
+    for (name, value, expected) in [
+        ("if-none-match", "\"3\"", 304),
+        ("if-none-match", "W/\"3\", \"9\"", 304),
+        ("if-none-match", "*", 304),
+        ("if-none-match", "\"2\"", 200),
+        ("if-match", "\"2\", \"3\"", 200),
+        ("if-match", "W/\"3\"", 412),
+        ("if-match", "\"2\"", 412),
+    ] {
+        let read = shop.send(Method::GET, "/products/1-1", &[(name, value)], Value::Null).await;
+        assert_eq!(read.status().as_u16(), expected, "{name}: {value}");
+        assert!(expected != 304 || (read.headers()["etag"] == "\"3\"" && read.headers().contains_key("daybook-position")));
+    }
+    for (given, applied, expected) in [
+        (Some("wait=10"), Some("wait=10"), 200),
+        (Some("return=minimal; a=\"x,wait=1\", WAIT = \"20\""), Some("wait=20"), 200),
+        (Some("wait=900"), Some("wait=60"), 200),
+        (Some("wait=soon"), None, 202),
+        (Some("respond-async"), Some("respond-async"), 202),
+        (None, None, 202),
+    ] {
+        let headers: Vec<(&str, &str)> = given.iter().map(|given| ("prefer", *given)).collect();
+        let written = shop.send(Method::POST, "/stock/1-1/receipts", &headers, json!({ "quantity": 1, "reference": format!("{given:?}") })).await;
+        let told = written.headers().get("preference-applied").map(|told| told.to_str().unwrap().to_owned());
+        assert_eq!((written.status().as_u16(), told.as_deref()), (expected, applied), "{given:?}");
+    }
+    let read = shop.send(Method::GET, "/products/1-1", &[("prefer", "wait=3")], Value::Null).await;
+    assert_eq!(read.headers()["preference-applied"], "wait=3");
 }

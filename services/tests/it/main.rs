@@ -15,6 +15,7 @@ mod audit;
 mod broker;
 mod carts;
 mod cli;
+mod clock;
 mod doors;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.
 #[path = "../../examples/popularity/main.rs"]

@@ -42,6 +42,8 @@ pub struct Server {
     how: Vec<String>,
     /// what a verification of its directory at rest is told besides
     at_rest: Vec<String>,
+    /// variables of its environment
+    environment: Vec<(String, String)>,
     pub url: String,
     /// what it is told to listen on, if not its address
     listen: Option<String>,
@@ -52,12 +54,27 @@ impl Server {
     /// Not started yet.
     pub fn new(binary: PathBuf, data: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { binary, data: data.to_path_buf(), how: vec!["up".into()], at_rest: vec![], url: format!("http://{free}"), listen: None, child: None }
+        Self {
+            binary,
+            data: data.to_path_buf(),
+            how: vec!["up".into()],
+            at_rest: vec![],
+            environment: vec![],
+            url: format!("http://{free}"),
+            listen: None,
+            child: None,
+        }
     }
 
     /// Told this besides.
     pub fn told(mut self, arguments: &[&str]) -> Self {
         self.how.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// With this variable in its environment.
+    pub fn under(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -135,8 +152,15 @@ impl Server {
     fn spawn(&mut self) {
         let listen = self.listen.clone().unwrap_or_else(|| self.url.strip_prefix("http://").unwrap().to_owned());
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
-        let child =
-            Command::new(&self.binary).args(&self.how).args(["--listen", &listen, "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = Command::new(&self.binary)
+            .envs(self.environment.clone())
+            .args(&self.how)
+            .args(["--listen", &listen, "--data"])
+            .arg(&self.data)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         self.child = Some(child);
     }
 

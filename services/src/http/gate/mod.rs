@@ -101,15 +101,28 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
         count += 1;
         let pulse = Arc::new(Pulse::new());
         connections.open.lock().insert(count, Arc::clone(&pulse));
-        let (connections, router, stop, number) = (Arc::clone(&connections), router.clone(), stop.clone(), count);
+        let open = Open { connections: Arc::clone(&connections), number: count, _room: room };
+        let (router, stop) = (router.clone(), stop.clone());
         tasks.spawn(async move {
+            let _until_it_ends = open;
             connection(stream, peer, router, pulse, stop).await;
-            connections.open.lock().remove(&number);
-            drop::<OwnedSemaphorePermit>(room);
         });
     }
     drop(listener); // who comes now is refused, and goes to another instance
     while tasks.join_next().await.is_some() {}
+}
+
+/// One of them, which is forgotten however it ends.
+struct Open {
+    connections: Arc<Connections>,
+    number: u64,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.open.lock().remove(&self.number);
+    }
 }
 
 impl Connections {
@@ -147,8 +160,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: TowerToHyperSer
         request.extensions_mut().insert(Arc::clone(&of_requests));
         router.call(request)
     });
-    // Times are kept here, for all phases alike.
-    let mut connection = std::pin::pin!(http1::Builder::new().header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX).serve_connection(io, service));
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX); // times are kept here, for all phases alike
+    let mut connection = std::pin::pin!(http.serve_connection(io, service));
     let (mut tick, mut stopping) = (interval(TICK), false);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

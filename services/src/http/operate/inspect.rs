@@ -1,7 +1,7 @@
 //! `GET /inspect/{aggregate}/{id}`: one aggregate's state now or at a version, its history, its owner, and what it waits
 //! for. The owner of its partition answers: nobody else's heads are current.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::forward::{Elsewhere, passed_on};
+use super::super::place::{Path, Query};
 use super::super::{App, blocking};
 use super::partition_in;
 

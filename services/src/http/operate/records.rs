@@ -1,7 +1,7 @@
 //! `GET /topics/{topic}/{partition}`: records as they lie in the log, a bounded page at a time.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use eventstore::dead_letters::masked;
 use eventstore::{Limits, Log, Offset, Page, Record};
 use schemas::{Partition, Stream, Topic, topic};
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::failure::Failure;
+use super::super::place::{Path, Query};
 use super::super::{App, blocking};
 use super::{partition_in, topic_of};
 

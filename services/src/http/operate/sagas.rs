@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use domain::Timestamp;
 use eventstore::inspect::{Aggregate, Waiting, waiting};
@@ -18,6 +18,7 @@ use super::super::body::Body;
 use super::super::command::{Ask, Written};
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
+use super::super::place::{Path, Query};
 use super::super::{App, blocking};
 use super::partitions;
 

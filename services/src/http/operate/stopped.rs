@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use eventstore::control::{Ruling, Settled};
 use eventstore::observer::worker;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::super::body::Body;
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
+use super::super::place::Path;
 use super::super::{App, blocking};
 use super::records::shown;
 use super::sagas::elsewhere;

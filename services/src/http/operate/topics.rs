@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use eventstore::service::inputs;
 use eventstore::{Limits, Offset};
 use schemas::{Partition, Stream, Topic, topic};
 use serde_json::{Value, json};
 
 use super::super::failure::Failure;
+use super::super::place::Path;
 use super::super::{App, blocking};
 use super::{disk, partitions, topic_of};
 
