@@ -98,12 +98,15 @@ async fn a_transactions_id_and_a_clients_key_cannot_meet() {
         instance.into_iter().for_each(|instance| body["instanceId"] = instance.into());
         body
     };
+    let mut position = String::new();
     for (key, instance, price) in [(None, Some("77"), 3.0), (Some("change-price:77"), None, 4.0), (Some("77"), None, 5.0), (Some("77"), Some("78"), 6.0)] {
         let headers: Vec<(&str, &str)> = key.into_iter().map(|key| ("idempotency-key", key)).collect();
         let answer = shop.send(Method::PATCH, "/product", &headers, body(price, instance)).await;
+        answer.headers()["daybook-position"].to_str().unwrap().clone_into(&mut position);
         assert_eq!(answer.status(), StatusCode::OK, "{key:?} {instance:?}: {}", answer.text().await.unwrap());
     }
-    assert_eq!(shop.caller.get("/products/1-1").await["revision"], 5);
+    let product = shop.send(Method::GET, "/products/1-1", &[("daybook-position", &position)], Value::Null).await;
+    assert_eq!(product.json::<Value>().await.unwrap()["revision"], 5);
     let again = shop.send(Method::PATCH, "/product", &[], body(9.0, Some("77"))).await;
     assert_eq!(again.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
