@@ -11,8 +11,13 @@ fn main() {
 }
 
 fn commit() -> Option<String> {
-    // An unpacked archive may lie inside the repository of something else.
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.canonicalize().ok()?;
+    // Watched before git is asked: what it cannot say now it may say at the next build.
+    let head = workspace.join(".git/HEAD");
+    if head.exists() {
+        println!("cargo:rerun-if-changed={}", head.display());
+    }
+    // An unpacked archive may lie inside the repository of something else.
     if Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()? != workspace {
         return None;
     }

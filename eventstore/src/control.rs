@@ -1,9 +1,10 @@
 //! The control topic: what an operator settles and every fold must honour. It holds the log's identity, made with its
-//! first record, and the records that a reader passes over. Read to its end before any fold begins, so that a fold
-//! from zero passes over what the live one did; never decides what is passed over.
+//! first record, and the records that a reader passes over; all but the first are signed with the log's secret, since
+//! whoever can write to the topic could else stop or falsify everything. Read to its end before any fold begins, so that
+//! a fold from zero passes over what the live one did; never decides what is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use parking_lot::RwLock;
 use schemas::{Headers, Partition, Stream, Topic, topic};
 use serde::{Deserialize, Serialize};
 
+use crate::inside::{is_signed, sign};
 use crate::log::{Fault, Limits, Log, Message, Offset, Record, TopicSpec};
 
 /// Everything is in one partition: what is settled has an order.
@@ -19,7 +21,8 @@ const PARTITION: Partition = Partition(0);
 /// A place in the log: topic, partition, offset.
 pub type Place = (Topic, Partition, Offset);
 
-/// A record of the control topic, in JSON. Kinds and fields are only ever added.
+/// A record of the control topic, in JSON. Kinds and fields are only ever added; an instance that does not know a kind
+/// stops, since it cannot honour it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Settled {
@@ -61,39 +64,36 @@ impl Ruling {
 }
 
 impl Settled {
-    fn message(&self) -> Message {
+    fn message(&self, secret: Option<&[u8; 32]>) -> Message {
         let key = match self {
             Self::Log { .. } => "log".to_owned(),
             Self::Skip(order) | Self::Retry(order) => format!("{}/{}/{}", order.topic, order.partition, order.offset),
         };
-        let value = serde_json::to_vec(self).unwrap_or_default();
-        Message { topic: topic(Stream::Control), partition: PARTITION, key: key.into_bytes(), headers: Headers::default(), value: Some(value) }
+        let (mut headers, value) = (Headers::default(), serde_json::to_vec(self).unwrap_or_default());
+        secret.into_iter().for_each(|secret| sign(secret, key.as_bytes(), &mut headers, &value));
+        Message { topic: topic(Stream::Control), partition: PARTITION, key: key.into_bytes(), headers, value: Some(value) }
     }
 
-    /// What a record settles. None of what was not written by this program: it settles nothing, and must not keep everything
-    /// from starting. A kind that a newer version settles does: what it says cannot be honoured here.
-    fn of(record: &Record) -> Result<Option<Self>, Fault> {
-        let place = || format!("{}/{} offset {}", record.topic, record.partition, record.offset);
-        let why = match serde_json::from_slice(record.body()) {
-            Ok(settled) => return Ok(Some(settled)),
-            Err(why) => why,
-        };
-        let kind = serde_json::from_slice::<Kind>(record.body()).ok().filter(|Kind { kind }| !KINDS.contains(&kind.as_str()));
-        if let Some(Kind { kind }) = kind {
-            return Err(Fault::Fatal(format!("{}: a newer version of this program settled something here ('{kind}'): update it", place())));
-        }
-        tracing::warn!(place = place(), %why, "passed over: nothing that this program wrote");
-        Ok(None)
+    /// What a signed record settles. A kind that cannot be read is a newer version's: what it says cannot be honoured here.
+    fn of(record: &Record) -> Result<Self, Fault> {
+        serde_json::from_slice(record.body()).map_err(|why| {
+            let place = format!("{}/{} offset {}", record.topic, record.partition, record.offset);
+            Fault::Fatal(format!("{place}: a newer version of this program settled something here ({why}): update it"))
+        })
     }
 }
 
-/// The kinds of [`Settled`].
-const KINDS: [&str; 3] = ["log", "skip", "retry"];
+/// The log's identity: the first record that says one.
+struct Identity {
+    id: String,
+    secret: [u8; 32],
+}
 
-/// What every record of the topic says.
-#[derive(Deserialize)]
-struct Kind {
-    kind: String,
+impl Identity {
+    fn of(record: &Record) -> Option<Self> {
+        let Ok(Settled::Log { id, secret }) = serde_json::from_slice(record.body()) else { return None };
+        Some(Self { id, secret: blake3::Hash::from_hex(&secret).ok()?.into() })
+    }
 }
 
 /// Which readers pass over which records, and why.
@@ -120,7 +120,7 @@ impl Skips {
 /// What the control topic says, as far as it was read here.
 pub struct Control {
     log: Arc<dyn Log>,
-    id: String,
+    identity: OnceLock<Identity>,
     skips: Arc<Skips>,
     /// rises with every order that was read
     orders: AtomicU64,
@@ -135,31 +135,29 @@ impl Control {
 
     /// Reads the topic to its end; gives a log its identity that has none yet. The topic must be provisioned.
     pub fn open(log: Arc<dyn Log>) -> Result<Arc<Self>, Fault> {
-        let mut control = Self { log, id: String::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
-        let mut identity = control.read()?;
-        if identity.is_none() {
+        let control = Self::unread(log);
+        control.read()?;
+        if control.identity.get().is_none() {
             let random = || blake3::hash(uuid::Uuid::new_v4().as_bytes()).to_hex().to_string();
-            control.log.append(vec![Settled::Log { id: random()[..32].to_owned(), secret: random() }.message()])?;
-            identity = control.read()?; // another instance may have been faster: the first record counts
+            control.log.append(vec![Settled::Log { id: random()[..32].to_owned(), secret: random() }.message(None)])?;
+            control.read()?; // another instance may have been faster: the first record counts
         }
-        let (id, secret) = identity.ok_or_else(|| Fault::Retry(format!("{}: the log's identity cannot be read back yet", topic(Stream::Control))))?;
-        let secret = blake3::Hash::from_hex(&secret)
-            .map(Into::into)
-            .map_err(|why| Fault::Fatal(format!("{}: the log's secret is no 64 hex digits: {why}", topic(Stream::Control))))?;
-        control.id = id;
-        control.log.initiate(secret);
+        let unread = || Fault::Retry(format!("{}: the log's identity cannot be read back yet", topic(Stream::Control)));
+        control.log.initiate(control.identity.get().ok_or_else(unread)?.secret);
         Ok(Arc::new(control))
     }
 
     /// The same without writing anything, for a log that is only looked at: one that has no identity yet has none here.
     pub fn look(log: Arc<dyn Log>) -> Result<Arc<Self>, Fault> {
-        let mut control = Self { log, id: String::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() };
-        if control.log.start(&topic(Stream::Control), PARTITION).is_ok()
-            && let Some((id, _)) = control.read()?
-        {
-            control.id = id;
+        let control = Self::unread(log);
+        if control.log.start(&topic(Stream::Control), PARTITION).is_ok() {
+            control.read()?;
         }
         Ok(Arc::new(control))
+    }
+
+    fn unread(log: Arc<dyn Log>) -> Self {
+        Self { log, identity: OnceLock::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() }
     }
 
     /// The log it is the control topic of.
@@ -169,7 +167,7 @@ impl Control {
 
     /// What tells this log from every other; empty if it has none yet.
     pub fn id(&self) -> &str {
-        &self.id
+        self.identity.get().map_or("", |identity| &identity.id)
     }
 
     /// Which records are passed over.
@@ -188,19 +186,20 @@ impl Control {
         if !self.log.wait(&[(topic(Stream::Control), PARTITION, next)], wait)? {
             return Ok(false);
         }
-        self.read().map(|_| true)
+        self.read()?;
+        Ok(true)
     }
 
     /// Settles something for all instances; it holds here when this returns.
     pub fn settle(&self, settled: &Settled) -> Result<(), Fault> {
-        self.log.append(vec![settled.message()])?;
-        self.read().map(|_| ())
+        self.log.append(vec![settled.message(self.identity.get().map(|identity| &identity.secret))])?;
+        self.read()
     }
 
-    /// Takes in what was not read yet; answers with the log's identity, should it be among that.
-    fn read(&self) -> Result<Option<(String, String)>, Fault> {
+    /// Takes in what was not read yet.
+    fn read(&self) -> Result<(), Fault> {
         let mut next = self.next.write(); // one reader at a time
-        let (topic, mut identity) = (topic(Stream::Control), None);
+        let topic = topic(Stream::Control);
         let end = self.log.end(&topic, PARTITION)?;
         while *next < end {
             let page = self.log.read(&topic, PARTITION, *next, Limits::default())?;
@@ -208,23 +207,42 @@ impl Control {
                 return Err(Fault::Retry(format!("{topic}/{PARTITION}: asked for records from {next} below the end {end}, got none")));
             }
             for record in &page.records {
-                match Settled::of(record)? {
-                    Some(Settled::Log { id, secret }) => drop(identity.get_or_insert((id, secret))),
-                    Some(Settled::Skip(order)) => {
-                        let place = order.place();
-                        let mut all = self.skips.0.write();
-                        all.entry(place).or_default().extend(order.readers.into_iter().map(|reader| (reader, order.reason.clone())));
-                        drop(all);
-                        self.orders.fetch_add(1, Ordering::AcqRel);
-                    }
-                    None => {}
-                    Some(Settled::Retry(_)) => drop(self.orders.fetch_add(1, Ordering::AcqRel)),
-                }
+                self.take(record)?;
             }
             *next = page.next;
         }
-        Ok(identity)
+        Ok(())
     }
+
+    fn take(&self, record: &Record) -> Result<(), Fault> {
+        let Some(identity) = self.identity.get() else {
+            match Identity::of(record) {
+                Some(identity) => drop(self.identity.set(identity)),
+                None => passed_over(record),
+            }
+            return Ok(());
+        };
+        if !is_signed(&identity.secret, &record.key, &record.headers, record.body()) {
+            passed_over(record);
+            return Ok(());
+        }
+        match Settled::of(record)? {
+            Settled::Skip(order) => {
+                let place = order.place();
+                let readers = order.readers.into_iter().map(|reader| (reader, order.reason.clone()));
+                self.skips.0.write().entry(place).or_default().extend(readers);
+            }
+            Settled::Retry(_) => {}
+            Settled::Log { .. } => return Ok(()),
+        }
+        self.orders.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// Nothing that the inside wrote: it settles nothing, and must not keep everything from starting.
+fn passed_over(record: &Record) {
+    tracing::warn!(topic = %record.topic, offset = record.offset.0, "passed over: no record of this program's, who signs what it settles");
 }
 
 #[cfg(test)]

@@ -334,6 +334,11 @@ pub trait Log: Send + Sync + 'static {
         self.end_known(topic, partition)
     }
 
+    /// How many offsets a commit takes in each partition besides its records', right after them.
+    fn markers(&self) -> u64 {
+        0
+    }
+
     /// Waits until one of `positions` lies before its partition's end, or `wait` is over; says which it was.
     fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault>;
 

@@ -95,6 +95,19 @@ impl Written {
         self.lasts.iter().filter_map(|(partition, place, digested)| Some((*partition, digested.at(*offsets.get(*place)?)))).collect()
     }
 
+    /// The places before and among the own events at which something else may lie, each up to the own event that follows
+    /// it. `ends` says where each partition's own events would go on, if nobody else wrote there.
+    pub fn between(&self, offsets: &[Offset], ends: &BTreeMap<Partition, Offset>) -> Vec<(Partition, Offset, Offset)> {
+        let (mut between, mut ends) = (vec![], ends.clone());
+        for (partition, offset) in self.partitions.iter().zip(offsets).filter_map(|(partition, offset)| Some(((*partition)?, *offset))) {
+            let due = ends.insert(partition, offset.next()).unwrap_or_default();
+            if due != offset {
+                between.push((partition, due, offset));
+            }
+        }
+        between
+    }
+
     /// Where the fold of the own events stands once the outputs are committed at `offsets`.
     pub fn next(&self, offsets: &[Offset]) -> Vec<(Partition, Offset)> {
         let own = self.partitions.iter().zip(offsets).filter_map(|(partition, offset)| Some(((*partition)?, offset.next())));

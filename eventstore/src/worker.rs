@@ -15,11 +15,11 @@ use schemas::Partition;
 use crate::control::Control;
 use crate::fold::{belongs, replay};
 use crate::heads::Heads;
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Polled, Stuck};
+use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Offset, Polled, Stuck};
 use crate::observer::{Observer, worker};
 use crate::rows::Rows;
 use crate::service::{Service, inputs};
-use crate::turn::{Decision, Stop, Turn};
+use crate::turn::{Decision, Stop, Turn, Written};
 
 /// Deadlines that one turn looks at in one partition.
 const DUE_MAX: usize = 200;
@@ -53,6 +53,8 @@ pub struct Worker {
     orders: u64,
     /// what was folded was held against the log
     proven: BTreeSet<Partition>,
+    /// where the own events of each partition go on, if nobody else writes there
+    ends: BTreeMap<Partition, Offset>,
 }
 
 impl Worker {
@@ -75,6 +77,7 @@ impl Worker {
             control: None,
             orders: 0,
             proven: BTreeSet::new(),
+            ends: BTreeMap::new(),
         })
     }
 
@@ -110,6 +113,13 @@ impl Worker {
         }
         let (written, notes) = (turn.written(&self.service), turn.notes);
         match self.member.commit(turn.outputs, &positions, &batch.claim) {
+            Ok(Commit::Committed(offsets)) if self.others_wrote(&written, &offsets) => {
+                // What they wrote is folded before these, or stops the partition there, as in a fold from zero.
+                self.heads.forget();
+                self.cold = true;
+                self.observer.noted(self.service.name, &notes);
+                Ok(Progress::Worked)
+            }
             Ok(Commit::Committed(offsets)) => {
                 written.lasts(&offsets).into_iter().for_each(|(partition, last)| self.heads.ends_with(partition, last));
                 if let Err(fault) = self.heads.save(&offsets, &written.next(&offsets)) {
@@ -127,6 +137,20 @@ impl Worker {
                 Err(fault)
             }
         }
+    }
+
+    /// Whether, among or before what was just committed, the own events hold records that were not written here. Who alone
+    /// may write there is for the broker to say, and where it lets others they are met now, not at the next start.
+    fn others_wrote(&mut self, written: &Written, offsets: &[Offset]) -> bool {
+        let (events, one) = (self.service.events(), Limits { records: 1, ..REPLAY });
+        let strange = written.between(offsets, &self.ends).into_iter().any(|(partition, from, to)| {
+            // Aborted records and markers are nobody's.
+            let page = self.log.read(&events, partition, from, one);
+            page.map_or(true, |page| page.records.first().map_or(page.next < to, |record| record.offset < to))
+        });
+        let markers = self.log.markers();
+        self.ends.extend(written.next(offsets).into_iter().map(|(partition, next)| (partition, Offset(next.0.saturating_add(markers)))));
+        strange
     }
 
     /// Leaves the group, so that others take over at once.
@@ -182,7 +206,7 @@ impl Worker {
                 self.proven.insert(*partition);
             }
             match replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY) {
-                Ok(_) => {}
+                Ok(end) => drop(self.ends.insert(*partition, end.max(self.heads.rows().position(&events, *partition)?))),
                 Err(Fault::Stop(stuck)) => self.stop(*stuck),
                 Err(fault) => return Err(fault),
             }

@@ -34,6 +34,14 @@ pub fn claims() -> Topic {
 }
 
 impl Claimed {
+    /// Whether an instance on this log may have written it. Its ids are fenced and its address is asked: those of others,
+    /// on the cluster or beside it, are none of ours. (Who may write here at all is for the broker's ACLs to say.)
+    fn may_be(&self, namespace: &str, partition: Partition) -> bool {
+        let is_id = |id: &String| id.strip_prefix(namespace).is_some_and(|id| !id.is_empty());
+        let is_address = |url: &String| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && !url.contains('@');
+        self.partition == partition.0 && !self.ids.is_empty() && self.ids.iter().all(is_id) && self.url.iter().all(is_address)
+    }
+
     /// The record of it.
     pub fn message(&self) -> Message {
         let partition = Partition(self.partition);
@@ -64,10 +72,10 @@ impl Table {
             }
             for record in page.records {
                 match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
-                    Some(Ok(claim)) if claim.ids.iter().all(|id| !id.is_empty()) => drop(self.claims.insert((claim.group.clone(), partition), claim)),
-                    Some(Ok(_)) => {
-                        tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no claim of ours is without its ids")
+                    Some(Ok(claim)) if claim.may_be(&log.settings.namespace, partition) => {
+                        self.claims.insert((claim.group.clone(), partition), claim);
                     }
+                    Some(Ok(_)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no claim of this log's"),
                     // Every claim of ours can be read, whatever the version: this is nobody's.
                     Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not a claim"),
                     None => {}
@@ -91,4 +99,34 @@ pub fn fence(settings: &Settings, ids: &BTreeSet<String>) -> Result<(), Fault> {
         let fencing: Vec<_> = ids.iter().map(|id| scope.spawn(|| producer::begin(settings, id).map(closing::later))).collect();
         fencing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(Fault::Retry("fencing panicked".to_owned()))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_names_nobody_elses_ids_and_no_odd_address() {
+        let claim = |ids: &[&str], url: &str, partition| Claimed {
+            group: "stock".to_owned(),
+            partition,
+            topics: vec![],
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            url: Some(url.to_owned()),
+            released: false,
+        };
+        for (ids, url, partition, ours) in [
+            (&["shop.stock.1.0", "shop.stock.1.1"][..], "http://10.0.0.7:8080", 3, true),
+            (&["shop.stock.1.0"], "https://host", 3, true),
+            (&["shop.stock.1.0", "payroll-writer"], "http://host", 3, false),
+            (&["shop."], "http://host", 3, false),
+            (&[""], "http://host", 3, false),
+            (&[], "http://host", 3, false),
+            (&["shop.stock.1.0"], "http://host", 4, false),
+            (&["shop.stock.1.0"], "file:///etc/passwd", 3, false),
+            (&["shop.stock.1.0"], "http://daybook@host", 3, false),
+        ] {
+            assert_eq!(claim(ids, url, partition).may_be("shop.", Partition(3)), ours, "{ids:?} {url} {partition}");
+        }
+    }
 }

@@ -344,6 +344,10 @@ impl Log for Kafka {
         self.cluster.wait(positions, wait)
     }
 
+    fn markers(&self) -> u64 {
+        1
+    }
+
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
         let (cluster, mut all) = (&self.cluster, TopicPartitionList::new());
         for topic in

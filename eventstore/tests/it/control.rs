@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eventstore::control::{Control, Ruling, Settled};
 use eventstore::embedded::{Embedded, Settings};
+use eventstore::inside::sign;
 use eventstore::{Log, Message, Offset};
 use schemas::{Headers, Partition, Stream, Topic, topic};
 use tempfile::TempDir;
@@ -15,8 +16,11 @@ fn open(dir: &TempDir) -> Arc<dyn Log> {
     Arc::new(log)
 }
 
-fn write(log: &dyn Log, text: &str) {
-    let headers = Headers::default();
+fn write(log: &dyn Log, text: &str, signed: bool) {
+    let mut headers = Headers::default();
+    if signed {
+        sign(&log.secret(), b"", &mut headers, text.as_bytes());
+    }
     log.append(vec![Message { topic: topic(Stream::Control), partition: Partition(0), key: vec![], headers, value: Some(text.into()) }]).unwrap();
 }
 
@@ -51,16 +55,19 @@ fn a_log_has_one_identity_for_life_and_orders_reach_everybody() {
 fn what_others_write_there_keeps_nothing_from_starting() {
     let dir = TempDir::new().unwrap();
     let log = open(&dir);
-    for garbage in ["", "garbage", "{}", "{\"kind\":\"skip\"}", "{\"kind\":7}", "[1]"] {
-        write(log.as_ref(), garbage);
-    }
+    let skip = r#"{"kind":"skip","readers":["view:x"],"topic":"x.events","partition":1,"offset":7,"reason":"forged"}"#;
+    let garbage = ["", "garbage", "{}", "{\"kind\":\"skip\"}", "{\"kind\":7}", "[1]", "{\"kind\":\"zzz\"}", skip, r#"{"kind":"log","id":"x","secret":"zz"}"#];
+    garbage.iter().for_each(|garbage| write(log.as_ref(), garbage, false));
     let control = Control::open(Arc::clone(&log)).unwrap();
-    assert!(!control.id().is_empty() && control.orders() == 0);
-    // A second identity is none: the first counts.
-    write(log.as_ref(), "{\"kind\":\"log\",\"id\":\"forged\",\"secret\":\"00\"}");
-    assert_eq!(Control::open(Arc::clone(&log)).unwrap().id(), control.id());
+    assert!(control.id().len() == 32 && control.orders() == 0);
+    // Nor does it reach whoever runs already. A second identity is none: the first counts.
+    garbage.iter().for_each(|garbage| write(log.as_ref(), garbage, false));
+    write(log.as_ref(), &format!(r#"{{"kind":"log","id":"forged","secret":"{}"}}"#, "00".repeat(32)), false);
+    assert!(control.follow(Duration::from_secs(5)).unwrap() && control.orders() == 0);
+    let again = Control::open(Arc::clone(&log)).unwrap();
+    assert!(again.id() == control.id() && again.skips().places("view:x", &Topic::named("x.events")).is_empty());
     // But what a newer version settles must be honoured, or nothing begun.
-    write(log.as_ref(), "{\"kind\":\"close\",\"readers\":[]}");
+    write(log.as_ref(), "{\"kind\":\"close\",\"readers\":[]}", true);
     let refused = Control::open(log).err().unwrap().to_string();
-    assert!(refused.contains("newer version") && refused.contains("'close'"), "{refused}");
+    assert!(refused.contains("newer version") && refused.contains("`close`"), "{refused}");
 }

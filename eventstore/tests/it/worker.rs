@@ -1,10 +1,12 @@
 //! The worker on a real embedded log: repeats, dead letters, deadlines, stopped partitions, and heads that equal a fold from zero.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use eventstore::control::{Control, Ruling, Settled};
 use eventstore::heads::MARK_SECONDS;
-use eventstore::log::Stuck;
+use eventstore::kafka::{self, Kafka};
+use eventstore::log::{Stuck, TopicSpec};
 use eventstore::observer::Observer;
 use eventstore::router::Router;
 use eventstore::worker::{Progress, Worker};
@@ -13,8 +15,9 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use schemas::envelope::{DLT_REASON, Kind};
-use schemas::{Envelope, Partition, Stream, partition_of, topic};
+use schemas::{Envelope, Headers, Partition, Stream, partition_of, topic};
 
+use crate::broker::Broker;
 use crate::flaky::Flaky;
 use crate::tally::{Across, Bench, Echo, alone, settle};
 
@@ -170,6 +173,55 @@ fn an_own_event_nobody_knows_stops_its_partition_and_no_other() {
         matches!(&stopped[..], [(partition, why)] if *partition == partition_of(b"17", 3) && why.contains("tally.events") && why.contains("sung")),
         "{stopped:?}"
     );
+}
+
+/// What others write between a running worker's own events is met at once, and not by the fold of its next start alone.
+fn meets_what_others_write(bench: &Bench) {
+    let subjects = Bench::subjects();
+    bench.log.provision(&[Control::spec()]).unwrap();
+    let (heard, control) = (Arc::new(Heard::default()), Control::open(Arc::clone(&bench.log)).unwrap());
+    let observer = Arc::clone(&heard) as Arc<dyn Observer>;
+    let mut worker =
+        Worker::join(Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows), "worker", Limits::default(), observer).unwrap().under(&control);
+    let mut until = |what: &str, is: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}: {:?}, {:?}", subjects.map(|subject| bench.count(subject)), heard.0.lock());
+            let _tried_again = worker.turn(Duration::from_millis(20));
+        }
+    };
+    let count = |subject: usize| bench.count(subjects[subject]).0;
+    bench.send(bench.command("a", subjects[0], 1));
+    until("the first", &|| count(0) == 1);
+    let garbage = Message { value: Some(b"garbage".to_vec()), headers: Headers::default(), ..bench.own_event(subjects[0], 2, 1) };
+    let offset = bench.log.append(vec![garbage]).unwrap()[0];
+    for subject in subjects {
+        bench.send(bench.command("b", subject, 1));
+    }
+    until("others go on, and one stands still", &|| (count(1), count(2), heard.0.lock().len()) == (1, 1, 1));
+    let place = format!("tally.events/0 offset {offset}");
+    assert!(heard.0.lock()[0].1.contains(&place) && count(0) == 1, "{:?}", heard.0.lock());
+    let (topic, readers) = (bench.service.events(), ["worker:tally".to_owned()].into());
+    control.settle(&Settled::Skip(Ruling { readers, topic, partition: Partition(0), offset, reason: "garbage".into(), actor: None })).unwrap();
+    bench.send(bench.command("c", subjects[0], 1));
+    until("it goes on", &|| count(0) == 3);
+    assert_eq!(bench.count(subjects[0]), (3, 3));
+    worker.leave().unwrap();
+}
+
+#[test]
+fn what_others_write_among_the_own_events_is_met_while_it_runs() {
+    meets_what_others_write(&Bench::of(alone(), 8));
+}
+
+#[test]
+fn on_kafka_what_others_write_among_the_own_events_is_met_while_it_runs() {
+    let settings = kafka::Settings { namespace: Broker::namespace(), partitions: Some(3), ..kafka::Settings::new(Broker::shared().address()) };
+    let mut bench = Bench::of(alone(), 8);
+    bench.log = Arc::new(Kafka::open(settings).unwrap());
+    let topics = [topic(Stream::Replies), bench.service.commands(), bench.service.events(), bench.service.dead_letters()];
+    bench.log.provision(&topics.map(|topic| TopicSpec { topic, retention: None })).unwrap();
+    meets_what_others_write(&bench);
 }
 
 /// Hears of stopped partitions.

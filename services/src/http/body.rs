@@ -55,7 +55,7 @@ async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, F
     super::scope::read(&bytes);
     match parse(&bytes) {
         Ok(Json::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Failure::bad("", "the body is a JSON object")),
+        Ok(_) => Err(Failure::bad("", "the body must be an object: fields in braces")),
         Err(why) => Err(Failure::bad("", why)),
     }
 }

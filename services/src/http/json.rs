@@ -108,6 +108,7 @@ impl Parser<'_> {
         let zero = self.peek() == Some(b'0');
         let first = self.at;
         if !digits(self) || (zero && self.at > first + 1) {
+            self.at = self.at.min(first + usize::from(zero)); // there, and not at the end
             return Err(self.wrong("a number is digits, without zeros before them"));
         }
         if self.peek() == Some(b'.') {

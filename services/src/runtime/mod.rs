@@ -328,7 +328,8 @@ impl Threads {
     /// Takes in what operators settle at other instances.
     fn orders(&mut self) -> anyhow::Result<()> {
         let control = Arc::clone(&self.control);
-        self.quietly("orders", RETRY_PAUSE, move || control.follow(IDLE_WAIT).map(|_| ()))
+        // One that cannot be honoured here ends the process: going on would fold what must be passed over.
+        self.run("orders".to_owned(), move |turning| turning.turn(|| Ok(if control.follow(IDLE_WAIT)? { Progress::Worked } else { Progress::Idle })))
     }
 
     /// Looks whether the topics are still what they were made as.

@@ -327,7 +327,7 @@ async fn requests_are_logged_where_that_is_asked_for() {
     assert!(json.stop());
     let lines: Vec<Value> = json.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let found = lines.iter().find(|line| line["path"] == "/products/7-7?x=1").unwrap_or_else(|| panic!("{}", json.log()));
-    assert_eq!((&found["method"], &found["status"], &found["target"]), (&json!("GET"), &json!(404), &json!("daybook::access")));
+    assert_eq!((&found["method"], &found["status"], &found["target"]), (&json!("GET"), &json!(400), &json!("daybook::access")));
     assert!(found["ms"].as_f64() > Some(0.0) && found["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{found}");
     assert!(lines.iter().any(|line| line["path"] == "/no/such" && line["status"] == 404));
 
