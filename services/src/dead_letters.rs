@@ -10,6 +10,9 @@ use crate::misuse::misused;
 use crate::operate::{answer, items, number, part, text};
 use crate::out;
 
+/// Most letters of one answer.
+const PAGE: usize = 1_000;
+
 /// What to do with dead letters.
 #[derive(clap::Args)]
 pub struct Order {
@@ -84,7 +87,13 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     let request = match &order.verb {
         Verb::List { service, limit, all } => {
             let service = service.as_ref().map(|service| format!("&service={}", part(service))).unwrap_or_default();
-            client.get(format!("{url}/dead-letters?limit={limit}{service}{}", if *all { "&all=true" } else { "" }))
+            let query = format!("{service}{}", if *all { "&all=true" } else { "" });
+            let listed = list(&order, &query, *limit).await?;
+            match order.output {
+                Output::Table => table(&listed),
+                Output::Json => out::line(serde_json::to_string_pretty(&listed)?),
+            }
+            return Ok(ExitCode::SUCCESS);
         }
         Verb::Show { id } | Verb::Discard { id, yes: false, .. } => client.get(format!("{url}/dead-letters/{}", id.0)),
         Verb::Retry { id } => client.post(format!("{url}/dead-letters/{}/retry", id.0)),
@@ -96,13 +105,30 @@ pub async fn run(order: Order) -> anyhow::Result<ExitCode> {
     };
     let body = answer(&order.target, request).await?;
     match (&order.verb, order.output) {
-        (Verb::List { .. }, Output::Table) => table(&body),
         (Verb::Discard { yes: true, .. }, Output::Table) => out::line(format!("{} is discarded: list --all still has it", text(&body, "id"))),
         _ => out::line(serde_json::to_string_pretty(&body)?),
     }
     match order.verb {
         Verb::Discard { id, yes: false, .. } => misused!("{} is as it was: add --yes to discard it", id.0),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// As many as were asked for, page by page.
+async fn list(order: &Order, query: &str, limit: usize) -> anyhow::Result<Value> {
+    let (client, mut cursor, mut all) = (reqwest::Client::new(), String::new(), vec![]);
+    loop {
+        let left = limit.saturating_sub(all.len()).clamp(1, PAGE);
+        let request = client.get(format!("{}/dead-letters?limit={left}{query}{cursor}", order.target.url));
+        let mut page = answer(&order.target, request).await?;
+        all.extend_from_slice(items(&page, "items"));
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) if all.len() < limit => cursor = format!("&cursor={}", part(next)),
+            _ => {
+                page["items"] = all.into();
+                return Ok(page);
+            }
+        }
     }
 }
 
@@ -122,6 +148,9 @@ fn table(body: &Value) {
             table.add_row(row);
         }
         out::line(table);
+    }
+    if body.get("next").is_some_and(Value::is_string) {
+        out::line(format!("There are more than these {}: ask for them with --limit.", letters.len()));
     }
     if discarded > 0 && !marked {
         out::line(format!("{discarded} were discarded: --all lists them too."));

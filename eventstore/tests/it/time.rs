@@ -106,3 +106,21 @@ fn a_broker_whose_clock_is_a_day_ahead_moves_time_a_little() {
         last = now;
     }
 }
+
+/// What others wrote into the events says that it is of the year 9999.
+#[test]
+fn an_event_of_others_far_ahead_moves_time_a_day_at_most() {
+    let bench = Bench::of(alone(), 5);
+    let mut foreign = bench.own_event("17", 1, 5);
+    foreign.headers.push("ce_time", "9999-12-31T23:59:59Z");
+    bench.send(foreign);
+    let now = bench.log.now();
+    bench.send(bench.command("a", "17", 5));
+    settle(&mut bench.worker());
+    assert_eq!(bench.count("17"), (2, 10), "it was folded");
+    let written = bench.all(&bench.service.events());
+    let times: Vec<_> = written.iter().filter_map(|record| schemas::Envelope::read(&record.headers).unwrap().time).collect();
+    let ahead = times.last().unwrap().0 - now.0;
+    assert!(times.len() == 2 && (0..=(DAY + 60) * 1_000_000).contains(&ahead), "{times:?}");
+    bench.assert_equals_a_fold_from_zero();
+}

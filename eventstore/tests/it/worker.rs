@@ -181,8 +181,9 @@ fn meets_what_others_write(bench: &Bench) {
     bench.log.provision(&[Control::spec()]).unwrap();
     let (heard, control) = (Arc::new(Heard::default()), Control::open(Arc::clone(&bench.log)).unwrap());
     let observer = Arc::clone(&heard) as Arc<dyn Observer>;
-    let mut worker =
-        Worker::join(Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows), "worker", Limits::default(), observer).unwrap().under(&control);
+    let mut worker = Worker::join(Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows), "worker", Limits::default(), observer)
+        .unwrap()
+        .under(&control);
     let mut until = |what: &str, is: &dyn Fn() -> bool| {
         let began = Instant::now();
         while !is() {

@@ -20,7 +20,7 @@ use super::discarded::{self, Mark};
 use super::failure::Failure;
 use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
-use super::{App, blocking};
+use super::{App, blocking, operate};
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
@@ -49,6 +49,16 @@ struct Filter {
     /// those that were discarded as well
     #[serde(default)]
     all: bool,
+    /// the place to go on from, as the page before gave it: <service>/<partition>/<offset>
+    cursor: Option<String>,
+}
+
+/// Where a page goes on.
+type Cursor<'s> = (&'s str, Partition, Offset);
+
+fn cursor(text: &str) -> Option<Cursor<'_>> {
+    let [service, partition, offset] = text.split('/').collect::<Vec<_>>()[..] else { return None };
+    Some((service, Partition(partition.parse().ok()?), Offset(offset.parse().ok()?)))
 }
 
 async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Response, Failure> {
@@ -57,18 +67,38 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
         return Err(Failure::bad("/query/service", format!("one of {}", app.services.join(", "))));
     }
     let limit = filter.limit.unwrap_or(100).clamp(1, LETTERS_MAX);
+    let begins = filter.cursor.as_deref().map(|text| {
+        let known = |(service, ..): &Cursor<'_>| services.contains(service);
+        cursor(text).filter(known).map(|(service, partition, offset)| (service.to_owned(), partition, offset))
+    });
+    let begins = match begins {
+        Some(None) => return Err(Failure::bad("/query/cursor", "this cursor belongs to another listing: start without one")),
+        begins => begins.flatten(),
+    };
     let listed = blocking(move || {
-        let (mut items, mut bytes, mut discarded): (Vec<Value>, usize, usize) = (vec![], 0, 0);
+        let (mut items, mut bytes, mut discarded, mut more): (Vec<Value>, usize, usize, _) = (vec![], 0, 0, None);
+        let mut ahead = begins.is_some();
         for service in services {
             let letters = topic(Stream::DeadLetters(service));
             for partition in (0..app.log.partitions()).map(Partition) {
                 let marks = app.discarded.marks(app.log.as_ref(), &letters, partition)?;
                 discarded += marks.len();
                 let (mut next, end) = (app.log.start(&letters, partition)?, app.log.end(&letters, partition)?);
-                while next < end && items.len() < limit && bytes < PAGE_BYTES_MAX {
+                if let Some((of, at, from)) = &begins {
+                    ahead &= (of.as_str(), *at) != (service, partition);
+                    if ahead {
+                        continue;
+                    }
+                    next = if (of.as_str(), *at) == (service, partition) { next.max(*from) } else { next };
+                }
+                while next < end && more.is_none() {
                     let page = app.log.read(&letters, partition, next, Limits { records: limit, bytes: PAGE_BYTES_MAX })?;
                     for record in page.records.iter().filter(|record| Mark::of(record).is_none() && (filter.all || !marks.contains_key(&record.offset))) {
                         bytes += record.bytes();
+                        if items.len() == limit || (bytes > PAGE_BYTES_MAX && !items.is_empty()) {
+                            more = Some(format!("{service}/{partition}/{}", record.offset));
+                            break;
+                        }
                         items.push(summary(service, record, marks.get(&record.offset)));
                     }
                     if page.next <= next {
@@ -76,10 +106,9 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
                     }
                     next = page.next;
                 }
-                items.truncate(limit);
             }
         }
-        Ok(json!({ "items": items, "discarded": discarded }))
+        Ok(json!({ "items": items, "next": more, "discarded": discarded }))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -182,8 +211,11 @@ pub(super) fn letter(app: &App, service: &str, partition: u16, offset: u64) -> R
 fn original(app: &App, letter: &Record) -> Result<Arc<Record>, Failure> {
     let number = |name: &str| letter.headers.text(name).and_then(|text| text.parse::<u64>().ok());
     let place = number(DLT_PARTITION).and_then(|partition| u16::try_from(partition).ok()).zip(number(DLT_OFFSET));
-    let (partition, offset) = place.ok_or_else(|| Failure::internal("a dead letter without its origin"))?;
-    at(app, &schemas::Topic::named(letter.headers.text(DLT_TOPIC).unwrap_or_default()), partition, offset)
+    // Anybody may have written a letter.
+    let nowhere = || Failure::refused("not-retried", "this letter does not say which record of this log it was made of");
+    let (partition, offset) = place.ok_or_else(nowhere)?;
+    let topic = operate::topic_of(app, letter.headers.text(DLT_TOPIC).unwrap_or_default()).map_err(|_| nowhere())?;
+    at(app, &topic, partition, offset)
 }
 
 fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {

@@ -26,7 +26,8 @@ pub struct Order {
 struct Settled {
     /// as `list` names it: <topic>/<partition>/<offset>
     record: Place,
-    /// Only for this reader, as `list` names it; can be given more than once [default: all that stand still there]
+    /// Only for this reader, as `list` names it; can be given more than once [default: all that stand still there]. One that
+    /// stands behind the record, which led it there, must be named
     #[arg(long = "reader", value_name = "READER")]
     readers: Vec<String>,
     /// Who asks; the log keeps it

@@ -31,12 +31,14 @@ use crate::http::{App, Shell};
 use crate::telemetry::Metrics;
 
 mod card_key;
+mod patience;
 mod prover;
 pub mod replies;
 pub mod sender;
 mod trouble;
 
 pub use card_key::CardKey;
+use patience::Patience;
 pub use prover::Prover;
 
 /// Memory of all databases together: block cache, and the part of it that write buffers may take.
@@ -87,7 +89,7 @@ impl Kept {
                     opened => Arc::new(opened?),
                 }
             }
-            Self::Kafka(settings) => Arc::new(Kafka::open(*settings)?),
+            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open((*settings).clone()))?),
         })
     }
 }
@@ -166,13 +168,13 @@ impl Platform {
         let known = if matches!(at, Kept::Here { .. }) { Some(key.of(data, || Ok(used))?) } else { None };
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
         let log = at.open(&layout, &memory)?;
-        let specs = specs(&capabilities);
-        log.provision(&specs)?;
+        let (specs, patience) = (specs(&capabilities), Patience::default());
+        patience.with(|| log.provision(&specs))?;
         let key = match known {
             Some(key) => key,
-            None => key.of(data, || Ok(used || card_key::holds_commands(log.as_ref(), &capabilities)?))?,
+            None => key.of(data, || Ok(used || patience.with(|| card_key::holds_commands(log.as_ref(), &capabilities))?))?,
         };
-        let control = Control::open(Arc::clone(&log))?;
+        let control = patience.with(|| Control::open(Arc::clone(&log)))?;
         let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
         let mut elsewhere = BTreeMap::new();
@@ -201,7 +203,11 @@ impl Platform {
             for view in capability.views {
                 let told = Arc::new(Notify::new());
                 folded.insert(view.name.clone(), Arc::clone(&told));
-                let projection = Arc::new(Projection::open(view, &control, &layout.views(), &memory, Box::new(move || told.notify_waiters()))?);
+                let open = || {
+                    let told = Arc::clone(&told);
+                    Projection::open(Arc::clone(&view), &control, &layout.views(), &memory, Box::new(move || told.notify_waiters()))
+                };
+                let projection = Arc::new(patience.with(open)?);
                 platform.view(&projection)?;
                 anyhow::ensure!(views.insert(projection.name().to_owned(), projection).is_none(), "two views have the same name");
             }
@@ -209,7 +215,7 @@ impl Platform {
             heads.push((service, rows));
         }
         let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
-        let replies = replies::Replies::start(Arc::clone(&log), Arc::clone(&signals.stop), &mut platform.all)?;
+        let replies = replies::Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut platform.all)?;
         let cards = Cards::new(key);
         let prover = Prover::new(Arc::clone(&control), layout.scratch(), &views, heads);
         let forward = crate::http::forward::Forward::new(elsewhere);
@@ -278,7 +284,8 @@ impl Threads {
         let (name, control) = (format!("{} worker", service.name), Arc::clone(&self.control));
         // States are counted without atomics, so a worker is made in the thread it stays in.
         self.run(name, move |turning| {
-            let mut worker = Worker::join(service, log, rows, "worker", Limits::default(), observer)?.under(&control);
+            let join = || Worker::join(Arc::clone(&service), Arc::clone(&log), Arc::clone(&rows), "worker", Limits::default(), Arc::clone(&observer));
+            let mut worker = Patience::default().with(join)?.under(&control);
             turning.turn(|| worker.turn(IDLE_WAIT))?;
             worker.leave()
         })
@@ -286,7 +293,8 @@ impl Threads {
 
     fn router(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>) -> anyhow::Result<()> {
         let observer = Arc::clone(&self.metrics) as Arc<dyn Observer>;
-        let Some(router) = Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), observer)? else { return Ok(()) };
+        let join = || Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), Arc::clone(&observer));
+        let Some(router) = Patience::default().with(join)? else { return Ok(()) };
         let mut router = router.under(&self.control);
         self.run(format!("{} router", service.name), move |turning| {
             turning.turn(|| router.turn(IDLE_WAIT))?;

@@ -13,6 +13,8 @@ use schemas::wire::ReplyV1;
 use schemas::{Partition, Stream, partition_of, topic};
 use tokio::sync::mpsc;
 
+use super::patience::Patience;
+
 /// Answers a waiter keeps: at most one that says "later", and the last.
 const KEPT: usize = 4;
 
@@ -55,11 +57,11 @@ impl Drop for Waiter {
 
 impl Replies {
     /// Starts the thread that listens.
-    pub fn start(log: Arc<dyn Log>, stop: Arc<AtomicBool>, threads: &mut Vec<JoinHandle<()>>) -> anyhow::Result<Self> {
+    pub fn start(log: Arc<dyn Log>, patience: &Patience, stop: Arc<AtomicBool>, threads: &mut Vec<JoinHandle<()>>) -> anyhow::Result<Self> {
         let instance = crate::fresh::id().to_string();
         let partition = partition_of(instance.as_bytes(), log.partitions());
         let waiters = Waiters::default();
-        let mut from = log.end(&topic(Stream::Replies), partition)?;
+        let mut from = patience.with(|| log.end(&topic(Stream::Replies), partition))?;
         let (heard, own) = (Arc::clone(&waiters), format!("{instance}."));
         let run = move || {
             while !stop.load(Ordering::Acquire) {

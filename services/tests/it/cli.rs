@@ -336,7 +336,7 @@ async fn requests_are_logged_where_that_is_asked_for() {
     ask(&plain).await;
     assert!(plain.stop());
     let line = plain.log().lines().find(|line| line.contains("/products/7-7?x=1")).map(str::to_owned).unwrap_or_default();
-    assert!(line.contains("INFO") && line.contains("status=404") && serde_json::from_str::<Value>(&line).is_err(), "{}", plain.log());
+    assert!(line.contains("INFO") && line.contains("status=400") && serde_json::from_str::<Value>(&line).is_err(), "{}", plain.log());
 }
 
 /// Run again by the test below, as a process of its own: a panic where logs are on.

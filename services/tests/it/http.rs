@@ -279,6 +279,50 @@ async fn dead_letters_are_listed_shown_and_retried() {
     assert!(metrics.contains(r#"daybook_dead_letters_total{reason="misrouted",service="stock"} 1"#), "{metrics}");
 }
 
+/// Anybody who may write to their topics can write letters: large ones, many, and such as name no record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_listed_page_by_page_whoever_wrote_them() {
+    let mut shop = Shop::open().await;
+    assert!(shop.server.stop());
+    {
+        let log = Embedded::open(&shop.dir.path().join("data/log"), Settings::default()).unwrap();
+        let letter = |service: &'static str, partition: u16, bytes: usize| {
+            let headers = [("dlt-reason", "malformed"), ("dlt-original-topic", "nosuch"), ("dlt-original-partition", "0"), ("dlt-original-offset", "0")];
+            let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
+            Message { topic: topic(Stream::DeadLetters(service)), partition: Partition(partition), key: vec![], headers, value: Some(vec![b'x'; bytes]) }
+        };
+        let large = ["cart", "stock"].into_iter().flat_map(|service| (0..4).map(move |partition| (service, partition)));
+        large.for_each(|(service, partition)| drop(log.append(vec![letter(service, partition, 400_000), letter(service, partition, 10)]).unwrap()));
+    }
+    shop.server.start();
+    for limit in [1, 3, 1000] {
+        let (mut found, mut cursor) = (vec![], String::new());
+        loop {
+            let page = shop.caller.get(&format!("/dead-letters?limit={limit}{cursor}")).await;
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= limit.min(6), "{page}");
+            found.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        let distinct: std::collections::BTreeSet<&String> = found.iter().collect();
+        assert_eq!((found.len(), distinct.len()), (16, 16), "by {limit}: {found:?}");
+    }
+    let listed = |arguments: &[&str]| {
+        let done = daybook(&binary(), &[&["dead-letters", "list", "--url", &shop.server.url], arguments].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    assert!(listed(&[]).1.matches("malformed").count() == 16);
+    let (code, out) = listed(&["--limit", "5"]);
+    assert!(code == Some(0) && out.matches("malformed").count() == 5 && out.contains("more than these 5"), "{out}");
+    for wrong in ["x", "cart/0", "parrots/0/0"] {
+        let (status, _) = problem(shop.send(Method::GET, &format!("/dead-letters?cursor={wrong}"), &[], Value::Null).await).await;
+        assert_eq!(status, 400, "{wrong}");
+    }
+    let (status, told) = problem(shop.send(Method::POST, "/dead-letters/cart/0/0/retry", &[], Value::Null).await).await;
+    assert_eq!((status, told["code"].as_str()), (409, Some("not-a-command")), "{told}");
+}
+
 #[test]
 fn settings_that_cannot_be_are_refused() {
     let dir = TempDir::new().unwrap();

@@ -43,6 +43,31 @@ async fn metrics_are_there_while_the_broker_is_away() {
     broker.go();
 }
 
+/// A broker that stops answering in the middle of a start, as one does that is itself starting, is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_a_broker_that_falls_silent() {
+    let (dir, mut broker) = (TempDir::new().unwrap(), Broker::start());
+    let data = dir.path().join("data");
+    let mut server = Server::on_kafka(binary(), &data, &broker, &Broker::namespace(), &["catalog", "stock"]);
+    let process = broker.process().unwrap().to_string();
+    let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &process]).status().unwrap().success());
+    let took = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| server.start());
+        let began = Instant::now();
+        while !data.join("heads").exists() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it never opened its heads");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal("-STOP");
+        std::thread::sleep(Duration::from_secs(25)); // longer than any question to the broker waits
+        signal("-CONT");
+        starting.join().unwrap()
+    });
+    assert!(took > Duration::from_secs(25), "it was ready before the broker fell silent: {took:?}");
+    assert!(server.log().contains("\"message\":\"starting\""), "{}", server.log());
+    broker.kill();
+}
+
 /// Instances that are frozen take connections and never answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_passed_on_ends_in_time_whoever_is_silent() {

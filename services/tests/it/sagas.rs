@@ -102,7 +102,11 @@ pub async fn is_given_up(url: &str, caller: &Caller, stock: Option<&str>) {
     let item = until("released", || {
         let (code, out, _) = run(url, &["inspect", "stock-item/1-1", "-o", "json"]);
         let item: Value = if code == 0 { serde_json::from_str(&out).unwrap() } else { Value::Null };
-        let settled = item["state"]["reserved"] == 0 && item["state"]["received"] == 10 && item["state"]["reservations"] == json!({});
+        // Its first product has a version once stock has followed the catalog.
+        let settled = !item["state"]["version"].is_null()
+            && item["state"]["reserved"] == 0
+            && item["state"]["received"] == 10
+            && item["state"]["reservations"] == json!({});
         settled.then_some(item)
     })
     .await;
@@ -111,5 +115,6 @@ pub async fn is_given_up(url: &str, caller: &Caller, stock: Option<&str>) {
     fails(url, &["sagas", "end", "order/1-1", "--refuse"], 1, "the order is Expired");
     fill(caller, "again").await;
     let paid = done(caller, Method::POST, "/carts/1/checkout", "again", json!({ "payment_type": "BOLETO" })).await;
-    assert_eq!((&paid["ended"], &paid["id"]), (&json!("paid"), &json!("1-2")));
+    let history = json_of(url, &["inspect", "order/1-2"]);
+    assert_eq!((&paid["ended"], &paid["id"]), (&json!("paid"), &json!("1-2")), "{history}");
 }

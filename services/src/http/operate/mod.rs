@@ -70,7 +70,7 @@ fn partitions(app: &App) -> impl Iterator<Item = Partition> + use<> {
 }
 
 /// A topic of this log by its name.
-fn topic_of(app: &App, name: &str) -> Result<Topic, Failure> {
+pub(super) fn topic_of(app: &App, name: &str) -> Result<Topic, Failure> {
     let all = topics::all(app);
     all.iter().find(|topic| topic.as_str() == name).cloned().ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(Topic::as_str).collect();

@@ -3,6 +3,8 @@
 //! topic, so that it holds at every instance, and for every fold from zero.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +15,7 @@ use eventstore::{Limits, Offset, Record};
 use schemas::{Partition, Topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::super::body::Body;
 use super::super::failure::Failure;
@@ -23,6 +26,8 @@ use super::records::shown;
 use super::sagas::elsewhere;
 use super::{partition_in, topic_of};
 
+/// How long the log may take to say which instances there are.
+const KNOWN: Duration = Duration::from_secs(2);
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
@@ -51,7 +56,14 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
     let mut silent = vec![];
     if !only_here {
         let asked = app.clone();
-        let (others, _) = blocking(move || elsewhere(&asked)).await?;
+        // What stands still here is known without the log, which may be what is away.
+        let others = match timeout(KNOWN, blocking(move || elsewhere(&asked))).await {
+            Ok(Ok((others, _))) => others,
+            _ => {
+                silent.push(json!({ "url": "(the other instances)", "why": "which there are is not known while the log does not answer" }));
+                BTreeSet::new()
+            }
+        };
         for (url, told) in told_by_all(app, others, "/partitions").await {
             match told {
                 Ok(answer) => items.extend(answer.get("items").and_then(Value::as_array).into_iter().flatten().map(|item| {
@@ -68,12 +80,21 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
 
 /// One record, with the readers that stand still at it.
 pub(super) async fn show(State(app): State<App>, Path(place): Path<(String, u16, u64)>) -> Result<Json<Value>, Failure> {
-    let (record, readers, silent) = at(&app, place).await?;
-    Ok(Json(json!({ "record": shown(&record), "readers": readers, "silent": silent })))
+    let At { record, standing, later, silent } = at(&app, place).await?;
+    Ok(Json(json!({ "record": shown(&record), "readers": standing, "behind": later, "silent": silent })))
 }
 
-/// The record at a place, and who stands still there.
-async fn at(app: &App, (topic, partition, offset): (String, u16, u64)) -> Result<(std::sync::Arc<Record>, BTreeSet<String>, Vec<Value>), Failure> {
+/// A record, and who stands still.
+struct At {
+    record: Arc<Record>,
+    /// at it
+    standing: BTreeSet<String>,
+    /// behind it in the same partition: it may be why
+    later: BTreeSet<String>,
+    silent: Vec<Value>,
+}
+
+async fn at(app: &App, (topic, partition, offset): (String, u16, u64)) -> Result<At, Failure> {
     let here = app.clone();
     let record = blocking(move || {
         let (topic, partition) = (topic_of(&here, &topic)?, partition_in(&here, partition)?);
@@ -83,9 +104,13 @@ async fn at(app: &App, (topic, partition, offset): (String, u16, u64)) -> Result
     })
     .await?;
     let (stops, silent) = stops(app, false).await?;
-    let here = |item: &&Value| item["topic"] == record.topic.as_str() && item["partition"] == record.partition.0 && item["offset"] == record.offset.0;
-    let readers = stops.iter().filter(here).filter_map(|item| item["reader"].as_str().map(str::to_owned)).collect();
-    Ok((record, readers, silent))
+    let there = |item: &&Value| item["topic"] == record.topic.as_str() && item["partition"] == record.partition.0;
+    let who = |is: fn(u64, u64) -> bool| {
+        let stand = |item: &&Value| item["offset"].as_u64().is_some_and(|stands| is(stands, record.offset.0));
+        stops.iter().filter(there).filter(stand).filter_map(|item| item["reader"].as_str().map(str::to_owned)).collect()
+    };
+    let (standing, later) = (who(|stands, here| stands == here), who(|stands, here| stands > here));
+    Ok(At { record, standing, later, silent })
 }
 
 #[derive(Deserialize)]
@@ -112,13 +137,17 @@ async fn settle(app: App, place: (String, u16, u64), headers: &HeaderMap, asked:
     if (skips && reason.trim().is_empty()) || reason.len() > REASON_BYTES_MAX {
         return Err(Failure::bad("/reason", format!("why, in at most {REASON_BYTES_MAX} bytes: the log keeps it")));
     }
-    let (record, mut standing, silent) = at(&app, place).await?;
-    if standing.is_empty() {
-        return Err(Failure::refused("not-stopped", "no reader stands still at this record"));
+    let At { record, mut standing, later, silent } = at(&app, place).await?;
+    if standing.is_empty() && (later.is_empty() || asked.readers.is_none()) {
+        let behind =
+            if later.is_empty() { String::new() } else { format!("; behind it stand {}: name them, if it is the cause", Vec::from_iter(later).join(", ")) };
+        return Err(Failure::refused("not-stopped", format!("no reader stands still at this record{behind}")));
     }
     if let Some(only) = asked.readers {
-        if let Some(other) = only.iter().find(|reader| !standing.contains(*reader)) {
-            return Err(Failure::bad("/readers", format!("{other} does not stand still at this record: {}", Vec::from_iter(standing).join(", "))));
+        if let Some(other) = only.iter().find(|reader| !standing.contains(*reader) && !later.contains(*reader)) {
+            standing.extend(later);
+            let there = if standing.is_empty() { "none does".to_owned() } else { Vec::from_iter(standing).join(", ") };
+            return Err(Failure::bad("/readers", format!("{other} does not stand still at this record or behind it: {there}")));
         }
         standing = only;
     } else if let Some(owner) = owner_unread(&app, &record) {
@@ -128,7 +157,7 @@ async fn settle(app: App, place: (String, u16, u64), headers: &HeaderMap, asked:
     let (topic, partition, offset): (Topic, Partition, Offset) = (record.topic.clone(), record.partition, record.offset);
     let order = Ruling { readers: standing.clone(), topic, partition, offset, reason, actor };
     let settled = if skips { Settled::Skip(order) } else { Settled::Retry(order) };
-    let control = std::sync::Arc::clone(&app.control);
+    let control = Arc::clone(&app.control);
     blocking(move || Ok(control.settle(&settled)?)).await?;
     Ok(Json(
         json!({ "settled": if skips { "skip" } else { "retry" }, "record": format!("{}/{}/{}", record.topic, record.partition, record.offset), "readers": standing, "silent": silent }),
