@@ -7,7 +7,7 @@ use std::sync::Arc;
 use benches::Paired;
 use eventstore::embedded::{Embedded, Settings, kept_as};
 use eventstore::log::TopicSpec;
-use eventstore::rows::Memory;
+use eventstore::memory::Memory;
 use eventstore::{Log, Message};
 use rocksdb::{ColumnFamilyDescriptor, DB, Options, WriteBatch, WriteOptions};
 use schemas::envelope::Kind;

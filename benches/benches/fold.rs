@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use benches::Paired;
 use eventstore::Offset;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use projections::Overlay;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -1,6 +1,7 @@
 //! What a worker tells those who watch it: counts and states, for metrics and readiness. Changes nothing.
 
 use schemas::Partition;
+use schemas::envelope::Kind;
 
 use crate::log::Stuck;
 
@@ -51,3 +52,8 @@ pub trait Observer: Send + Sync {
 
 /// Nobody watches.
 impl Observer for () {}
+
+/// A type as notes and metrics name it.
+pub fn short(kind: &Kind) -> String {
+    format!("{}.{}", kind.aggregate, kind.name)
+}

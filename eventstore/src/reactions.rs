@@ -4,14 +4,15 @@ use domain::{Routing, routing_key};
 use schemas::envelope::{DLT_COMMAND, DLT_POLICY, Kind, Malformed, caused_id};
 use schemas::{Envelope, Partition, anchor_key, partition_of};
 
+use crate::bounds::PART_BYTES_MAX;
 use crate::caught::caught;
 use crate::dead_letters::{Reason, dead_letter};
-use crate::heads::Outcome;
 use crate::inside::{AGAIN, AGAIN_INSIDE, sign};
 use crate::log::{Message, RECORD_BYTES_MAX, Record, Stuck};
-use crate::observer::Note;
+use crate::observer::{Note, short};
+use crate::outcome::Outcome;
 use crate::service::{Erased, Reaction, Service};
-use crate::turn::{Stop, short};
+use crate::stop::Stop;
 
 /// A policy, the event it reacts to, and its commands with their targets' ids; where it broke, what it said.
 pub type Reacted<'s, 'r> = (&'s Reaction, &'r Envelope, Result<Vec<(String, Erased)>, String>);
@@ -38,7 +39,7 @@ pub fn reactions_to<'s, 'r>(reactions: &'s [Reaction], record: &'r Record, notes
 /// wrote the event, the commands fit their records.
 pub fn caused(reaction: &Reaction, service: &str, cause: &Envelope, id: String, kind: Kind, target: &str) -> Envelope {
     let mut envelope = Envelope::new(id, format!("/{service}/{}", reaction.policy), kind, target);
-    let bounded = |part: &Option<String>| part.clone().filter(|text| text.len() <= crate::turn::PART_BYTES_MAX);
+    let bounded = |part: &Option<String>| part.clone().filter(|text| text.len() <= PART_BYTES_MAX);
     envelope.causation = bounded(&Some(cause.id.clone()));
     envelope.correlation = bounded(&cause.correlation);
     envelope.occurred_at = cause.occurred_at.or(cause.time);

@@ -1,12 +1,11 @@
-//! Answers to waiting callers, and the bodies that remember them. A lost reply costs nothing: the outcome is in the events.
+//! Answers to waiting callers. A lost reply costs nothing: the outcome is in the events.
 
-use schemas::envelope::{Kind, Malformed};
-use schemas::wire::{AcceptedV1, RefusedV1, ReplyV1, marker};
+use schemas::wire::{ReplyV1, marker};
 use schemas::{Envelope, Partition, Stream, codec, topic};
 
 use crate::dead_letters::shortened;
-use crate::heads::Outcome;
 use crate::log::Message;
+use crate::outcome::Outcome;
 
 /// Where a caller waits: an instance and the partition of the reply topic it tails. Written `<instance>@<partition>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,32 +88,4 @@ pub struct Answer<'a> {
     pub ended: Option<&'a str>,
     /// the id under which the command was decided, if that is another
     pub decided_as: Option<&'a str>,
-}
-
-impl Outcome {
-    /// Name and body of the marker that stands for it where no event does.
-    pub fn marker(&self) -> (&'static str, Vec<u8>) {
-        match self {
-            Self::Accepted { version } => (marker::ACCEPTED, codec::to_json(&AcceptedV1 { version: *version })),
-            Self::Refused { code, detail } => (marker::REFUSED, codec::to_json(&RefusedV1 { code: code.clone(), detail: detail.clone() })),
-        }
-    }
-
-    /// The outcome that a marker stands for; none if the record is none.
-    pub fn of_marker(kind: &Kind, body: &[u8]) -> Result<Option<Self>, Malformed> {
-        let known = |newest: u16| if kind.version <= newest { Ok(()) } else { Err(Malformed::FromTheFuture(kind.to_string())) };
-        Ok(match kind.name.as_ref() {
-            marker::ACCEPTED => {
-                known(1)?;
-                let AcceptedV1 { version } = codec::from_json(kind, body)?;
-                Some(Self::Accepted { version })
-            }
-            marker::REFUSED => {
-                known(1)?;
-                let RefusedV1 { code, detail } = codec::from_json(kind, body)?;
-                Some(Self::Refused { code, detail })
-            }
-            _ => None,
-        })
-    }
 }

@@ -12,7 +12,7 @@ use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Rec
 use crate::observer::{Note, Observer, router};
 use crate::reactions::{Writer, anchors, reactions_to};
 use crate::service::Service;
-use crate::turn::Stop;
+use crate::stop::Stop;
 use crate::worker::Progress;
 
 /// One service's router.

@@ -1,64 +1,14 @@
-//! Rows of a fold and the positions they stand for, in one RocksDB write batch. The only place outside the
-//! embedded log that names RocksDB. Never syncs: what a crash of the machine takes, the log gives back.
+//! Rows of a fold and the positions they stand for, in one RocksDB write batch. With the
+//! embedded log and the memory they share, the only place that names RocksDB. Never syncs: what a crash of the machine takes, the log gives back.
 
 use std::fs::File;
 use std::path::Path;
 
-use rocksdb::{BlockBasedOptions, Cache, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions};
+use rocksdb::{DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use schemas::{Headers, Partition, Topic};
 
 use crate::log::{Fault, Message, Offset, Positions, Record};
-
-/// Memory that all of a process's databases share.
-#[derive(Clone)]
-pub struct Memory {
-    cache: Cache,
-    buffers: WriteBufferManager,
-    /// tables that each database may have open
-    files: i32,
-}
-
-impl Memory {
-    /// `cache_bytes` for blocks, of which the write buffers may take `buffer_bytes`.
-    pub fn new(cache_bytes: usize, buffer_bytes: usize) -> Self {
-        let cache = Cache::new_lru_cache(cache_bytes);
-        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(buffer_bytes, false, cache.clone());
-        Self { cache, buffers, files: 256 }
-    }
-
-    /// Each database may have so many tables open.
-    #[must_use]
-    pub fn files(self, files: i32) -> Self {
-        Self { files, ..self }
-    }
-
-    /// Options every database of ours begins with, for a machine of a few cores.
-    pub fn options(&self) -> Options {
-        let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&self.cache);
-        blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        blocks.set_bloom_filter(10.0, false);
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.set_block_based_table_factory(&blocks);
-        options.set_write_buffer_manager(&self.buffers);
-        options.set_write_buffer_size(16 * 1024 * 1024);
-        options.set_compression_type(rocksdb::DBCompressionType::Lz4);
-        options.set_max_background_jobs(2);
-        options.set_max_open_files(self.files);
-        options.set_max_total_wal_size(64 * 1024 * 1024);
-        options.set_keep_log_file_num(2);
-        options
-    }
-}
-
-/// The smallest share that works: for tests and short commands.
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new(64 * 1024 * 1024, 32 * 1024 * 1024)
-    }
-}
+use crate::memory::{Memory, apart, held};
 
 /// First bytes of the database's own keys: no UTF-8 text begins with them.
 const SKIPPED: u8 = 0xfc;
@@ -216,7 +166,7 @@ impl Rows {
     /// Opens the database in `dir` to be read, while no other process has it: nothing in it changes. Fatal if it is of
     /// another shape, or was folded from another log (none: whose it is was not recorded yet).
     pub fn look(dir: &Path, shape: &str, log: Option<&str>, memory: &Memory) -> Result<Self, Fault> {
-        let lock = apart(dir)?;
+        let lock = apart(dir).map_err(Fault::Fatal)?;
         let mut options = memory.options();
         options.create_if_missing(false);
         let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
@@ -393,24 +343,10 @@ fn position_key(topic: &Topic, partition: Partition) -> Vec<u8> {
     own_key(POSITION, topic, partition, &[])
 }
 
-/// The lock that RocksDB keeps on a directory, taken for as long as it is read: it would not take it for a reader.
-pub(crate) fn apart(dir: &Path) -> Result<File, Fault> {
-    let failed = |why: std::io::Error| Fault::Fatal(format!("{}: {why}", dir.display()));
-    let file = File::options().write(true).open(dir.join("LOCK")).map_err(failed)?;
-    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| Fault::Fatal(format!("{} is open in another process: a directory is looked at while nothing else has it", dir.display())))?;
-    Ok(file)
-}
-
 fn read_position(key: &[u8], row: &[u8]) -> Option<(Topic, Partition, Offset)> {
     let (name, partition) = key.get(1..)?.split_at_checked(key.len().checked_sub(4)?)?;
     let partition = Partition(u16::from_be_bytes(partition.get(1..)?.try_into().ok()?));
     Some((Topic::named(std::str::from_utf8(name).ok()?), partition, Offset(u64::from_be_bytes(row.try_into().ok()?))))
-}
-
-/// Whether RocksDB says with this that somebody else has the directory.
-pub(crate) fn held(text: &str) -> bool {
-    ["While lock file", "lock hold by"].iter().any(|said| text.contains(said))
 }
 
 /// RocksDB keeps no error that goes away by itself: reopen, and fold anew if that fails.

@@ -259,12 +259,6 @@ impl Service {
     pub fn dead_letters(&self) -> Topic {
         topic(Stream::DeadLetters(self.name))
     }
-
-    /// Names the shape of its saved heads: that of all heads' tables, and of its own states.
-    pub fn shape(&self) -> String {
-        let states = self.aggregates.iter().map(|handler| format!(" {}.{}", handler.name(), handler.state_version()));
-        std::iter::once(format!("tables.{}", crate::heads::TABLES)).chain(states).collect()
-    }
 }
 
 fn reaction<P: Policy<Source: Codec>>(service: &str) -> Reaction {

@@ -9,37 +9,22 @@ use schemas::{Envelope, Partition, partition_of};
 use crate::caught::caught;
 use crate::dead_letters::{Reason, shortened};
 use crate::fingerprint::Fingerprints;
-use crate::heads::{Heads, Mark, Outcome, Timer, Unevolved};
+use crate::heads::{Heads, Mark, Timer, Unevolved, Woken};
 use crate::log::{Fault, Log, Message, Offset, RECORD_BYTES_MAX, Record, Stuck};
-use crate::observer::Note;
+use crate::observer::{Note, short};
+use crate::outcome::Outcome;
 use crate::reactions::{caused, reactions_to};
 use crate::replies::{Answer, ReplyTo};
 use crate::rows::{Digested, Last};
 use crate::service::{Decided, Erased, Handler, Refused, Service, State};
+use crate::stop::Stop;
 
 mod asked;
 mod letters;
 
-pub use asked::{ACTOR_BYTES_MAX, PART_BYTES_MAX, TELL, TELL_DECISION, UNSCOPED};
+pub use asked::{TELL, TELL_DECISION, UNSCOPED};
 
 use asked::{Asked, Came};
-
-/// Why a batch cannot be decided.
-pub enum Stop {
-    /// This partition cannot go on; the others can.
-    Partition(Box<Stuck>),
-    /// The worker cannot.
-    Worker(Fault),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Stop(stuck) => Self::Partition(stuck),
-            fault => Self::Worker(fault),
-        }
-    }
-}
 
 /// A batch being decided.
 pub struct Turn<'a> {
@@ -50,17 +35,6 @@ pub struct Turn<'a> {
     secret: [u8; 32],
     outputs: Vec<Message>,
     notes: Vec<Note>,
-}
-
-/// What waking an aggregate came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
-    /// Nothing: it need not be woken at this instant again.
-    Nothing,
-    /// Events, or what its command's refusal leaves.
-    Something,
-    /// A dead letter: its command failed.
-    Buried,
 }
 
 /// What a batch comes to.
@@ -399,9 +373,4 @@ fn elsewhere(envelope: &Envelope, version: u64) -> Option<String> {
         versions if versions.contains(&version) => None,
         versions => Some(format!("the aggregate is at version {version}, which is none of {versions:?}")),
     }
-}
-
-/// A type as notes and metrics name it.
-pub(crate) fn short(kind: &Kind) -> String {
-    format!("{}.{}", kind.aggregate, kind.name)
 }

@@ -19,7 +19,8 @@ use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Offset
 use crate::observer::{Observer, worker};
 use crate::rows::Rows;
 use crate::service::{Service, inputs};
-use crate::turn::{Decision, Stop, Turn, Written};
+use crate::stop::Stop;
+use crate::turn::{Decision, Turn, Written};
 
 /// Deadlines that one turn looks at in one partition.
 const DUE_MAX: usize = 200;

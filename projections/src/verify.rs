@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::fold::{Fold, replay_to};
-use eventstore::rows::{Frozen, KeyedRow, Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::{Frozen, KeyedRow, Rows};
 use eventstore::{Fault, Limits, Log, Offset, Positions};
 use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize};

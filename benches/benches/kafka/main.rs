@@ -13,7 +13,8 @@ use domain::stock::{Command, StockItem};
 use eventstore::control::Control;
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::Worker;
 use eventstore::{Fault, Limits, Log, Message, Offset};
@@ -56,7 +57,7 @@ impl Place {
     /// Turns a worker until told to stop.
     fn worker(&self, stop: &AtomicBool) {
         let log: Arc<dyn Log> = Arc::<Kafka>::clone(&self.log);
-        let rows = Arc::new(Rows::open(&self.dir.path().join("heads"), &self.service.shape(), &Memory::default()).unwrap());
+        let rows = Arc::new(Rows::open(&self.dir.path().join("heads"), &eventstore::heads::shape(&self.service), &Memory::default()).unwrap());
         let mut worker = Worker::join(Arc::clone(&self.service), log, rows, "worker", Limits { records: BATCH, ..Limits::default() }, Arc::new(())).unwrap();
         while !stop.load(Ordering::Relaxed) {
             worker.turn(Duration::from_millis(100)).unwrap();

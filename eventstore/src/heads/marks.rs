@@ -11,28 +11,12 @@ use super::Heads;
 use super::keys::{expiry_key, expiry_prefix, mark_key, read_expiry};
 use crate::fingerprint::Fingerprints;
 use crate::log::Fault;
+use crate::outcome::Outcome;
 use crate::rows::Changes;
 
 /// How long, in log time, a client's command id is remembered.
 pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
 const MARK_SHAPE: u8 = 2;
-
-/// How a client's command was answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The aggregate's version after it.
-    Accepted {
-        /// from 1; 0 where it has no event
-        version: u64,
-    },
-    /// A business no.
-    Refused {
-        /// its stable name
-        code: String,
-        /// for people
-        detail: String,
-    },
-}
 
 /// What is remembered of a client's command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -17,13 +17,14 @@ use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
 mod closed;
+mod fold;
 mod keys;
 mod marks;
 mod timers;
 mod times;
 
-pub use marks::{MARK_SECONDS, Mark, Outcome};
-pub use timers::Timer;
+pub use marks::{MARK_SECONDS, Mark};
+pub use timers::{Timer, Woken};
 
 use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
 use timers::Timers;
@@ -32,7 +33,13 @@ use times::Newest;
 /// States kept in memory by one worker, past those of its batch.
 const CACHED_MAX: usize = 20_000;
 /// The shape of the tables below. Raise it when they hold something else: saved heads are folded anew.
-pub const TABLES: u8 = 3;
+const TABLES: u8 = 3;
+
+/// Names the shape of a service's saved heads: that of all heads' tables, and of its own states.
+pub fn shape(service: &Service) -> String {
+    let states = service.aggregates.iter().map(|handler| format!(" {}.{}", handler.name(), handler.state_version()));
+    std::iter::once(format!("tables.{TABLES}")).chain(states).collect()
+}
 
 struct Slot {
     version: u64,

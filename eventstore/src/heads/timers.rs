@@ -10,10 +10,20 @@ use schemas::Partition;
 use super::keys::{read_timer, timer_prefix};
 use crate::log::Fault;
 use crate::rows::Rows;
-use crate::turn::Woken;
 
 /// Keys that one look passes, whoever they belong to; the next look goes on behind them.
 const LOOKED_MAX: usize = 1_000;
+
+/// What waking an aggregate came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Nothing: it need not be woken at this instant again.
+    Nothing,
+    /// Events, or what its command's refusal leaves.
+    Something,
+    /// A dead letter: its command failed.
+    Buried,
+}
 
 /// An aggregate's deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

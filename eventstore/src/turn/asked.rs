@@ -6,6 +6,7 @@ use schemas::envelope::Malformed;
 use schemas::{Envelope, Headers, Partition, partition_of};
 
 use super::Turn;
+use crate::bounds::{ACTOR_BYTES_MAX, PART_BYTES_MAX};
 use crate::caught::caught;
 use crate::dead_letters::Reason;
 use crate::fingerprint::{Fingerprints, REQUEST};
@@ -15,10 +16,6 @@ use crate::log::Record;
 use crate::replies::{Answer, ReplyTo};
 use crate::service::Erased;
 
-/// Longest part of an envelope that is copied into what its command causes.
-pub const PART_BYTES_MAX: usize = 200;
-/// Longest name of who acts, with why where that is said.
-pub const ACTOR_BYTES_MAX: usize = 500;
 /// The header in which whoever writes a command for a client says under which id it would have been written before ids
 /// had a scope: an answer that was given then is the answer now.
 pub const UNSCOPED: &str = "daybook-unscoped-id";

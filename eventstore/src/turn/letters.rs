@@ -6,14 +6,17 @@ use std::borrow::Cow;
 use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_POLICY, Kind, caused_id};
 use schemas::{Envelope, Partition};
 
-use super::asked::{Asked, Came, PART_BYTES_MAX, is_id};
-use super::{Stop, Turn};
+use super::Turn;
+use super::asked::{Asked, Came, is_id};
+use crate::bounds::PART_BYTES_MAX;
 use crate::dead_letters::{Reason, dead_letter, shortened};
-use crate::heads::{Outcome, Timer};
+use crate::heads::Timer;
 use crate::inside::sign;
 use crate::log::{Fault, Message, Record};
 use crate::observer::Note;
+use crate::outcome::Outcome;
 use crate::replies::{Answer, ReplyTo};
+use crate::stop::Stop;
 
 impl Turn<'_> {
     pub(super) fn give_up(&mut self, asked: &Asked<'_>, reason: Reason, detail: &str) -> Result<(), Stop> {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use eventstore::heads::Heads;
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::{RECORD_BYTES_MAX, TopicSpec};
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::turn::Turn;
 use eventstore::worker::Worker;
 use eventstore::{Limits, Log, Message, Offset, Record};
@@ -71,7 +72,7 @@ fn on_kafka_a_record_with_700_kb_of_headers_is_put_aside_and_all_partitions_go_o
     for (n, subject) in subjects.iter().enumerate() {
         log.append(vec![bench.command(&format!("c{n}"), subject, 1)]).unwrap();
     }
-    let rows = Arc::new(Rows::open(dir.path(), &bench.service.shape(), &Memory::default()).unwrap());
+    let rows = Arc::new(Rows::open(dir.path(), &eventstore::heads::shape(&bench.service), &Memory::default()).unwrap());
     let mut worker = Worker::join(Arc::clone(&bench.service), Arc::clone(&log), rows, "worker", Limits::default(), Arc::new(())).unwrap();
     let read = |topic, partition| log.read(&topic, Partition(partition), Offset(0), Limits::default()).unwrap().records;
     let deadline = Instant::now() + Duration::from_secs(60);

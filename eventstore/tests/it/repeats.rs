@@ -102,7 +102,8 @@ mod later {
 /// The same data, run by the later version.
 fn upgraded(mut bench: Bench) -> Bench {
     bench.service = Arc::new(Service::new("tally").owns::<later::Later>());
-    let rows = eventstore::rows::Rows::open(&bench.dir.path().join("heads-later"), &bench.service.shape(), &eventstore::rows::Memory::default());
+    let rows =
+        eventstore::rows::Rows::open(&bench.dir.path().join("heads-later"), &eventstore::heads::shape(&bench.service), &eventstore::memory::Memory::default());
     bench.rows = Arc::new(rows.unwrap());
     bench
 }

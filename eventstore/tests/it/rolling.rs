@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::Worker;
 use eventstore::{Fault, Group, Limits, Log, Message, Offset, Polled};
@@ -44,7 +45,7 @@ impl Instance {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let (dir, service, log) = (TempDir::new().unwrap(), Arc::new(tally(follows)), Arc::new(Kafka::open(settings)?));
-            let rows = Arc::new(Rows::open(dir.path(), &service.shape(), &Memory::default()).unwrap());
+            let rows = Arc::new(Rows::open(dir.path(), &eventstore::heads::shape(&service), &Memory::default()).unwrap());
             let mut worker = Worker::join(service, log, rows, member, Limits { records: 10, ..Limits::default() }, Arc::new(()))?;
             while !stopped.load(Ordering::Acquire) {
                 if let Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) = worker.turn(Duration::from_millis(50)) {

@@ -11,7 +11,8 @@ use eventstore::embedded::{Embedded, Settings};
 use eventstore::fold::replay;
 use eventstore::heads::Heads;
 use eventstore::log::TopicSpec;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Limits, Log, Message, Record};
@@ -223,7 +224,7 @@ impl Bench {
         let mut topics = vec![topic(Stream::Replies), topic(Stream::Events("other"))];
         topics.extend([service.commands(), service.events(), service.dead_letters()]);
         log.provision(&topics.into_iter().map(|topic| TopicSpec { topic, retention: None }).collect::<Vec<_>>()).unwrap();
-        let rows = Arc::new(Rows::open(&dir.path().join("heads"), &service.shape(), &Memory::default()).unwrap());
+        let rows = Arc::new(Rows::open(&dir.path().join("heads"), &eventstore::heads::shape(&service), &Memory::default()).unwrap());
         Self { dir, clock, log, service: Arc::new(service), rows }
     }
 
@@ -305,7 +306,7 @@ impl Bench {
 
     /// Every row of the live heads equals that of a fold from zero, byte for byte.
     pub fn assert_equals_a_fold_from_zero(&self) {
-        let fresh = Arc::new(Rows::open(&self.dir.path().join("fresh"), &self.service.shape(), &Memory::default()).unwrap());
+        let fresh = Arc::new(Rows::open(&self.dir.path().join("fresh"), &eventstore::heads::shape(&self.service), &Memory::default()).unwrap());
         let mut heads = Heads::new(Arc::clone(&self.service), Arc::clone(&fresh));
         for partition in (0..3).map(Partition) {
             replay(self.log.as_ref(), &self.service.events(), partition, &mut heads, Limits { records: 7, ..Limits::default() }).unwrap();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use eventstore::Limits;
 use eventstore::fold::replay;
 use eventstore::heads::{Heads, MARK_SECONDS};
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use schemas::envelope::{DLT_DEADLINE, DLT_TOPIC};
@@ -129,7 +130,7 @@ fn rows_do_not_depend_on_pages_whatever_times_do() {
         let mut first = None;
         for pages in [1, 2, 3, 7, 1_000] {
             let dir = tempfile::TempDir::new().unwrap();
-            let rows = Arc::new(Rows::open(dir.path(), &bench.service.shape(), &Memory::default()).unwrap());
+            let rows = Arc::new(Rows::open(dir.path(), &eventstore::heads::shape(&bench.service), &Memory::default()).unwrap());
             let mut heads = Heads::new(Arc::clone(&bench.service), Arc::clone(&rows));
             for partition in (0..3).map(Partition) {
                 let (limits, events) = (Limits { records: pages, ..Limits::default() }, bench.service.events());

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Batch, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Polled, Record};
@@ -197,7 +198,7 @@ fn a_worker_loses_and_doubles_nothing_whatever_becomes_of_its_commits() {
     };
     assert!(log.send((0..EVENTS).map(event).collect()).iter().all(Result::is_ok));
     let dir = TempDir::new().unwrap();
-    let rows = Arc::new(Rows::open(dir.path(), &service.shape(), &Memory::default()).unwrap());
+    let rows = Arc::new(Rows::open(dir.path(), &eventstore::heads::shape(&service), &Memory::default()).unwrap());
     let (short, long) = (Duration::from_secs(3), Duration::from_secs(11));
     let fates = [Fate::Turned, Fate::Cut, Fate::Denied, Fate::Astray, Fate::Late(short), Fate::Turned, Fate::Cut, Fate::Astray, Fate::Late(long)];
     let mut worker = Worker::join(Arc::clone(&service), Arc::clone(&log), rows, "worker", Limits { records: 3, ..Limits::test_min() }, Arc::new(())).unwrap();

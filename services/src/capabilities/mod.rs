@@ -87,7 +87,7 @@ pub fn all() -> Vec<Capability> {
 /// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
 pub fn event_of<A: Codec>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed> {
     let kind = &seen.envelope.kind;
-    if kind.aggregate != <A as Aggregate>::NAME || eventstore::heads::Outcome::of_marker(kind, seen.body())?.is_some() {
+    if kind.aggregate != <A as Aggregate>::NAME || eventstore::outcome::Outcome::of_marker(kind, seen.body())?.is_some() {
         return Ok(None);
     }
     A::decode_event(kind, seen.body()).map(Some)

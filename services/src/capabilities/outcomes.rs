@@ -1,7 +1,7 @@
 //! The outcomes of clients' commands, one view for each service, folded from its events and markers.
 
 use eventstore::fingerprint::Fingerprints;
-use eventstore::heads::Outcome;
+use eventstore::outcome::Outcome;
 use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded, View};
 use schemas::Partition;

@@ -14,9 +14,10 @@ use eventstore::control::Control;
 use eventstore::embedded::{Embedded, Settings, is_damage};
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::{Stuck, TopicSpec};
+use eventstore::memory::Memory;
 use eventstore::observer::{Observer, view as reader};
 use eventstore::router::Router;
-use eventstore::rows::{Memory, Rows};
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
@@ -197,7 +198,7 @@ impl Platform {
             }
             metrics.born(&service);
             // What heads must pass over they drop by themselves, partition by partition.
-            let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &service.shape(), control.id(), &[], &memory)?);
+            let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &eventstore::heads::shape(&service), control.id(), &[], &memory)?);
             platform.worker(&service, &log, &rows)?;
             platform.router(&service, &log)?;
             for view in capability.views {

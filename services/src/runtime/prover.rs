@@ -7,7 +7,8 @@ use std::sync::Arc;
 use eventstore::Fault;
 use eventstore::control::Control;
 use eventstore::heads::Heads;
-use eventstore::rows::{Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::service::Service;
 use parking_lot::Mutex;
 use projections::{Folding, Projection, Proof, Verdict, View};
@@ -59,7 +60,7 @@ impl Prover {
                     Err(fault) => unseen.push((format!("view {}", view.name), fault.to_string())),
                 }
             }
-            match Rows::look(&layout.heads(service.name), &service.shape(), log, &memory) {
+            match Rows::look(&layout.heads(service.name), &eventstore::heads::shape(&service), log, &memory) {
                 Ok(rows) => heads.push((service, Arc::new(rows))),
                 Err(fault) => unseen.push((format!("heads {}", service.name), fault.to_string())),
             }

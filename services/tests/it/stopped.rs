@@ -226,7 +226,7 @@ async fn a_proof_at_rest_changes_nothing_even_where_shapes_differ() {
     assert!(server.stop());
     // Rows of a shape that this program does not fold, as a newer or older one leaves them.
     let view = data.join("views/products");
-    let rows = eventstore::rows::Rows::open(&dir.path().join("made"), "products 99", &eventstore::rows::Memory::default()).unwrap();
+    let rows = eventstore::rows::Rows::open(&dir.path().join("made"), "products 99", &eventstore::memory::Memory::default()).unwrap();
     let mut changes = eventstore::rows::Changes::default();
     changes.put(b"row", b"{\"kept\":true}");
     rows.write(changes).unwrap();

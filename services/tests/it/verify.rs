@@ -1,6 +1,7 @@
 //! `verify` on a directory whose rows were tampered with: it names the row, and says so by its exit code.
 
-use eventstore::rows::{Changes, Memory, Rows};
+use eventstore::memory::Memory;
+use eventstore::rows::{Changes, Rows};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;

@@ -169,7 +169,7 @@ async fn settle(app: App, place: (String, u16, u64), headers: &HeaderMap, asked:
 fn owner_unread(app: &App, record: &Record) -> Option<String> {
     let service = app.operated.services.values().find(|service| service.events() == record.topic)?;
     let read = record.envelope().ok().and_then(|envelope| {
-        let marker = eventstore::heads::Outcome::of_marker(&envelope.kind, record.body()).ok()?;
+        let marker = eventstore::outcome::Outcome::of_marker(&envelope.kind, record.body()).ok()?;
         if marker.is_some() {
             return Some(());
         }

@@ -13,7 +13,14 @@ use schemas::envelope::Malformed;
 use schemas::{Envelope, Headers, Partition, Topic, commands_of};
 use serde::{Deserialize, Serialize};
 
-pub use crate::group::{Begin, Group, Input};
+pub mod clock;
+pub mod contract;
+pub mod embedded;
+mod group;
+pub mod kafka;
+mod ring;
+
+pub use group::{Begin, Group, Input};
 
 /// Largest record, headers and key included. Checked before anything of its batch is written.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;

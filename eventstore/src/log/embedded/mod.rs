@@ -12,10 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
-use crate::clock::{Clock, LogClock, SystemClock};
 use crate::directory;
+use crate::log::clock::{Clock, LogClock, SystemClock};
 use crate::log::{Begin, Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
-use crate::rows::{Memory, apart, held};
+use crate::memory::{Memory, apart, held};
 
 mod appender;
 mod keys;
@@ -89,7 +89,7 @@ impl Embedded {
         let options = options(&settings.memory, settings.accept_loss);
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let (db, lock) = if settings.looks {
-            let lock = apart(dir)?;
+            let lock = apart(dir).map_err(Fault::Fatal)?;
             (DBWithThreadMode::open_cf_descriptors_read_only(&options, dir, families, false), Some(lock))
         } else {
             (DBWithThreadMode::open_cf_descriptors(&options, dir, families), None)

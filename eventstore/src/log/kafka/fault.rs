@@ -153,7 +153,7 @@ pub fn fault(what: &str, error: impl Into<Trouble>) -> Fault {
 #[allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::kafka::ffi::every_code;
+    use crate::log::kafka::ffi::every_code;
 
     fn decided(code: Code, [fatal, retriable, abort]: [bool; 3]) -> Next {
         next(&Trouble { code, fatal, retriable, abort, text: String::new() })

@@ -18,7 +18,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
-use crate::clock::{Clock, LogClock};
+use crate::log::clock::{Clock, LogClock};
 use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec, may_trim};
 
 mod append;

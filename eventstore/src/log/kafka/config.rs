@@ -9,8 +9,8 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use schemas::Topic;
 
-use crate::clock::{Clock, SystemClock};
 use crate::log::Fault;
+use crate::log::clock::{Clock, SystemClock};
 
 /// How long a member may be silent before its partitions are given away: the least that brokers allow by default.
 pub const SESSION_MS: u32 = 6_000;

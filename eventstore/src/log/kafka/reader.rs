@@ -21,8 +21,8 @@ use super::config::Settings;
 use super::fault::fault;
 use super::probe::{Probe, Watch};
 use super::{Logged, closing, ffi};
+use crate::log::ring::Ring;
 use crate::log::{Fault, Limits, Message, Offset, Page, Record};
-use crate::ring::Ring;
 
 /// How long one poll of the tail lasts; a topic that is newly followed waits for its end.
 const SLICE: Duration = Duration::from_millis(50);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::Condvar;
 use schemas::{Partition, Topic};
 
+use crate::log::ring::Ring;
 use crate::log::{Claim, Fault, Limits, Offset, Page, TopicSpec};
-use crate::ring::Ring;
 
 /// A partition of a topic, by the topic's number.
 pub type Place = (u16, Partition);
