@@ -20,6 +20,7 @@ use crate::service::{Decided, Erased, Handler, Refused, Service, State};
 use crate::stop::Stop;
 
 mod asked;
+mod incoming;
 mod letters;
 
 pub use asked::{TELL, TELL_DECISION, UNSCOPED};

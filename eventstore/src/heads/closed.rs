@@ -2,59 +2,17 @@
 //! so their versions have a hole and nothing more can be decided on them. Part of the fold, so that one from zero
 //! closes the same.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use schemas::Partition;
 use schemas::envelope::event_id;
-use schemas::{Partition, Topic};
 
 use super::Heads;
-use super::keys::{TABLES_ALL, closed_key, key, timer_key, waiting_key};
+use super::keys::{TABLES_ALL, key, timer_key, waiting_key};
 use crate::control::Skips;
-use crate::log::{Fault, Offset, Record};
+use crate::log::{Fault, Record};
 use crate::observer::worker;
 use crate::rows::{Changes, Last};
-
-/// An aggregate of a partition, by its type's name and its id.
-type Closed = (Partition, String, String);
-/// Why each is closed, by type and id.
-type Reasons = HashMap<(String, String), String>;
-
-/// What a batch passes over and closes, until it is saved.
-#[derive(Default)]
-pub(super) struct Closing {
-    skips: Arc<Skips>,
-    /// of a partition, once they were looked for
-    known: RefCell<HashMap<Partition, Reasons>>,
-    passed: Vec<(Partition, Offset)>,
-    closed: Vec<(Closed, String, Vec<Vec<u8>>)>,
-    lasts: Vec<(Partition, Last)>,
-}
-
-impl Closing {
-    pub(super) fn save(&self, events: &Topic, changes: &mut Changes) {
-        for (partition, offset) in &self.passed {
-            changes.skipped(events, *partition, *offset);
-        }
-        for ((partition, aggregate, id), why, gone) in &self.closed {
-            changes.put(&closed_key(*partition, aggregate, id), why.as_bytes());
-            gone.iter().for_each(|key| changes.delete(key));
-        }
-        self.lasts.iter().for_each(|(partition, last)| changes.last(events, *partition, *last));
-    }
-
-    pub(super) fn saved(&mut self) {
-        self.passed.clear();
-        self.closed.clear();
-        self.lasts.clear();
-    }
-
-    pub(super) fn abort(&mut self) {
-        self.saved();
-        self.known.get_mut().clear();
-    }
-}
 
 impl Heads {
     /// The same, passing over what an operator settled.

@@ -5,37 +5,14 @@ use std::cell::Cell;
 
 use domain::Timestamp;
 use schemas::{Partition, codec};
-use serde::{Deserialize, Serialize};
 
 use super::Heads;
 use super::keys::{expiry_key, expiry_prefix, mark_key, read_expiry};
-use crate::fingerprint::Fingerprints;
+use super::mark::{MARK_SECONDS, Mark};
 use crate::log::Fault;
-use crate::outcome::Outcome;
 use crate::rows::Changes;
 
-/// How long, in log time, a client's command id is remembered.
-pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
 const MARK_SHAPE: u8 = 2;
-
-/// What is remembered of a client's command.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// what makes another one the same
-    pub prints: Fingerprints,
-    /// the first answer
-    pub outcome: Outcome,
-    /// log time of the decision
-    pub at: Timestamp,
-    /// Aggregate type and id of a command that was decided when an id's scope was the whole service.
-    pub unscoped: Option<(String, String)>,
-}
-
-impl Mark {
-    fn is_over(&self, now: Timestamp) -> bool {
-        !self.prints.kept && self.at < now.plus_seconds(-MARK_SECONDS)
-    }
-}
 
 impl Heads {
     /// What is remembered at `now` of a client's command, this batch's included.

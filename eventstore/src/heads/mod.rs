@@ -17,18 +17,21 @@ use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, Service, State};
 
 mod closed;
+mod closing;
 mod fold;
 mod keys;
+mod mark;
 mod marks;
+mod newest;
 mod timers;
 mod times;
 
-pub use marks::{MARK_SECONDS, Mark};
+pub use mark::{MARK_SECONDS, Mark};
 pub use timers::{Timer, Woken};
 
 use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
+use newest::Newest;
 use timers::Timers;
-use times::Newest;
 
 /// States kept in memory by one worker, past those of its batch.
 const CACHED_MAX: usize = 20_000;
@@ -107,7 +110,7 @@ pub struct Heads {
     marks_from: RefCell<BTreeMap<Partition, Timestamp>>,
     /// A fault met where only an absence could be answered.
     fault: Cell<Option<Fault>>,
-    closing: closed::Closing,
+    closing: closing::Closing,
 }
 
 impl Heads {
@@ -125,7 +128,7 @@ impl Heads {
             timers: Timers::default(),
             marks_from: RefCell::default(),
             fault: Cell::new(None),
-            closing: closed::Closing::default(),
+            closing: closing::Closing::default(),
         }
     }
 

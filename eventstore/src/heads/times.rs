@@ -5,13 +5,8 @@ use schemas::Partition;
 
 use super::Heads;
 use super::keys::{newest_key, read_sortable};
+use super::newest::Newest;
 use crate::log::Fault;
-
-/// Time of a partition's newest own record, and if that is ahead of the log's: since when, and of which time.
-pub(super) struct Newest {
-    pub(super) at: Timestamp,
-    ahead: Option<(Timestamp, Timestamp)>,
-}
 
 impl Heads {
     /// An own record of this time will be saved.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Checked, PATIENCE, Promise, World, assigned, batch, batch_of, commit, committed, message, quiet, said, texts, that, too_large};
+use super::world::{Checked, PATIENCE, Promise, World, assigned, batch, batch_of, commit, committed, message, quiet, said, texts, that, too_large};
 use crate::log::{Begin, Claim, Commit, Input, Limits, Member, Polled};
 
 pub(super) const PROMISES: &[Promise] = &[

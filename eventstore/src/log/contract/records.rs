@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Partition, Topic};
 
-use super::{Checked, PATIENCE, Promise, World, message, said, texts, that, too_large};
+use super::world::{Checked, PATIENCE, Promise, World, message, said, texts, that, too_large};
 use crate::log::{Offset, TopicSpec};
 
 pub(super) const PROMISES: &[Promise] = &[

@@ -2,7 +2,7 @@
 
 use schemas::{Partition, Topic};
 
-use super::{Checked, Promise, World, batch, batch_of, commit, committed, message, quiet, said, texts, that};
+use super::world::{Checked, Promise, World, batch, batch_of, commit, committed, message, quiet, said, texts, that};
 use crate::log::{Limits, Offset};
 
 pub(super) const PROMISES: &[Promise] = &[

@@ -10,9 +10,11 @@ use domain::Timestamp;
 use rocksdb::{WriteBatch, WriteOptions};
 use schemas::Partition;
 
+use super::request::{Kept, Request};
+use super::shared::Shared;
 use super::state::{Known, Place};
-use super::{Shared, keys, records};
-use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, Record, TopicSpec};
+use super::{keys, records};
+use crate::log::{Commit, Fault, Offset, Record, TopicSpec};
 
 /// Requests of one group.
 const GROUP_MAX: usize = 256;
@@ -23,43 +25,6 @@ const TRIM_SECONDS: i64 = 30;
 const TRIM_PLACES_MAX: usize = 64;
 /// How long an idle appender sleeps.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// What can be asked of the appender.
-pub enum Request {
-    /// Messages outside any group.
-    Append(Vec<Kept>, Sender<Result<Vec<Offset>, Fault>>),
-    /// A member's outputs and positions.
-    Commit { group: String, serial: u64, outputs: Vec<Kept>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
-    /// A new member; answers its serial number. Topics by number that it reads from now on, where its group has no position.
-    Join { group: String, member: String, from_now_on: Vec<u16>, answer: Sender<Result<u64, Fault>> },
-    /// A member goes.
-    Leave { group: String, serial: u64, answer: Option<Sender<()>> },
-    /// Records before an offset to delete; answers where the place begins now.
-    Trim(Place, Offset, Sender<Result<Offset, Fault>>),
-    /// A topic to create.
-    Create(TopicSpec, Sender<Result<(), Fault>>),
-    /// The log closes.
-    Close,
-}
-
-impl Request {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append(kept, _) | Self::Commit { outputs: kept, .. } => kept.iter().map(|kept| kept.bytes.len()).sum(),
-            _ => 0,
-        }
-    }
-}
-
-/// A message as it will be kept: made by the caller, so that callers share the work.
-pub struct Kept {
-    /// where
-    pub place: Place,
-    /// its bytes, not yet stamped
-    pub bytes: Vec<u8>,
-    /// itself, for those who follow the place
-    pub message: Message,
-}
 
 /// What is told when a group is durable.
 enum Answer {

@@ -7,9 +7,9 @@ use crossbeam_channel::Sender;
 use parking_lot::MutexGuard;
 use schemas::Topic;
 
-use super::appender::Request;
+use super::request::{Request, ask};
+use super::shared::Shared;
 use super::state::{Place, State};
-use super::{Shared, ask};
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Offset, Polled, Positions};
 
 /// See [`Member`].

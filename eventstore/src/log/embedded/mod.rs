@@ -1,20 +1,20 @@
 //! The embedded log: topics, groups and atomic batches in one directory and one process, on RocksDB. Durable before it
 //! acknowledges. Must not promise what Kafka could not keep.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use domain::Timestamp;
-use parking_lot::{Condvar, Mutex};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, IteratorMode, MultiThreaded, Options};
+use parking_lot::Mutex;
+use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
 use crate::directory;
 use crate::log::clock::{Clock, LogClock, SystemClock};
-use crate::log::{Begin, Claim, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec};
+use crate::log::{Begin, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, TopicSpec};
 use crate::memory::{Memory, apart, held};
 
 mod appender;
@@ -22,17 +22,19 @@ mod keys;
 mod member;
 mod older;
 mod records;
+mod request;
+mod shared;
 mod state;
 mod trim;
 
-use appender::{Kept, Request};
-use state::{Known, Place, State, Waiter};
+use request::{Request, ask};
+use shared::{RECORDS, Shared};
+use state::{Known, Place};
 
 /// Partitions of a new log.
 pub const PARTITIONS: u16 = 8;
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
-const RECORDS: &str = "records";
 /// How a fault begins to say that a log is damaged.
 const DAMAGED: &str = "is damaged:";
 
@@ -68,18 +70,6 @@ pub struct Embedded {
     appender: Option<JoinHandle<()>>,
     /// keeps other processes out of what is open to be read
     _lock: Option<std::fs::File>,
-}
-
-/// What the log's threads share.
-struct Shared {
-    dir: PathBuf,
-    db: DBWithThreadMode<MultiThreaded>,
-    partitions: u16,
-    clock: LogClock<Arc<dyn Clock>>,
-    gaps: Option<u64>,
-    sync: bool,
-    secret: OnceLock<[u8; 32]>,
-    state: Mutex<State>,
 }
 
 impl Embedded {
@@ -137,14 +127,6 @@ pub fn kept_as(message: &Message) -> Vec<u8> {
     records::encode(message)
 }
 
-/// Sends a request to the appender and waits for its answer.
-fn ask<T>(requests: &Sender<Request>, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Fault> {
-    let closed = || Fault::Fatal("the log is closed".to_owned());
-    let (answer, answered) = bounded(1);
-    requests.send(request(answer)).map_err(|_| closed())?;
-    answered.recv().map_err(|_| closed())
-}
-
 fn options(memory: &Memory, accept_loss: bool) -> Options {
     let mut options = memory.options();
     // A write that was cut off at the end was never acknowledged, and goes. Damage before that took what was: left to its
@@ -192,101 +174,6 @@ fn recorded_partitions(dir: &Path, db: &DBWithThreadMode<MultiThreaded>, asked: 
             options.set_sync(true);
             db.put_opt(keys::PARTITIONS, partitions.to_be_bytes(), &options).map_err(|why| opening(dir, &why))?;
             Ok(partitions)
-        }
-    }
-}
-
-impl Shared {
-    fn records(&self) -> Arc<BoundColumnFamily<'_>> {
-        self.db.cf_handle(RECORDS).unwrap_or_else(|| unreachable!("opened with the database"))
-    }
-
-    fn broken(&self, why: &rocksdb::Error) -> Fault {
-        Fault::Fatal(format!("the log in {}: {why}", self.dir.display()))
-    }
-
-    /// Messages as they will be kept. The limit on their size concerns only the call they came with.
-    fn kept(&self, messages: Vec<Message>) -> Result<Vec<Kept>, Fault> {
-        let kept = |message: Message| {
-            let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
-            if message.bytes() > RECORD_BYTES_MAX {
-                let key = String::from_utf8_lossy(&message.key);
-                return Err(Fault::Abort(format!(
-                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                    message.topic,
-                    message.bytes()
-                )));
-            }
-            Ok(Kept { place, bytes: records::encode(&message), message })
-        };
-        messages.into_iter().map(kept).collect()
-    }
-
-    /// Whether the disk has taken everything so far.
-    fn working(&self) -> Result<(), Fault> {
-        self.state.lock().failed.clone().map_or(Ok(()), |why| Err(Fault::Fatal(why)))
-    }
-
-    /// The places of `positions`, if this member's claim holds for them.
-    fn held(&self, group: &str, serial: u64, positions: &Positions, claim: &Claim) -> Result<Option<Vec<Place>>, Fault> {
-        self.working()?;
-        let state = self.state.lock();
-        let touched = positions.iter().map(|(_, partition, _)| *partition);
-        if !state.groups.get(group).is_some_and(|owners| owners.holds(serial, claim, self.partitions, touched)) {
-            return Ok(None);
-        }
-        positions.iter().map(|(topic, partition, _)| state.place(topic, *partition, self.partitions)).collect::<Result<_, _>>().map(Some)
-    }
-
-    /// Topics, extents, groups from what is recorded: one seek a partition, whatever the log's size.
-    fn recover(&self) -> Result<(), Fault> {
-        let mut state = self.state.lock();
-        let mut starts = vec![];
-        for row in self.db.iterator(IteratorMode::Start) {
-            let (key, value) = row.map_err(|why| self.broken(&why))?;
-            match keys::read(&key, &value) {
-                Some(keys::Meta::Topic(known)) => drop(state.topics.insert(known.spec.topic.clone(), known)),
-                Some(keys::Meta::Start(place, extent)) => starts.push((place, extent)),
-                Some(keys::Meta::Epoch(group, epoch)) => state.groups.entry(group).or_default().epoch = epoch,
-                Some(keys::Meta::Position(group, place, next)) => drop(state.groups.entry(group).or_default().committed.insert(place, next)),
-                None => {}
-            }
-        }
-        state.extents.extend(starts);
-        let mut last = self.db.raw_iterator_cf(&self.records());
-        let numbers: Vec<u16> = state.topics.values().map(|known| known.number).collect();
-        for place in numbers.into_iter().flat_map(|number| (0..self.partitions).map(move |partition| (number, Partition(partition)))) {
-            last.seek_for_prev(records::key(place.0, place.1, Offset(u64::MAX)));
-            last.status().map_err(|why| self.broken(&why))?;
-            let prefix = &records::key(place.0, place.1, Offset(0))[..4];
-            if let Some(offset) = last.key().filter(|key| key.starts_with(prefix)).and_then(records::offset_of) {
-                let extent = state.extents.entry(place).or_default();
-                extent.end = extent.end.max(offset.next());
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
-    fn wait(&self, beyond: Vec<(Place, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
-        let deadline = Instant::now() + wait;
-        let mut state = self.state.lock();
-        if state.passed(&beyond) || or(&state) || wait.is_zero() {
-            return Ok(state.passed(&beyond));
-        }
-        let (number, told) = (state.next_serial(), Arc::new(Condvar::new()));
-        state.waiters.insert(number, Waiter { beyond: beyond.clone(), told: Arc::clone(&told) });
-        let passed = loop {
-            let late = told.wait_until(&mut state, deadline).timed_out();
-            let passed = state.passed(&beyond);
-            if passed || late || or(&state) {
-                break passed;
-            }
-        };
-        state.waiters.remove(&number);
-        match &state.failed {
-            Some(why) => Err(Fault::Fatal(why.clone())),
-            None => Ok(passed),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 use schemas::Topic;
 
+use super::records;
+use super::shared::Shared;
 use super::state::Place;
-use super::{Shared, records};
 use crate::log::{Fault, Limits, Offset, Page, Record};
 
 impl Shared {

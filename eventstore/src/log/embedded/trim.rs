@@ -5,8 +5,9 @@ use domain::Timestamp;
 use rocksdb::{ReadOptions, WriteBatch};
 use schemas::{Partition, Topic, commands_of};
 
+use super::shared::Shared;
 use super::state::{Extent, Place};
-use super::{Shared, keys, records};
+use super::{keys, records};
 use crate::log::{Fault, Offset, TopicSpec, may_trim};
 
 impl Shared {

@@ -10,7 +10,7 @@ use rdkafka::producer::Producer;
 use super::fault::fault;
 use super::probe::ASK;
 use super::producer::{Ended, Producers, Reporting, Reports, hand_over};
-use super::{Cluster, closing};
+use super::{closing, cluster::Cluster};
 use crate::log::{Fault, Limits, Message, Offset, Record};
 
 impl Cluster {

@@ -2,14 +2,13 @@
 //! owner left open, at once and for good, before it reads anything (without that it would wait for the broker's
 //! time-out, more than a minute). Whoever hands over writes that it did, and is never fenced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use schemas::{Headers, Partition, Stream, Topic, topic};
+use schemas::{Headers, Partition};
 use serde::{Deserialize, Serialize};
 
-use super::config::Settings;
-use super::{Cluster, closing, producer};
-use crate::log::{Fault, Limits, Message, Offset};
+use super::config::claims;
+use crate::log::{Message, Offset};
 
 /// A claim as the log keeps it, in JSON. Fields are only ever added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +27,10 @@ pub struct Claimed {
     pub released: bool,
 }
 
-/// The claims' topic.
-pub fn claims() -> Topic {
-    topic(Stream::Claims)
-}
-
 impl Claimed {
     /// Whether an instance on this log may have written it. Its ids are fenced and its address is asked: those of others,
     /// on the cluster or beside it, are none of ours. (Who may write here at all is for the broker's ACLs to say.)
-    fn may_be(&self, namespace: &str, partition: Partition) -> bool {
+    pub(super) fn may_be(&self, namespace: &str, partition: Partition) -> bool {
         let is_id = |id: &String| id.strip_prefix(namespace).is_some_and(|id| !id.is_empty());
         let is_address = |url: &String| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && !url.contains('@');
         self.partition == partition.0 && !self.ids.is_empty() && self.ids.iter().all(is_id) && self.url.iter().all(is_address)
@@ -53,52 +47,15 @@ impl Claimed {
 /// The claims known here, and up to where they were read.
 #[derive(Default)]
 pub struct Table {
-    claims: BTreeMap<(String, Partition), Claimed>,
-    read: BTreeMap<Partition, Offset>,
+    pub(super) claims: BTreeMap<(String, Partition), Claimed>,
+    pub(super) read: BTreeMap<Partition, Offset>,
 }
 
 impl Table {
-    /// Reads what is new in a partition, up to `end`.
-    pub fn refresh(&mut self, log: &Cluster, partition: Partition, end: Offset) -> Result<(), Fault> {
-        let topic = claims();
-        let mut from = match self.read.get(&partition) {
-            Some(read) => *read,
-            None => log.start(&topic, partition)?,
-        };
-        while from < end {
-            let page = log.read(&topic, partition, from, Limits::default())?;
-            if page.next <= from {
-                return Err(Fault::Retry(format!("{topic}/{partition}: no claims from {from} before the end {end}")));
-            }
-            for record in page.records {
-                match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
-                    Some(Ok(claim)) if claim.may_be(&log.settings.namespace, partition) => {
-                        self.claims.insert((claim.group.clone(), partition), claim);
-                    }
-                    Some(Ok(_)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no claim of this log's"),
-                    // Every claim of ours can be read, whatever the version: this is nobody's.
-                    Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not a claim"),
-                    None => {}
-                }
-            }
-            from = page.next;
-        }
-        self.read.insert(partition, from);
-        Ok(())
-    }
-
     /// The last claim on a partition.
     pub fn last(&self, group: &str, partition: Partition) -> Option<&Claimed> {
         self.claims.get(&(group.to_owned(), partition))
     }
-}
-
-/// Ends whatever these transactional ids have open, and fences their producers.
-pub fn fence(settings: &Settings, ids: &BTreeSet<String>) -> Result<(), Fault> {
-    std::thread::scope(|scope| {
-        let fencing: Vec<_> = ids.iter().map(|id| scope.spawn(|| producer::begin(settings, id).map(closing::later))).collect();
-        fencing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(Fault::Retry("fencing panicked".to_owned()))))
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use schemas::Topic;
+use schemas::{Stream, Topic, topic};
 
 use crate::log::Fault;
 use crate::log::clock::{Clock, SystemClock};
@@ -236,6 +236,11 @@ fn asserted(config: ClientConfig) -> Result<ClientConfig, Fault> {
 pub fn shown<'v>(key: &str, value: &'v str) -> &'v str {
     let secret = ["password", "secret", "key", "token", "jaas", "oauthbearer.config", "credential"];
     if secret.iter().any(|word| key.contains(word)) && !key.ends_with(".location") { "(redacted)" } else { value }
+}
+
+/// The claims' topic.
+pub fn claims() -> Topic {
+    topic(Stream::Claims)
 }
 
 #[cfg(test)]

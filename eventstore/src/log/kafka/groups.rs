@@ -12,8 +12,8 @@ use rdkafka::groups::GroupInfo;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic};
 
-use super::Cluster;
 use super::claims::Table;
+use super::cluster::Cluster;
 use super::config::SESSION_MS;
 use super::fault::fault;
 use super::producer::{Consumed, Ended};

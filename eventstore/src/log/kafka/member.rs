@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use super::producer::{Consumed, Ended, Producers};
 use super::reader::add;
 use super::seat::{News, Seat};
-use super::{Cluster, groups};
+use super::{cluster::Cluster, groups};
 use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
 /// See [`Member`].

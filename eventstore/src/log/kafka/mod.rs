@@ -6,28 +6,25 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::Timestamp;
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::Offset as At;
-use schemas::{Partition, Topic, commands_of};
+use schemas::{Partition, Topic};
 
-use crate::log::clock::{Clock, LogClock};
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, RECORD_BYTES_MAX, TopicSpec, may_trim};
+use crate::log::clock::LogClock;
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, TopicSpec};
 
 mod append;
 mod claims;
 mod closing;
+mod cluster;
 mod config;
 mod fault;
 mod ffi;
 mod groups;
+mod logged;
 mod member;
 mod probe;
 mod producer;
@@ -38,65 +35,19 @@ mod topics;
 
 pub use config::{SESSION_MS, Settings, shown};
 
-use claims::{Table, claims as claims_topic};
-use fault::fault;
+use cluster::Cluster;
+use config::claims as claims_topic;
 use member::KafkaMember;
-use probe::{ASK, Probe};
-use producer::{Producers, Reporting};
+use probe::Probe;
+use producer::Producers;
 use reader::{Scans, Tail};
 
 /// Partitions of a new log.
 const PARTITIONS: u16 = 8;
-/// A topic that was just made is not heard of from every broker at once.
-const HEARSAY: Duration = Duration::from_millis(500);
-/// How long a read waits for the tail to have what lies before an end.
-const TAIL: Duration = Duration::from_secs(5);
-
 /// The log on a cluster.
 pub struct Kafka {
     cluster: Arc<Cluster>,
     tail: Option<JoinHandle<()>>,
-}
-
-/// What the log's threads share.
-struct Cluster {
-    settings: Arc<Settings>,
-    probe: Arc<Probe>,
-    partitions: u16,
-    clock: LogClock<Arc<dyn Clock>>,
-    /// topics seen on the cluster
-    known: Mutex<BTreeSet<Topic>>,
-    tail: Arc<Tail>,
-    scans: Scans,
-    appender: Mutex<Producers>,
-    sender: Mutex<Option<Reporting>>,
-    /// producers of transactions that were dropped and made anew
-    recycled: Arc<AtomicU64>,
-    /// times that a group's standing positions were committed once more
-    committed_again: AtomicU64,
-    claims: Mutex<Table>,
-    secret: OnceLock<[u8; 32]>,
-    /// new at each start: part of its transactional ids
-    instance: String,
-}
-
-/// Passes librdkafka's log on to ours.
-struct Logged;
-
-impl ClientContext for Logged {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        log(level, facility, text);
-    }
-    fn error(&self, _: KafkaError, _: &str) {} // every call answers for itself
-}
-
-/// What librdkafka says. A broker that is away is said by the calls that fail, not ten times a second by this.
-fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => tracing::error!(facility, "{text}"),
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::debug!(facility, "{text}"),
-        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::trace!(facility, "{text}"),
-    }
 }
 
 impl Kafka {
@@ -158,125 +109,6 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         self.cluster.tail.stop();
         let _ended = self.tail.take().map(JoinHandle::join);
-    }
-}
-
-impl Cluster {
-    /// That a place exists; the broker might make a topic that does not.
-    fn place(&self, topic: &Topic, partition: Partition) -> Result<(), Fault> {
-        let since = Instant::now();
-        while !self.known.lock().contains(topic) {
-            let metadata = self.probe.metadata()?;
-            self.known.lock().extend(metadata.topics().iter().filter_map(|topic| self.settings.topic(topic.name())));
-            if self.known.lock().contains(topic) {
-                break;
-            }
-            if since.elapsed() > HEARSAY {
-                return Err(Fault::Abort(format!(
-                    "topic {} does not exist on {}: it is made at the start of the service that owns it",
-                    self.settings.named(topic),
-                    self.settings.brokers
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        if partition.0 >= self.partitions {
-            return Err(Fault::Abort(format!("topic {topic} has no partition {partition}: they are numbered from 0 to {}", self.partitions - 1)));
-        }
-        Ok(())
-    }
-
-    /// That all these can be written, before any of them is.
-    fn check(&self, messages: &[Message]) -> Result<(), Fault> {
-        for message in messages {
-            self.place(&message.topic, message.partition)?;
-            if message.bytes() > RECORD_BYTES_MAX {
-                let key = String::from_utf8_lossy(&message.key);
-                return Err(Fault::Abort(format!(
-                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                    message.topic,
-                    message.bytes()
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn marks(&self, topic: &Topic, partition: Partition) -> Result<(Offset, Offset), Fault> {
-        self.place(topic, partition)?;
-        self.probe.marks(topic, partition)
-    }
-
-    fn start(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
-        Ok(self.marks(topic, partition)?.0)
-    }
-
-    /// The high watermark: past everything that was written before the call, decided or not.
-    fn end(&self, topic: &Topic, partition: Partition) -> Result<Offset, Fault> {
-        Ok(self.marks(topic, partition)?.1)
-    }
-
-    fn read(&self, topic: &Topic, partition: Partition, from: Offset, limits: Limits) -> Result<Page, Fault> {
-        if let Some(page) = self.tail.page(topic, partition, from, limits) {
-            return Ok(page);
-        }
-        let (start, end) = self.marks(topic, partition)?;
-        if from < start {
-            return Err(Fault::Fatal(format!("{topic}/{partition} begins at offset {start}, and offset {from} was asked for: what was before is not kept")));
-        }
-        if from >= end {
-            return Ok(Page { records: vec![], next: from });
-        }
-        if self.tail.holds(topic, partition, from)
-            && self.tail.wait(&[(topic.clone(), partition, from)], TAIL)?
-            && let Some(page) = self.tail.page(topic, partition, from, limits)
-        {
-            return Ok(page);
-        }
-        let page = self.scans.page(topic, partition, from, end, limits)?;
-        page.records.iter().map(|record| record.recorded_at).max().into_iter().for_each(|newest| self.clock.seen(newest));
-        Ok(page)
-    }
-
-    /// The positions that a group has committed in these places.
-    fn committed(&self, group: &str, places: TopicPartitionList) -> Result<Positions, Fault> {
-        let failed = |why: KafkaError| fault(&format!("positions of group {group}"), why);
-        let asking: BaseConsumer<Logged> = self.settings.member(group).create_with_context(Logged).map_err(failed)?;
-        let committed = asking.committed_offsets(places, ASK).map_err(failed);
-        closing::later(asking);
-        let committed = committed?;
-        let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-            At::Offset(next) => {
-                Some((self.settings.topic(element.topic())?, Partition(u16::try_from(element.partition()).ok()?), Offset(u64::try_from(next).ok()?)))
-            }
-            _ => None,
-        };
-        Ok(committed.elements().into_iter().filter_map(position).collect())
-    }
-
-    fn trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<Offset, Fault> {
-        self.place(topic, partition)?;
-        let mut here = TopicPartitionList::new();
-        here.add_partition(&self.settings.named(topic), i32::from(partition.0));
-        let committed = commands_of(topic).map(|service| self.committed(service, here)).transpose()?.unwrap_or_default();
-        may_trim(topic, partition, before, committed.first().map(|(_, _, next)| *next))?;
-        let start = self.start(topic, partition)?;
-        if before <= start {
-            return Ok(start);
-        }
-        let start = topics::trim(&self.settings, topic, partition, before)?;
-        self.tail.forget(topic, partition, start);
-        Ok(start)
-    }
-
-    fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
-        for (topic, ..) in positions {
-            if !self.tail.follows(topic) {
-                let ends = (0..self.partitions).map(|partition| self.end(topic, Partition(partition)));
-                self.tail.follow(topic, ends.collect::<Result<_, _>>()?);
-            }
-        }
-        self.tail.wait(positions, wait)
     }
 }
 
@@ -381,7 +213,7 @@ impl Log for Kafka {
 
     fn owner(&self, group: &str, partition: Partition) -> Result<Option<String>, Fault> {
         let mut table = self.cluster.claims.lock();
-        table.refresh(&self.cluster, partition, self.cluster.tail.next(&claims_topic(), partition))?; // as far as it has come here
+        self.cluster.refresh(&mut table, partition, self.cluster.tail.next(&claims_topic(), partition))?; // as far as it has come here
         Ok(table.last(group, partition).filter(|last| !last.released).and_then(|last| last.url.clone()))
     }
 }

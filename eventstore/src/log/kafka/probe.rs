@@ -22,7 +22,7 @@ use schemas::{Partition, Topic};
 
 use super::config::Settings;
 use super::fault::fault;
-use super::{Logged, closing};
+use super::{closing, logged::Logged};
 use crate::log::{Fault, Offset, Positions};
 
 /// How long the broker may take to answer a question.

@@ -5,6 +5,7 @@
 //! was sent first can reach the broker when the same producer has begun another transaction, and end that
 //! (<https://issues.apache.org/jira/browse/KAFKA-17754>). A new producer has a new epoch, which refuses it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +19,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::claims::claims;
-use super::config::{Settings, TRANSACTION_MS};
+use super::config::{Settings, TRANSACTION_MS, claims};
 use super::fault::{Next, Trouble, fault, next};
-use super::{closing, ffi};
+use super::{closing, ffi, logged::log};
 use crate::log::{Fault, Message, Offset};
 
 /// How long a producer's beginning may take; it waits there for the end of what its id left open.
@@ -54,7 +54,7 @@ impl ClientContext for Reports {
         if facility == "FAIL" {
             self.shake();
         }
-        super::log(level, facility, text);
+        log(level, facility, text);
     }
     fn error(&self, _: KafkaError, _: &str) {
         self.shake(); // every call answers for itself
@@ -289,4 +289,12 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
             if next(&trouble) == Next::Rejoin { Ended::Fenced(trouble.to_string(), places) } else { Ended::Unknown(trouble.to_string(), places) }
         }
     }
+}
+
+/// Ends whatever these transactional ids have open, and fences their producers.
+pub fn fence(settings: &Settings, ids: &BTreeSet<String>) -> Result<(), Fault> {
+    std::thread::scope(|scope| {
+        let fencing: Vec<_> = ids.iter().map(|id| scope.spawn(|| begin(settings, id).map(closing::later))).collect();
+        fencing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(Fault::Retry("fencing panicked".to_owned()))))
+    })
 }

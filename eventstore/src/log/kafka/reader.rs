@@ -20,7 +20,7 @@ use schemas::{Headers, Partition, Topic};
 use super::config::Settings;
 use super::fault::fault;
 use super::probe::{Probe, Watch};
-use super::{Logged, closing, ffi};
+use super::{closing, ffi, logged::Logged};
 use crate::log::ring::Ring;
 use crate::log::{Fault, Limits, Message, Offset, Page, Record};
 

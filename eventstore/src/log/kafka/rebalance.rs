@@ -13,10 +13,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use schemas::Partition;
 
-use super::claims::{Claimed, Table, claims, fence};
+use super::claims::{Claimed, Table};
+use super::config::claims;
 use super::fault::fault;
 use super::ffi;
-use super::producer::{Consumed, Ended};
+use super::logged::log;
+use super::producer::{Consumed, Ended, fence};
 use super::reader::add;
 use super::seat::{Inbox, News, Served};
 use crate::log::{Claim, Fault};
@@ -33,7 +35,7 @@ impl Inbox {
         };
         let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
         for partition in &owned {
-            table.refresh(&self.cluster, *partition, self.cluster.end(&claims(), *partition)?)?;
+            self.cluster.refresh(&mut table, *partition, self.cluster.end(&claims(), *partition)?)?;
             let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
             heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
         }
@@ -68,7 +70,7 @@ impl Inbox {
     }
 
     /// The topics in a claim are all that the group ever had positions in there, another version's among them.
-    fn claims(&self, owned: &[Partition], ids: &[String], released: bool, last: &Table) -> Vec<crate::Message> {
+    fn claims(&self, owned: &[Partition], ids: &[String], released: bool, last: &Table) -> Vec<crate::log::Message> {
         let own = || self.group.inputs.iter().map(|input| input.topic.to_string());
         let earlier = |partition: &Partition| last.last(&self.group.name, *partition).into_iter().flat_map(|last| last.topics.iter().cloned());
         let claim = |partition: &Partition| Claimed {
@@ -120,7 +122,7 @@ impl Inbox {
 
 impl ClientContext for Served {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        super::log(level, facility, text);
+        log(level, facility, text);
     }
     fn error(&self, _: KafkaError, _: &str) {} // they come by poll too
 }

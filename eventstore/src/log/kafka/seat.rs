@@ -17,7 +17,7 @@ use super::fault::fault;
 use super::probe::Watch;
 use super::producer::Producers;
 use super::reader::{WATCH, record};
-use super::{Cluster, closing, ffi};
+use super::{closing, cluster::Cluster, ffi};
 use crate::log::{Claim, Fault, Group, Offset, Record};
 
 /// Above this the inbox takes no more, below half of it again. Large, since a pause costs up to a fetch's wait: what is
@@ -290,7 +290,7 @@ impl Inbox {
         let Ok(ends) = self.cluster.probe.ends(reached.iter().map(|(topic, partition, _)| (topic.clone(), *partition))) else { return Ok(()) };
         let still = self.state.lock().watch.look(&reached, &ends);
         for (topic, partition, next) in still {
-            let Ok(page) = self.cluster.read(&topic, partition, next, crate::Limits::test_min()) else { continue };
+            let Ok(page) = self.cluster.read(&topic, partition, next, crate::log::Limits::test_min()) else { continue };
             if !page.records.is_empty() {
                 return Err(Fault::Retry(format!("group {group}: {topic}/{partition} has records from {next} on, and the client reads none")));
             }

@@ -11,10 +11,9 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
-use super::Logged;
-use super::claims::claims;
-use super::config::Settings;
+use super::config::{Settings, claims};
 use super::fault::fault;
+use super::logged::Logged;
 use super::probe::Probe;
 use super::reader::add;
 use crate::log::{Fault, Offset, RECORD_BYTES_MAX, TopicSpec};

@@ -1,0 +1,29 @@
+//! What is remembered of a client's command.
+
+use domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Fingerprints;
+use crate::outcome::Outcome;
+
+/// How long, in log time, a client's command id is remembered.
+pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// How a client's command was answered, and what a repeat is known by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// what makes another one the same
+    pub prints: Fingerprints,
+    /// the first answer
+    pub outcome: Outcome,
+    /// log time of the decision
+    pub at: Timestamp,
+    /// Aggregate type and id of a command that was decided when an id's scope was the whole service.
+    pub unscoped: Option<(String, String)>,
+}
+
+impl Mark {
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        !self.prints.kept && self.at < now.plus_seconds(-MARK_SECONDS)
+    }
+}
