@@ -2,120 +2,20 @@
 //! Reservations are given back only by its end; nothing is paid and unreserved.
 
 pub mod messages;
-pub mod refund;
+mod refund;
 pub mod sample;
+pub mod state;
 
 use iso_currency::Currency;
-use serde::{Deserialize, Serialize};
 
 use crate::cart::{CheckedOut, LINES_MAX, PricedLine, amounts_fit, total_fits};
-use crate::customer::Person;
-use crate::payment::Means;
-use crate::stock::Shortage;
-use crate::{Aggregate, Charge, Context, Money, MoneyError, Origin, Timestamp};
+use crate::{Aggregate, Context, Money, MoneyError, Origin, Timestamp};
 
 pub use messages::{Command, Ending, Event, Refusal};
-pub use refund::{REFUNDS_MAX, Refund, Returned, Settled};
+pub use state::{Invoice, Line, Order, REFUNDS_MAX, Refund, Reply, Returned, Settled, Status};
 
 /// How long, in log time, a checkout may take before its order asks to cancel it.
 pub const CHECKOUT_SECONDS_MAX: i64 = 120;
-
-/// How far an order is. Never goes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Status {
-    /// nothing asked yet
-    #[default]
-    New,
-    /// stock is asked
-    Reserving,
-    /// payment is asked
-    Invoiced,
-    /// its deadline passed: payment is asked to cancel
-    Cancelling,
-    /// paid; its goods are taken
-    Paid,
-    /// the payment was refused; its reservations are given back
-    PaymentFailed,
-    /// nothing of it could be reserved
-    Refused,
-    /// not paid by its deadline; its reservations are given back
-    Expired,
-}
-
-impl Status {
-    /// Whether the order has ended.
-    pub fn ended(self) -> bool {
-        self >= Self::Paid
-    }
-}
-
-/// What stock has said of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
-    /// nothing yet
-    Awaited,
-    /// the pieces are promised
-    Reserved,
-    /// they are not
-    Short(Shortage),
-}
-
-/// A line of an order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
-    /// what, and for how much
-    pub sold: PricedLine,
-    /// whether stock has it
-    pub reply: Reply,
-    /// pieces that were returned, or are being
-    pub returned: u32,
-    /// What the last refund by the older rule left of it, if there was one: later ones share this.
-    pub left: Option<Charge>,
-    /// its package is there
-    pub delivered: bool,
-}
-
-/// What an order adds up to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Invoice {
-    /// `<customer>-<yyyymmdd>-<n>`
-    pub number: String,
-    /// prices of the reserved lines
-    pub items: Money,
-    /// their freight
-    pub freight: Money,
-    /// their discounts, one for each voucher that took effect
-    pub discounts: Vec<Money>,
-    /// items + freight - discounts
-    pub total: Money,
-}
-
-/// An order's state.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    /// how far
-    pub status: Status,
-    /// what was ordered
-    pub lines: Vec<Line>,
-    /// how many lines stock has not answered for
-    pub awaited: u32,
-    /// who receives it
-    pub buyer: Person,
-    /// how it is paid
-    pub means: Option<Means>,
-    /// when it was ordered, in business time
-    pub placed_at: Timestamp,
-    /// when it gives up, in log time
-    pub deadline: Timestamp,
-    /// whose command it answers
-    pub origin: Origin,
-    /// once stock has answered
-    pub invoice: Option<Invoice>,
-    /// its packages were sent
-    pub shipped: bool,
-    /// what was asked back, in order; the place counts from 1
-    pub refunds: Vec<Refund>,
-}
 
 impl Order {
     fn currency(&self) -> Option<Currency> {

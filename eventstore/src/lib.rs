@@ -1,5 +1,10 @@
 //! Where it is kept: the log, the worker that turns commands into events, folds and their rows.
 //! Knows no marketplace noun.
+//!
+//! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
+//! Low to high: `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
+//! `dead_letters`, `observer`, `rows`, `service`, `stop`, `fold`, `reactions`, `replies`, `heads`, `inspect`, `turn`, `worker`,
+//! `router`.
 
 pub mod bounds;
 pub mod caught;

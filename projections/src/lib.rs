@@ -1,5 +1,8 @@
 //! What it means to a reader: views folded from the log, followed, rebuilt and proven equal to a fold from zero.
 //! Knows no marketplace noun.
+//!
+//! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
+//! Low to high: `queue`, `verify`, `overlay`, `view`, `follow`.
 
 mod follow;
 mod overlay;

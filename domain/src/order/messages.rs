@@ -1,7 +1,6 @@
 //! What is said to an order and by it: commands, events, refusals. Decides nothing.
 
-use super::refund::{REFUNDS_MAX, Returned};
-use super::{Invoice, Reply, Status};
+use super::state::{Invoice, REFUNDS_MAX, Reply, Returned, Status};
 use crate::cart::{CheckedOut, LINES_MAX, REFERENCE_BYTES_MAX};
 use crate::payment::{Decline, Means};
 use crate::stock::Shortage;

@@ -1,54 +1,11 @@
 //! What happens to an order after it was paid: its packages arrive, and pieces come back for their money.
 //! Never gives back more than was paid, nor takes back more than was sold.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Event, Line, Order, Refusal, Reply, Status};
+use super::messages::{Event, Refusal};
+use super::state::{Line, Order, REFUNDS_MAX, Refund, Reply, Returned, Settled, Status};
 use crate::cart::{LINES_MAX, REFERENCE_BYTES_MAX};
 use crate::text::json_bytes;
-use crate::{Charge, Money, MoneyError, ProductRef};
-
-/// Most refunds of one order.
-pub const REFUNDS_MAX: usize = 1_000;
-
-/// Pieces of a line that come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Returned {
-    /// the line's place in the order, from 0
-    pub line: u32,
-    /// of what
-    pub product: ProductRef,
-    /// how many come back
-    pub quantity: u32,
-    /// how many the buyer still has
-    pub kept: u32,
-    /// what that came to; none of what an older rule settled
-    pub settled: Option<Settled>,
-}
-
-/// What pieces that come back come to, in minor units of their line's currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
-    /// what is given back for them
-    pub amount: i64,
-    /// the freight of those that are kept
-    pub freight: i64,
-    /// the discount on those that are kept
-    pub discount: i64,
-}
-
-/// A refund that was asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Refund {
-    /// the caller's own name for it
-    pub reference: String,
-    /// what comes back
-    pub lines: Vec<Returned>,
-    /// what is given back for it
-    pub amount: Money,
-    /// the money is back
-    pub done: bool,
-}
+use crate::{Charge, Money, MoneyError};
 
 impl Line {
     /// Pieces the buyer has.

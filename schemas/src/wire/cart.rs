@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::customer::Personal;
 use super::payment::MeansV1;
 use super::shared::{Code, PairId};
-use super::{List, text};
+use super::shared::{List, text};
 
 /// What the customer wants. Amounts are minor units of `currency`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

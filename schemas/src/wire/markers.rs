@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::Shape;
+use super::shape::Shape;
 use marker::{ACCEPTED, REFUSED, reply_kind};
 
 /// Names of the worker's own kinds.

@@ -12,24 +12,14 @@ mod product;
 mod replica;
 mod sale;
 mod seller;
+mod shape;
 mod shared;
 mod shipment;
 mod stock;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker};
+pub use shape::Shape;
 pub use shared::{Code, Empty, Instant, List, Maybe, MoneyV1, PairId, text};
-
-use crate::envelope::Kind;
-
-/// A kind of record and the JSON Schema of its body.
-pub struct Shape {
-    /// its type
-    pub kind: Kind,
-    /// `events`, `commands` or `platform`
-    pub group: &'static str,
-    /// JSON Schema 2020-12 of its body
-    pub schema: schemars::Schema,
-}
 
 /// Every shape there is, for documents and their tests.
 pub fn shapes() -> Vec<Shape> {

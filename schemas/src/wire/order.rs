@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::cart::{CheckedOutV1, OriginV1};
 use super::payment::{DeclineV1, MeansV1};
 use super::shared::{Instant, PairId};
+use super::shared::{List, Maybe, MoneyV1, text};
 use super::stock::ShortageV1;
-use super::{List, Maybe, MoneyV1, text};
 
 /// What stock has said of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::customer::CardV1;
-use super::{List, MoneyV1};
+use super::shared::{List, MoneyV1};
 
 cases! {
     /// A way to pay.

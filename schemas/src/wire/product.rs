@@ -2,7 +2,7 @@
 
 use domain::product::{Command, Details, Event, Product};
 
-use super::MoneyV1;
+use super::shared::MoneyV1;
 
 shape! {
     /// What a seller says of a product.

@@ -2,7 +2,7 @@
 
 use domain::replica::{Command, Event, Offer, Replica};
 
-use super::MoneyV1;
+use super::shared::MoneyV1;
 
 shape! {
     /// What a product costs.

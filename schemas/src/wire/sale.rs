@@ -5,7 +5,7 @@ use domain::sale::{Command, Event, Line, Sale};
 
 use super::order::SettledV1;
 use super::shared::PairId;
-use super::{List, Maybe, MoneyV1, text};
+use super::shared::{List, Maybe, MoneyV1, text};
 
 shape! {
     /// A line as the seller sees it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::order::HeldLineV1;
 use super::shared::PairId;
-use super::{List, text};
+use super::shared::{List, text};
 
 codec! { Shipment;
     events {
@@ -51,7 +51,8 @@ impl From<ChosenPackagesV1> for domain::delivery::Chosen {
 pub mod delivery {
     use domain::delivery::{Command, Delivery, Event};
 
-    use super::{ChosenPackagesV1, List};
+    use super::super::shared::List;
+    use super::ChosenPackagesV1;
 
     codec! { Delivery;
         events {

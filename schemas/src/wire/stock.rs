@@ -4,7 +4,7 @@ use domain::OrderId;
 use domain::stock::{Command, Event, OrderLine, Shortage, StockItem};
 
 use super::shared::PairId;
-use super::text;
+use super::shared::text;
 
 cases! {
     /// Why pieces could not be promised.

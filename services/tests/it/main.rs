@@ -16,6 +16,7 @@ mod broker;
 mod carts;
 mod cli;
 mod clock;
+mod direction;
 mod doors;
 /// The example's own test runs here: as a target with tests of its own it would not be built as a program.
 #[path = "../../examples/popularity/main.rs"]
