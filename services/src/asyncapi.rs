@@ -9,7 +9,7 @@ use schemas::wire::{Shape, shapes};
 use schemas::{Stream, Topic, topic};
 use serde_json::{Map, Value, json};
 
-use crate::capabilities::Capability;
+use crate::capability::Capability;
 
 /// The document. Payloads are the JSON Schemas beside it.
 pub fn document(capabilities: &[Capability]) -> Value {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::misuse::misused;
 use crate::operate::{answer, items, number, part, text};
 use crate::out;

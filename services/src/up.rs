@@ -9,7 +9,7 @@ use eventstore::clock::{Clock, SystemClock};
 use eventstore::kafka;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::capabilities::Capability;
+use crate::capability::Capability;
 use crate::config::{Config, Flags};
 use crate::http::doors::Doors;
 use crate::misuse::misused;

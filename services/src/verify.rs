@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use projections::Verdict;
 
-use crate::capabilities::Capability;
-use crate::cli::{Output, address, addresses, asynchronous};
+use crate::capability::Capability;
+use crate::args::{Output, address, addresses, asynchronous};
 use crate::config::Cluster;
 use crate::misuse::Misuse;
 use crate::out;
@@ -64,7 +64,7 @@ pub fn run(order: Order, capabilities: fn() -> Vec<Capability>) -> anyhow::Resul
     let urls = order.asked()?;
     let result = if urls.is_empty() {
         let at = order.cluster.settings().map_or(Kept::Here { partitions: None, accept_loss: false }, |settings| Kept::Kafka(Box::new(settings)));
-        let data = order.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::cli::default_data);
+        let data = order.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
         let verdicts = Prover::open(&data, at, capabilities())
             .context("a directory is verified at rest, a running marketplace with --url")?
             .prove()?

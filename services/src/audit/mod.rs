@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::cli::{Output, Targets};
+use crate::args::{Output, Targets};
 use crate::out;
 
 pub mod acknowledged;
@@ -41,7 +41,7 @@ pub struct Order {
     #[arg(long, value_name = "FILE")]
     acknowledged: Option<PathBuf>,
     /// How long processes may take to end
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::cli::span)]
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::args::span)]
     wait: Duration,
     /// How the result is printed
     #[arg(short, long, default_value = "table")]

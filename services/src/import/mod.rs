@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use domain::{Currency, ID_MAX};
 
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::out;
 
 mod client;
@@ -65,7 +65,7 @@ pub struct Order {
     #[arg(long, value_name = "FORMAT")]
     date_format: Option<Format>,
     /// How long a marketplace that cannot be reached is waited for
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::cli::span)]
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::args::span)]
     give_up: Duration,
     /// How the summary is printed
     #[arg(short, long, default_value = "table")]

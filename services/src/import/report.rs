@@ -15,7 +15,7 @@ use super::Became;
 use super::dates::AMBIGUOUS;
 use super::lines::{EXPECTED, Line};
 use super::placed::Extra;
-use crate::cli::Output;
+use crate::args::Output;
 use crate::out;
 
 /// Why a line was not got to.

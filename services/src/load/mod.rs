@@ -11,7 +11,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::audit;
-use crate::cli::{Output, Targets, span};
+use crate::args::{Output, Targets, span};
 use crate::cpu;
 use crate::misuse::misused;
 use crate::out;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::{Name, answer, items, number, text};
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::out;
 
 /// Which aggregate, and when.

@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::cli::Target;
+use crate::args::Target;
 use crate::misuse::Misuse;
 
 pub mod inspect;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{answer, items, part, text};
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::out;
 
 /// What to do with stopped partitions.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Name, answer, items, text};
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::misuse::misused;
 use crate::out;
 

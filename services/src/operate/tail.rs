@@ -9,7 +9,7 @@ use domain::Timestamp;
 use serde_json::Value;
 
 use super::{Trouble, answer, asked, items, number, part, text};
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::misuse::Misuse;
 use crate::out;
 

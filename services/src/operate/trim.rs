@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{answer, items, number, text};
-use crate::cli::{Output, Target};
+use crate::args::{Output, Target};
 use crate::misuse::misused;
 use crate::out;
 

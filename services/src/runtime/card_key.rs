@@ -9,7 +9,7 @@ use anyhow::Context;
 use eventstore::{Fault, Log, Offset};
 use schemas::Partition;
 
-use crate::capabilities::Capability;
+use crate::capability::Capability;
 
 /// Where the key of card tokens comes from.
 pub enum CardKey {

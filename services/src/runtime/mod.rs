@@ -25,7 +25,7 @@ use projections::Projection;
 use schemas::{Stream, topic};
 use tokio::sync::Notify;
 
-use crate::capabilities::Capability;
+use crate::capability::Capability;
 use crate::http::card::Cards;
 use crate::http::operate::Operated;
 use crate::http::{App, Shell};

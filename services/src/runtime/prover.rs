@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use projections::{Folding, Projection, Proof, Verdict, View};
 
 use super::{Kept, Layout};
-use crate::capabilities::Capability;
+use crate::capability::Capability;
 
 /// A view that is proven: what it folds, its rows, and the running projection, if there is one.
 type Proven = (Arc<View>, Arc<Rows>, Option<Arc<Projection>>);
