@@ -6,8 +6,8 @@ use axum::Router;
 use eventstore::service::Service;
 use projections::{FoldEvent, View};
 
-use crate::capabilities::outcomes;
-use crate::http::App;
+use crate::gateway::outcomes;
+use crate::http::app::App;
 
 /// One of them.
 pub struct Capability {

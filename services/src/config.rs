@@ -5,12 +5,13 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use eventstore::kafka;
 use serde::Deserialize;
 
 use crate::http::gate::hosts::Name;
 use crate::misuse::{Misuse, misused};
+use crate::telemetry::LogFormat;
 
 /// Where the log is, if not in the data directory.
 #[derive(Args, Clone, Debug, Default)]
@@ -181,16 +182,6 @@ impl Listen {
         let first = all.iter().find(|address| address.is_ipv4()).or(all.first()).copied();
         first.ok_or_else(|| Misuse::new(format!("cannot listen on {}: it has no address", self.0)).into())
     }
-}
-
-/// How it is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// for people
-    Text,
-    /// for programs, one object a line
-    Json,
 }
 
 /// A text that is never printed.

@@ -4,6 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use domain::Timestamp;
 use eventstore::Log;
 use eventstore::caught::said;
@@ -17,20 +18,31 @@ use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Regi
 use schemas::Partition;
 use schemas::envelope::Kind;
 use schemas::wire::shapes;
+use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
 use crate::cpu;
-use crate::http::access;
 use crate::misuse::Misuse;
 
+/// Under what every request is logged, where that is asked for.
+pub const ACCESS: &str = "daybook::access";
 /// Upper bounds of the histograms' buckets.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// for people
+    Text,
+    /// for programs, one object a line
+    Json,
+}
 
 /// What is logged, as tracing's filter, and every request besides, or none.
 pub fn filter(filter: &str, access: bool) -> anyhow::Result<EnvFilter> {
     let made = EnvFilter::try_new(filter).map_err(|why| Misuse::new(format!("log filter '{filter}': {why}")))?;
-    Ok(made.add_directive(format!("{}={}", access::TARGET, if access { "info" } else { "off" }).parse()?))
+    Ok(made.add_directive(format!("{}={}", ACCESS, if access { "info" } else { "off" }).parse()?))
 }
 
 /// Logs to standard error, panics as well: for people on a terminal, JSON otherwise, unless told how.

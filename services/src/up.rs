@@ -158,7 +158,7 @@ fn ended_in_start(broken: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Waits until everything is current, and says on the way how far it is.
-async fn until_ready(app: &http::App) {
+async fn until_ready(app: &http::app::App) {
     let mut told = tokio::time::Instant::now();
     while !app.metrics.ready() || app.views.values().any(|view| !view.is_ready() && view.failed().is_none()) {
         if told.elapsed() >= PROGRESS {

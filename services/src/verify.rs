@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use projections::Verdict;
 
-use crate::capability::Capability;
 use crate::args::{Output, address, addresses, asynchronous};
+use crate::capability::Capability;
 use crate::config::Cluster;
 use crate::misuse::Misuse;
 use crate::out;
-use crate::runtime::{Kept, Prover};
+use crate::runtime::{Kept, at_rest};
 
 /// What to verify.
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ pub fn run(order: Order, capabilities: fn() -> Vec<Capability>) -> anyhow::Resul
     let result = if urls.is_empty() {
         let at = order.cluster.settings().map_or(Kept::Here { partitions: None, accept_loss: false }, |settings| Kept::Kafka(Box::new(settings)));
         let data = order.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
-        let verdicts = Prover::open(&data, at, capabilities())
+        let verdicts = at_rest::prover(&data, at, capabilities())
             .context("a directory is verified at rest, a running marketplace with --url")?
             .prove()?
             .context("another proof runs")?;

@@ -74,9 +74,11 @@ mod capability {
     use super::popularity::{CountSales, Event, Popularity};
     use axum::extract::{Path, State};
     use projections::{Overlay, Seen, Unfolded};
-    use services::capabilities::{Capability, event_of};
+    use services::capabilities::rows::event_of;
+    use services::capability::Capability;
+    use services::http::app::App;
     use services::http::command::Failure;
-    use services::http::{App, read};
+    use services::http::read;
 
     pub fn capability() -> Capability {
         let service = eventstore::service::Service::new("popularity").owns::<Popularity>().follows_across::<CountSales>("ordering");

@@ -18,14 +18,16 @@ use projections::{Overlay, Seen, Unfolded};
 use schemas::{Partition, partition_of};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of};
+use super::rows::event_of;
+use crate::capability::Capability;
+use crate::http::app::App;
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::card::CardGiven;
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Given, Unused, Wrong, inner};
 use crate::http::json::Object;
 use crate::http::place::Path;
-use crate::http::{App, read, token};
+use crate::http::{read, token};
 
 /// How long an answered checkout waits for its cart to be open again before it says so anyway.
 const REOPEN_WAIT: Duration = Duration::from_secs(2);

@@ -11,13 +11,15 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of, listing_key, sellers};
+use super::rows::{event_of, listing_key};
+use super::sellers;
+use crate::capability::Capability;
+use crate::http::app::{App, id_of};
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::Both;
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
-use crate::http::{App, id_of};
 
 /// The service.
 pub fn capability() -> Capability {

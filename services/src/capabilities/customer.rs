@@ -9,13 +9,15 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of};
+use super::rows::event_of;
+use crate::capability::Capability;
+use crate::http::app::App;
 use crate::http::body::{AnyCase, Body};
 use crate::http::card::CardGiven;
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};
 use crate::http::place::Path;
-use crate::http::{App, read};
+use crate::http::read;
 
 /// The service.
 pub fn capability() -> Capability {

@@ -12,13 +12,15 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, StepRow, add, event_of, impossible, listing_key, shipment, statistics, try_update};
+use super::rows::{StepRow, add, event_of, impossible, listing_key, try_update};
+use super::{shipment, statistics};
+use crate::capability::Capability;
+use crate::http::app::{App, id_of};
 use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::Both;
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, list_through, row};
-use crate::http::{App, id_of};
 
 /// The service.
 pub fn capability() -> Capability {

@@ -11,11 +11,12 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, StepRow, add, event_of, listing_key, try_update};
+use super::rows::{StepRow, add, event_of, listing_key, try_update};
+use crate::capability::Capability;
+use crate::http::app::{App, id_of};
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
-use crate::http::{App, id_of};
 
 /// The service.
 pub fn capability() -> Capability {

@@ -14,8 +14,9 @@ use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Capability, event_of, impossible, listing_key, try_update};
-use crate::http::App;
+use super::rows::{event_of, impossible, listing_key, try_update};
+use crate::capability::Capability;
+use crate::http::app::App;
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
 use crate::http::read::{stamped, view};

@@ -9,8 +9,8 @@ use domain::seller::{Command, Contact, Details, Event, Seller};
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::event_of;
-use crate::http::App;
+use super::rows::event_of;
+use crate::http::app::App;
 use crate::http::body::{AnyCase, Body, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};

@@ -14,12 +14,13 @@ use eventstore::service::Service;
 use projections::{Overlay, Projection, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, StepRow, event_of, listing_key};
+use super::rows::{StepRow, event_of, listing_key};
+use crate::capability::Capability;
+use crate::http::app::{App, id_of};
 use crate::http::command::{Ask, Failure};
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row, view};
 use crate::http::recently::Recently;
-use crate::http::{App, id_of};
 
 /// The service.
 pub fn capability() -> Capability {

@@ -8,8 +8,8 @@ use domain::order::{Event, Order};
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::event_of;
-use crate::http::App;
+use super::rows::event_of;
+use crate::http::app::App;
 use crate::http::command::Failure;
 use crate::http::place::Path;
 use crate::http::read::row;

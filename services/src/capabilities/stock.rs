@@ -11,13 +11,14 @@ use eventstore::service::Service;
 use projections::{Overlay, Seen, Unfolded};
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, event_of, impossible, listing_key, try_update};
+use super::rows::{event_of, impossible, listing_key, try_update};
+use crate::capability::Capability;
+use crate::http::app::{App, id_of};
 use crate::http::body::{AnyCase, Body};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};
 use crate::http::place::{Path, Query};
 use crate::http::read::{Listing, list, row};
-use crate::http::{App, id_of};
 
 /// The reference under which the benchmark's registration books an item's first pieces.
 const FIRST: &str = "registration";

@@ -9,14 +9,14 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// What its lines are told from others by.
-pub const TARGET: &str = "daybook::access";
+use crate::telemetry::ACCESS;
+
 /// Longest path that is logged, which is ASCII.
 const PATH_BYTES_MAX: usize = 500;
 
 /// Logs a request once it is answered.
 pub async fn log(request: Request, next: Next) -> Response {
-    if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+    if !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
         return next.run(request).await;
     }
     let (began, method) = (Instant::now(), request.method().to_string());
@@ -27,6 +27,6 @@ pub async fn log(request: Request, next: Next) -> Response {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.to_string());
     let response = next.run(request).await;
     let (status, bytes, ms) = (response.status().as_u16(), response.body().size_hint().exact(), began.elapsed().as_secs_f64() * 1_000.0);
-    tracing::info!(target: TARGET, from, method, path, status, bytes, ms, "request");
+    tracing::info!(target: ACCESS, from, method, path, status, bytes, ms, "request");
     response
 }

@@ -16,11 +16,14 @@ use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::discarded::{self, Mark};
+use super::app::{App, blocking};
+use super::discard;
+use super::discarded::Mark;
 use super::failure::Failure;
+use super::letters::{at, letter};
+use super::operate::places::topic_of;
 use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
-use super::{App, blocking, operate};
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
@@ -32,7 +35,7 @@ pub fn routes() -> Router<App> {
         .route("/dead-letters", get(list))
         .route("/dead-letters/{service}/{partition}/{offset}", get(show))
         .route("/dead-letters/{service}/{partition}/{offset}/retry", post(retry))
-        .route("/dead-letters/{service}/{partition}/{offset}/discard", post(discarded::discard))
+        .route("/dead-letters/{service}/{partition}/{offset}/discard", post(discard::discard))
 }
 
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
@@ -191,22 +194,6 @@ fn once_more(app: &App, topic: schemas::Topic, key: &[u8], headers: &Headers, va
     Message { topic, partition: schemas::partition_of(key, app.log.partitions()), key: key.to_vec(), headers, value }
 }
 
-/// A letter, and how it was discarded, if it was.
-pub(super) fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(Arc<Record>, Option<Mark>), Failure> {
-    let service = app
-        .services
-        .iter()
-        .find(|known| **known == service)
-        .ok_or_else(|| Failure::not_found(format!("no service '{service}': one of {}", app.services.join(", "))))?;
-    let letters = topic(Stream::DeadLetters(service));
-    let record = at(app, &letters, partition, offset)?;
-    if Mark::of(&record).is_some() {
-        return Err(Failure::not_found(format!("what lies at offset {offset} of {letters}/{partition} is no letter: it says that one was discarded")));
-    }
-    let mut marks = app.discarded.marks(app.log.as_ref(), &letters, record.partition)?;
-    Ok((Arc::clone(&record), marks.remove(&record.offset)))
-}
-
 /// The record a letter was made of, unmasked and whole, where its headers say it is.
 fn original(app: &App, letter: &Record) -> Result<Arc<Record>, Failure> {
     let number = |name: &str| letter.headers.text(name).and_then(|text| text.parse::<u64>().ok());
@@ -214,24 +201,8 @@ fn original(app: &App, letter: &Record) -> Result<Arc<Record>, Failure> {
     // Anybody may have written a letter.
     let nowhere = || Failure::refused("not-retried", "this letter does not say which record of this log it was made of");
     let (partition, offset) = place.ok_or_else(nowhere)?;
-    let topic = operate::topic_of(app, letter.headers.text(DLT_TOPIC).unwrap_or_default()).map_err(|_| nowhere())?;
+    let topic = topic_of(app, letter.headers.text(DLT_TOPIC).unwrap_or_default()).map_err(|_| nowhere())?;
     at(app, &topic, partition, offset)
-}
-
-fn at(app: &App, topic: &schemas::Topic, partition: u16, offset: u64) -> Result<Arc<Record>, Failure> {
-    if partition >= app.log.partitions() {
-        return Err(Failure::not_found(format!("partitions are numbered from 0 to {}", app.log.partitions() - 1)));
-    }
-    let start = app.log.start(topic, Partition(partition))?;
-    if offset < start.0 {
-        return Err(Failure::not_found(format!("{topic}/{partition} begins at offset {start}: the record at {offset} was trimmed, or is past its retention")));
-    }
-    let page = app.log.read(topic, Partition(partition), Offset(offset), Limits { records: 1, ..Limits::default() })?;
-    page.records
-        .into_iter()
-        .next()
-        .filter(|record| record.offset.0 == offset)
-        .ok_or_else(|| Failure::not_found(format!("{topic}/{partition} has no record at offset {offset}")))
 }
 
 fn summary(service: &str, record: &Record, mark: Option<&Mark>) -> Value {

@@ -6,10 +6,10 @@ use domain::{Currency, Money};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::BODY_BYTES_MAX;
 use super::failure::Failure;
 use super::given::{Given, TEXT_OR_NUMBER, Wrong, given};
 use super::json::{Json, Object, parse};
+use super::limits::BODY_BYTES_MAX;
 
 /// A JSON body.
 pub struct Body<T>(pub T);

@@ -16,11 +16,12 @@ use schemas::envelope::{Kind, is_trace, time};
 use schemas::{Codec, Envelope, Stream, partition_of, topic};
 use tokio::time::Instant;
 
+use super::app::App;
 use super::conditions::{self, Expected};
 pub use super::failure::Failure;
 use super::outcome::Place;
 use super::prefer::Prefer;
-use super::{App, scope};
+use super::scope;
 use crate::fresh;
 
 /// Longest part of a command's id that shows its name; the rest of it is a hash.

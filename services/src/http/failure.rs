@@ -6,7 +6,8 @@ use eventstore::Fault;
 use projections::NotServed;
 use serde_json::{Value, json};
 
-use super::forward::Elsewhere;
+use super::elsewhere::Elsewhere;
+use crate::gateway::sender::NotSent;
 
 /// An answer that is not the one asked for.
 #[derive(Debug)]
@@ -117,6 +118,16 @@ impl From<Fault> for Failure {
             Fault::Retry(why) => Self::unavailable(why),
             Fault::Abort(why) | Fault::Fatal(why) => Self::internal(why),
             Fault::Stop(stuck) => Self::internal(stuck),
+        }
+    }
+}
+
+impl From<NotSent> for Failure {
+    fn from(why: NotSent) -> Self {
+        match why {
+            NotSent::Fault(fault) => fault.into(),
+            NotSent::Stopping => Self::unavailable("the process is stopping: ask again with the same id"),
+            NotSent::Full => Self::unavailable("too many commands are waiting for the log"),
         }
     }
 }

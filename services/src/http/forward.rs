@@ -1,7 +1,7 @@
 //! Queries that another instance answers: passed on to one that runs the service, as its claims name it. Only reads are;
 //! commands go to the log from wherever they arrive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,16 +13,16 @@ use schemas::Partition;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::app::{App, blocking};
+use super::elsewhere::{Elsewhere, MARGIN};
 use super::failure::Failure;
 use super::prefer::Prefer;
-use super::{App, WAIT_MAX, blocking, read};
+use super::read;
 
 /// Marks a request that was passed on: it is not passed on again.
 const FORWARDED: &str = "daybook-forwarded";
 /// How long another instance may take to say what it has.
 const TOLD: Duration = Duration::from_secs(5);
-/// What a query that is passed on may take beyond the time its caller gives it.
-const MARGIN: Duration = Duration::from_secs(2);
 /// An instance that is silent for this long may be frozen: the next one is asked as well.
 const SILENCE: Duration = Duration::from_millis(500);
 /// Largest answer passed back.
@@ -39,55 +39,6 @@ const OF_THIS_CONNECTION: [header::HeaderName; 8] = [
     header::CONTENT_TYPE,
     header::TRANSFER_ENCODING,
 ];
-
-/// Which views are folded elsewhere, and the way there.
-pub struct Forward {
-    views: BTreeMap<String, &'static str>,
-    client: reqwest::Client,
-}
-
-/// A query's answer lies with an instance of this service, perhaps under another path.
-#[derive(Clone, Debug)]
-pub struct Elsewhere {
-    service: &'static str,
-    path: Option<String>,
-    /// whose owner alone has the answer, if it is not any instance
-    partition: Option<Partition>,
-}
-
-impl Elsewhere {
-    /// Of `service`.
-    pub fn of(service: &'static str) -> Self {
-        Self { service, path: None, partition: None }
-    }
-
-    /// Only the owner of this partition has it.
-    #[must_use]
-    pub fn owning(mut self, partition: Partition) -> Self {
-        self.partition = Some(partition);
-        self
-    }
-
-    /// Under another path there.
-    #[must_use]
-    pub fn at(mut self, path: String) -> Self {
-        self.path = Some(path);
-        self
-    }
-}
-
-impl Forward {
-    /// For these views of other instances' services.
-    pub fn new(views: BTreeMap<String, &'static str>) -> Self {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).timeout(WAIT_MAX + MARGIN).build().unwrap_or_default();
-        Self { views, client }
-    }
-
-    /// The service whose view this is, if it is run elsewhere.
-    pub fn service_of(&self, view: &str) -> Option<&'static str> {
-        self.views.get(view).copied()
-    }
-}
 
 /// Asks another instance where a route says that its answer lies there.
 pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> Response {

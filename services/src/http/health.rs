@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use eventstore::clock;
 use serde_json::json;
 
-use super::App;
+use super::app::App;
 use super::failure::Failure;
 use super::place::Query;
 

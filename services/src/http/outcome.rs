@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
+use super::app::{App, blocking};
+use super::elsewhere::Elsewhere;
 use super::failure::Failure;
-use super::forward::Elsewhere;
 use super::place::{Path, Query};
 use super::prefer::Prefer;
-use super::{App, blocking, token};
-use crate::capabilities::outcomes::{self, DEAD, OutcomeRow};
-use crate::runtime::replies::Waiter;
+use super::token;
+use crate::gateway::outcomes::{self, DEAD, OutcomeRow};
+use crate::gateway::replies::Waiter;
 
 /// How often a waiting caller looks at the outcome itself, should its reply have been lost.
 const LOOK: Duration = Duration::from_millis(200);

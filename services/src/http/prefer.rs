@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::WAIT_MAX;
+use super::limits::WAIT_MAX;
 
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 

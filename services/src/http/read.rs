@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
+use super::app::{App, blocking};
+use super::elsewhere::Elsewhere;
 use super::failure::Failure;
-use super::forward::Elsewhere;
 use super::prefer::Prefer;
-use super::{App, blocking, conditions, token};
+use super::{conditions, token};
 
 /// How long a read waits for its view to reach the caller's position, if the caller does not say.
 pub const WAIT: Duration = Duration::from_secs(5);

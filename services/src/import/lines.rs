@@ -8,13 +8,15 @@ use domain::{Currency, ID_MAX, Money, Timestamp};
 
 use super::dates::{Dates, Format, Zone};
 use super::encoding::Encoding;
-use super::refunds::UNMATCHED;
 use super::table::{self, Delimiter};
 
 /// A seller's guests have no number of their own: theirs is this many times the seller's, and their invoice's.
 const GUESTS_FROM: u64 = 1_000_000_000_000;
 /// Letters of a stock code that fit its product's number.
 const LETTERS_MAX: u32 = 4;
+
+/// Why a cancellation is not refunded.
+pub const UNMATCHED: &str = "cancellation_unmatched";
 
 /// What the owner of a history expects to be left out: lines that are no sale, by their nature.
 pub const EXPECTED: [&str; 4] = ["not_goods", "quantity_not_positive", "price_not_positive", UNMATCHED];

@@ -15,9 +15,6 @@ use super::client::Ended;
 use super::lines::{Line, Returned};
 use super::work::{PAUSE, READ_WAIT, Work, reason};
 
-/// Why a cancellation is not refunded.
-pub const UNMATCHED: &str = "cancellation_unmatched";
-
 /// A sale of the history that pieces can come back from.
 #[derive(Clone, Debug)]
 pub struct Open {

@@ -11,9 +11,9 @@ use domain::{Currency, Money};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Became;
+use super::became::Became;
 use super::dates::AMBIGUOUS;
-use super::lines::{EXPECTED, Line};
+use super::lines::{EXPECTED, Line, UNMATCHED};
 use super::placed::Extra;
 use crate::args::Output;
 use crate::out;
@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
     /// Adds what an accepted line or a refunded cancellation is, or says why it is neither.
     fn fate(&mut self, line: &Line, became: &'a Became, fate: &mut Fate<'a>) -> Result<(), String> {
         if line.returned.is_some() {
-            let none = || Err(if became.whole { super::refunds::UNMATCHED } else { ABORTED }.to_owned());
+            let none = || Err(if became.whole { UNMATCHED } else { ABORTED }.to_owned());
             let (order, amount) = became.refunds.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
             self.refunds_total = self.refunds_total.plus(*amount).map_err(|why| why.to_string())?;
             self.refunds += 1;

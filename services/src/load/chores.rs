@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::caller::Ended;
 use super::game::{Game, Product, amount};
+use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::tally::{Measure, UNANSWERED};
-use super::{CURRENCY, FREIGHT, PRICES, watch};
+use super::watch;
 use crate::audit::rows::Dashboard;
 
 /// How often another product is chosen instead of one that is being replaced.

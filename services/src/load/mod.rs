@@ -1,7 +1,6 @@
 //! `daybook load`: customers and sellers at work, through the public routes only, every transaction of the benchmark
 //! *Online Marketplace*. Measures from the outside, repeats under its ids until answered, and audits what it left.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::Instant;
 
-use crate::audit;
 use crate::args::{Output, Targets, span};
+use crate::audit;
 use crate::cpu;
 use crate::misuse::misused;
 use crate::out;
@@ -21,6 +20,7 @@ mod chores;
 mod costs;
 mod drive;
 mod game;
+mod goods;
 mod opening;
 mod plan;
 mod report;
@@ -35,12 +35,6 @@ use game::{Customer, Game};
 use plan::{IDS, Plan, Skew};
 use report::{Played, Report};
 
-/// Of all amounts.
-const CURRENCY: &str = "USD";
-/// For shipping a line.
-const FREIGHT: &str = "1.50";
-/// Prices, in cents: never nothing.
-const PRICES: RangeInclusive<i64> = 100..=10_000;
 /// Clients, unless told otherwise.
 const CLIENTS: usize = 8;
 /// How long processes may take to end before the audit.

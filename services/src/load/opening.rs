@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::caller::{Call, Caller, Ended};
 use super::game::{Product, amount};
+use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::plan::{PRODUCTS, Plan};
 use super::tally::{Measure, Tally};
-use super::{CURRENCY, FREIGHT, PRICES};
 
 /// Pieces of each product.
 const RECEIVED: u64 = 10_000;

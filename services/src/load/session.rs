@@ -10,8 +10,9 @@ use tokio::time::{Duration, Instant};
 
 use super::caller::Ended;
 use super::game::{Customer, Game, amount};
+use super::goods::{CURRENCY, FREIGHT};
 use super::tally::{Measure, UNANSWERED};
-use super::{CURRENCY, watch};
+use super::watch;
 use crate::audit::acknowledged::Checkout;
 
 /// Most items of a cart, and most pieces of an item.
@@ -52,7 +53,7 @@ async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut Std
     let (price, version) = (*product.price.lock(), *product.known.lock());
     let id = format!("{}-{}-{}-{item}", game.plan.run, customer.id, customer.sessions);
     let line = json!({
-        "product": product.id, "quantity": pieces, "unit_price": amount(price), "freight_value": super::FREIGHT, "voucher": amount(voucher),
+        "product": product.id, "quantity": pieces, "unit_price": amount(price), "freight_value": FREIGHT, "voucher": amount(voucher),
         "version": version.to_string(), "currency": CURRENCY,
     });
     let (path, body, began) = (format!("/carts/{}/items", customer.id), json!({ "items": [line], "reference": id }), Instant::now());

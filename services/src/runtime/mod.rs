@@ -2,7 +2,7 @@
 //! them; decides nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 use axum::Router as Routes;
 use eventstore::caught::caught;
 use eventstore::control::Control;
-use eventstore::embedded::{Embedded, Settings, is_damage};
-use eventstore::kafka::{self, Kafka};
 use eventstore::log::{Stuck, TopicSpec};
 use eventstore::memory::Memory;
 use eventstore::observer::{Observer, view as reader};
@@ -26,21 +24,22 @@ use schemas::{Stream, topic};
 use tokio::sync::Notify;
 
 use crate::capability::Capability;
+use crate::gateway::replies::Replies;
+use crate::gateway::sender::Sender;
+use crate::http::app::Operated;
+use crate::http::app::{App, Shell};
 use crate::http::card::Cards;
-use crate::http::operate::Operated;
-use crate::http::{App, Shell};
+use crate::patience::Patience;
+use crate::prover::Prover;
 use crate::telemetry::Metrics;
 
+pub mod at_rest;
 mod card_key;
-mod patience;
-mod prover;
-pub mod replies;
-pub mod sender;
+mod location;
 mod trouble;
 
 pub use card_key::CardKey;
-use patience::Patience;
-pub use prover::Prover;
+pub use location::{Kept, Layout};
 
 /// Memory of all databases together: block cache, and the part of it that write buffers may take.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
@@ -53,47 +52,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const REVIEW: Duration = Duration::from_secs(60);
 /// Replies are kept this long.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Where the log is.
-pub enum Kept {
-    /// in the data directory, which one process has
-    Here {
-        /// of a new log
-        partitions: Option<u16>,
-        /// one that is damaged is opened as far as it can be read
-        accept_loss: bool,
-    },
-    /// on Kafka, which many processes share
-    Kafka(Box<kafka::Settings>),
-}
-
-impl Kept {
-    /// Opens the log only to read it, where that is another thing.
-    fn look(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
-        Ok(match self {
-            Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, memory: memory.clone(), ..Settings::default() })?),
-            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, ..*settings })?),
-        })
-    }
-
-    fn open(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
-        Ok(match self {
-            Self::Here { partitions, accept_loss } => {
-                let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, memory: memory.clone(), ..Settings::default() });
-                match open(false) {
-                    Err(fault) if accept_loss && is_damage(&fault) => {
-                        tracing::error!(%fault, "the loss is accepted");
-                        let log = open(true)?;
-                        layout.set_folds_aside(log.now())?; // they may hold what the log has lost
-                        Arc::new(log)
-                    }
-                    opened => Arc::new(opened?),
-                }
-            }
-            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open((*settings).clone()))?),
-        })
-    }
-}
 
 /// What the parts of a process tell each other.
 #[derive(Clone, Default)]
@@ -110,46 +68,6 @@ pub struct Platform {
     pub app: App,
     signals: Signals,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Where a data directory keeps what.
-pub struct Layout(PathBuf);
-
-impl Layout {
-    /// Of the directory of one installation.
-    pub fn of(data: &Path) -> Self {
-        Self(data.to_path_buf())
-    }
-    fn log(&self) -> PathBuf {
-        self.0.join("log")
-    }
-    fn heads(&self, service: &str) -> PathBuf {
-        self.0.join("heads").join(service)
-    }
-    fn views(&self) -> PathBuf {
-        self.0.join("views")
-    }
-    /// The directories that hold something, each with those below it that are measured apart.
-    fn kept(&self) -> Vec<(&'static str, PathBuf, bool)> {
-        vec![("log", self.log(), false), ("heads", self.0.join("heads"), true), ("views", self.views(), true)]
-    }
-    /// Moves what is folded out of the way, to be folded anew.
-    fn set_folds_aside(&self, now: domain::Timestamp) -> anyhow::Result<()> {
-        let aside = self.0.join(format!("set-aside-{}", now.0));
-        eventstore::directory::make(&aside)?;
-        for folds in [self.0.join("heads"), self.views()].iter().filter(|folds| folds.exists()) {
-            std::fs::rename(folds, aside.join(folds.file_name().unwrap_or_default()))?;
-        }
-        tracing::warn!(to = %aside.display(), "what was folded is set aside, and folded anew from the log that is left");
-        Ok(())
-    }
-    fn scratch(&self) -> PathBuf {
-        self.0.join("scratch")
-    }
-    /// Whether a process ran here before, and may have made tokens of cards.
-    fn used(&self) -> bool {
-        [self.log(), self.0.join("heads"), self.views()].iter().any(|dir| dir.exists())
-    }
 }
 
 impl Platform {
@@ -215,11 +133,11 @@ impl Platform {
             operated.heads.insert(service.name, Arc::clone(&rows));
             heads.push((service, rows));
         }
-        let sender = sender::Sender::start(Arc::clone(&log), &mut platform.all)?;
-        let replies = replies::Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut platform.all)?;
+        let sender = Sender::start(Arc::clone(&log), &mut platform.all)?;
+        let replies = Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut platform.all)?;
         let cards = Cards::new(key);
         let prover = Prover::new(Arc::clone(&control), layout.scratch(), &views, heads);
-        let forward = crate::http::forward::Forward::new(elsewhere);
+        let forward = crate::http::elsewhere::Forward::new(elsewhere);
         let app = Arc::new(Shell {
             log,
             control,

@@ -343,7 +343,7 @@ async fn requests_are_logged_where_that_is_asked_for() {
 #[test]
 fn panics_where_it_is_told_to() {
     if std::env::var_os("PANICS_HERE").is_some() {
-        services::telemetry::logs(services::telemetry::filter("info", false).unwrap(), Some(services::config::LogFormat::Json)).unwrap();
+        services::telemetry::logs(services::telemetry::filter("info", false).unwrap(), Some(services::telemetry::LogFormat::Json)).unwrap();
         let _ended = std::thread::Builder::new().name("doomed".into()).spawn(|| panic!("boom {}", 7)).unwrap().join();
     }
 }

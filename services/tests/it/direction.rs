@@ -7,8 +7,8 @@ use crate::wiring::sources;
 /// A file's module path below its crate: empty for `lib.rs`.
 type Module = Vec<String>;
 
-/// The crates whose order is settled.
-const CRATES: [&str; 4] = ["domain", "schemas", "eventstore", "projections"];
+/// The crates that say the order of their rooms.
+const CRATES: [&str; 5] = ["domain", "schemas", "eventstore", "projections", "services"];
 
 /// A crate's files, what each uses, and what each passes on from others.
 struct House {
@@ -52,9 +52,12 @@ fn spread(tree: &str) -> Vec<String> {
     parts.iter().filter(|part| !part.trim().is_empty()).flat_map(|part| spread(&format!("{before}{}", closed(part).trim()))).collect()
 }
 
-/// The `use` statements of a file's code: line, whether it passes on, and the tree.
-fn statements(text: &str) -> Vec<(usize, bool, String)> {
-    let (mut found, mut open): (Vec<(usize, bool, String)>, Option<(usize, bool, String)>) = (vec![], None);
+/// A `use` statement: its line, whether it passes on, and its tree.
+type Statement = (usize, bool, String);
+
+/// The `use` statements of a file's code.
+fn statements(text: &str) -> Vec<Statement> {
+    let (mut found, mut open): (Vec<Statement>, Option<Statement>) = (vec![], None);
     for (at, line) in text.lines().enumerate() {
         let line = line.split("//").next().unwrap_or_default().trim();
         if open.is_none() {
@@ -93,7 +96,8 @@ fn inline(text: &str) -> Vec<(usize, String)> {
 impl House {
     fn read(name: &'static str) -> Self {
         let mut files = BTreeMap::new();
-        for (file, text) in sources(&format!("{name}/src")) {
+        // A binary's `main.rs` is a crate of its own.
+        for (file, text) in sources(&format!("{name}/src")).into_iter().filter(|(file, _)| !file.ends_with("src/main.rs")) {
             let path = file.strip_prefix(&format!("{name}/src/")).unwrap().trim_end_matches(".rs");
             let mut module: Module = path.split('/').map(str::to_owned).collect();
             if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {

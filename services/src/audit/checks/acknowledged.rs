@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::acknowledged::{Acknowledged, Checkout};
 use crate::audit::rows::{Order, Snapshot};
 

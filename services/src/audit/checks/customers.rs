@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::rows::{Snapshot, Statistics};
 
 pub fn check(snapshot: &Snapshot, found: &mut Findings) {

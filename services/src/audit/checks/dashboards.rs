@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::rows::{Dashboard, DashboardLine, Order, OrderLine, Snapshot, Totals};
 
 /// Lines that a dashboard shows before it leaves any off.

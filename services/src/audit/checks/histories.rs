@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::rows::{Snapshot, Step};
 
 /// Steps of an order by what their names begin with; none may come before a step of an earlier stage.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::amount::Amount;
 use crate::audit::rows::{Order, Payment, Snapshot};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Findings;
+use super::super::breach::Findings;
 use crate::audit::rows::{Snapshot, StockItem};
 
 pub fn check(snapshot: &Snapshot, found: &mut Findings) {

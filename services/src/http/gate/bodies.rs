@@ -13,8 +13,8 @@ use axum::http::header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::BODY_BYTES_MAX;
 use super::super::failure::Failure;
+use super::super::limits::BODY_BYTES_MAX;
 
 /// Bytes that the bodies of all requests may hold while they are read and worked on.
 pub const BYTES_MAX: usize = 32 * 1024 * 1024;

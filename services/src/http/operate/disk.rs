@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Operated;
+use super::super::app::Operated;
 
 /// Deepest that directories of ours lie.
 const DEPTH_MAX: usize = 4;

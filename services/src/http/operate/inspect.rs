@@ -14,11 +14,12 @@ use schemas::{Envelope, Partition, partition_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::app::{App, blocking};
+use super::super::elsewhere::Elsewhere;
 use super::super::failure::Failure;
-use super::super::forward::{Elsewhere, passed_on};
+use super::super::forward::passed_on;
 use super::super::place::{Path, Query};
-use super::super::{App, blocking};
-use super::partition_in;
+use super::places::partition_in;
 
 /// Most events that one answer folds: a state of long ago is cheap, one in the middle of a very long stream is not.
 const FOLDED_MAX: u64 = 10_000;

@@ -8,10 +8,10 @@ use schemas::{Partition, Stream, Topic, topic};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::app::{App, blocking};
 use super::super::failure::Failure;
 use super::super::place::{Path, Query};
-use super::super::{App, blocking};
-use super::{partition_in, topic_of};
+use super::places::{partition_in, topic_of};
 
 /// Most records of a page.
 const LIMIT_MAX: usize = 1_000;

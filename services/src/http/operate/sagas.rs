@@ -14,13 +14,13 @@ use schemas::Partition;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::command::{Ask, Written};
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
 use super::super::place::{Path, Query};
-use super::super::{App, blocking};
-use super::partitions;
+use super::places::partitions;
 
 /// Most sagas of an answer.
 const LIMIT_MAX: usize = 1_000;

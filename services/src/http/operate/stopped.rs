@@ -17,14 +17,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
 use super::super::place::Path;
-use super::super::{App, blocking};
+use super::places::{partition_in, topic_of};
 use super::records::shown;
 use super::sagas::elsewhere;
-use super::{partition_in, topic_of};
 
 /// How long the log may take to say which instances there are.
 const KNOWN: Duration = Duration::from_secs(2);

@@ -6,24 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use eventstore::service::inputs;
 use eventstore::{Limits, Offset};
-use schemas::{Partition, Stream, Topic, topic};
+use schemas::{Partition, Topic};
 use serde_json::{Value, json};
 
+use super::super::app::{App, blocking};
 use super::super::failure::Failure;
 use super::super::place::Path;
-use super::super::{App, blocking};
-use super::{disk, partitions, topic_of};
+use super::disk;
+use super::places::{all, partitions, topic_of};
 
 /// Shortest distances are looked into: whether there are records in them. Whoever is further behind has some before it.
 const LOOKED_INTO: u64 = 100;
-
-/// Every topic of the log.
-pub(super) fn all(app: &App) -> Vec<Topic> {
-    let of_services = app.operated.services.values().flat_map(|service| [service.commands(), service.events(), service.dead_letters()]);
-    // Who owns what is kept only by logs that many processes share.
-    let shared = [Stream::Replies, Stream::Claims, Stream::Control].map(topic).into_iter().filter(|topic| app.log.start(topic, Partition(0)).is_ok());
-    of_services.chain(shared).collect()
-}
 
 /// The groups that read, and what each reads.
 fn groups(app: &App) -> Vec<(String, Vec<Topic>)> {

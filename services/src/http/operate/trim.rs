@@ -6,10 +6,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::failure::Failure;
-use super::super::{App, blocking};
-use super::partitions;
+use super::places::partitions;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

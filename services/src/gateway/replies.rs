@@ -13,7 +13,7 @@ use schemas::wire::ReplyV1;
 use schemas::{Partition, Stream, partition_of, topic};
 use tokio::sync::mpsc;
 
-use super::patience::Patience;
+use crate::patience::Patience;
 
 /// Answers a waiter keeps: at most one that says "later", and the last.
 const KEPT: usize = 4;

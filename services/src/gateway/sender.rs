@@ -10,8 +10,6 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::failure::Failure;
-
 /// Commands that wait for the append before theirs.
 const WAITING_MAX: usize = 4_096;
 /// Bytes of the commands that wait or are being written.
@@ -26,6 +24,17 @@ const FULL_WAIT: Duration = Duration::from_secs(5);
 
 /// A command, who waits for it, and its share of the bytes until it is written.
 type Waiting = (Message, (oneshot::Sender<Result<(), Fault>>, OwnedSemaphorePermit));
+
+/// Why a command was not written, or is not known to be.
+#[derive(Debug)]
+pub enum NotSent {
+    /// The process takes no more.
+    Stopping,
+    /// Too many wait already.
+    Full,
+    /// The log did not take it.
+    Fault(Fault),
+}
 
 /// The way from handlers to the log.
 pub struct Sender {
@@ -51,15 +60,13 @@ impl Sender {
     }
 
     /// Returns when the command is durable.
-    pub async fn send(&self, message: Message) -> Result<(), Failure> {
-        let stopping = || Failure::unavailable("the process is stopping: ask again with the same id");
-        let full = || Failure::unavailable("too many commands are waiting for the log");
-        let sender = self.queue.lock().clone().ok_or_else(stopping)?;
+    pub async fn send(&self, message: Message) -> Result<(), NotSent> {
+        let sender = self.queue.lock().clone().ok_or(NotSent::Stopping)?;
         let ((caller, done), deadline) = (oneshot::channel(), Instant::now() + FULL_WAIT);
-        let bytes = u32::try_from(message.bytes() + AROUND_BYTES).map_err(|_| full())?;
-        let share = timeout_at(deadline, Arc::clone(&self.bytes).acquire_many_owned(bytes)).await.map_err(|_| full())?.map_err(|_| stopping())?;
-        timeout_at(deadline, sender.send((message, (caller, share)))).await.map_err(|_| full())?.map_err(|_| stopping())?;
-        Ok(done.await.map_err(|_| stopping())??)
+        let bytes = u32::try_from(message.bytes() + AROUND_BYTES).map_err(|_| NotSent::Full)?;
+        let share = timeout_at(deadline, Arc::clone(&self.bytes).acquire_many_owned(bytes)).await.map_err(|_| NotSent::Full)?.map_err(|_| NotSent::Stopping)?;
+        timeout_at(deadline, sender.send((message, (caller, share)))).await.map_err(|_| NotSent::Full)?.map_err(|_| NotSent::Stopping)?;
+        done.await.map_err(|_| NotSent::Stopping)?.map_err(NotSent::Fault)
     }
 
     /// Takes no more; what was taken is still written.

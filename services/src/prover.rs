@@ -1,23 +1,19 @@
 //! The proof that what is served equals a fold from zero: every view and every service's heads. Changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use eventstore::Fault;
 use eventstore::control::Control;
 use eventstore::heads::Heads;
-use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use parking_lot::Mutex;
 use projections::{Folding, Projection, Proof, Verdict, View};
 
-use super::{Kept, Layout};
-use crate::capability::Capability;
-
 /// A view that is proven: what it folds, its rows, and the running projection, if there is one.
-type Proven = (Arc<View>, Arc<Rows>, Option<Arc<Projection>>);
+pub type Proven = (Arc<View>, Arc<Rows>, Option<Arc<Projection>>);
 
 /// Folds anew beside the live folds and compares.
 pub struct Prover {
@@ -33,41 +29,14 @@ pub struct Prover {
 
 impl Prover {
     /// Over the folds of a running process.
-    pub(super) fn new(control: Arc<Control>, scratch: PathBuf, views: &BTreeMap<String, Arc<Projection>>, heads: Vec<(Arc<Service>, Arc<Rows>)>) -> Self {
+    pub fn new(control: Arc<Control>, scratch: PathBuf, views: &BTreeMap<String, Arc<Projection>>, heads: Vec<(Arc<Service>, Arc<Rows>)>) -> Self {
         let views = views.values().map(|view| (Arc::clone(view.view()), Arc::clone(view.rows()), Some(Arc::clone(view)))).collect();
         Self { control, scratch, views, heads, unseen: vec![], running: Mutex::new(()) }
     }
 
-    /// Over a data directory that no process has open. Nothing in it changes.
-    pub fn open(data: &Path, at: Kept, capabilities: Vec<Capability>) -> anyhow::Result<Self> {
-        let (layout, memory) = (Layout::of(data), Memory::default());
-        let all = matches!(at, Kept::Here { .. });
-        let there = if all { layout.log() } else { layout.views() };
-        anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
-        let control = Control::look(at.look(&layout, &memory)?)?;
-        let log = Some(control.id()).filter(|id| !id.is_empty());
-        let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
-        // On Kafka an instance has the folds of the services it ran; with a log of its own it ran all of them.
-        let here = |capability: &Capability| {
-            let views = capability.views.iter().any(|view| layout.views().join(&view.name).is_dir());
-            all || views || layout.heads(capability.service.name).is_dir()
-        };
-        for capability in capabilities.into_iter().filter(here) {
-            let service = Arc::new(capability.service);
-            for view in capability.views {
-                match Rows::look(&layout.views().join(&view.name), &view.shape(), log, &memory) {
-                    Ok(rows) => views.push((view, Arc::new(rows), None)),
-                    Err(fault) => unseen.push((format!("view {}", view.name), fault.to_string())),
-                }
-            }
-            match Rows::look(&layout.heads(service.name), &eventstore::heads::shape(&service), log, &memory) {
-                Ok(rows) => heads.push((service, Arc::new(rows))),
-                Err(fault) => unseen.push((format!("heads {}", service.name), fault.to_string())),
-            }
-        }
-        anyhow::ensure!(!heads.is_empty() || !unseen.is_empty(), "{} holds no folds: there is nothing to prove", data.display());
-        let scratch = std::env::temp_dir().join(format!("daybook-verify-{}", std::process::id()));
-        Ok(Self { control, scratch, views, heads, unseen, running: Mutex::new(()) })
+    /// Over folds at rest, and those that cannot be looked at.
+    pub fn at_rest(control: Arc<Control>, scratch: PathBuf, views: Vec<Proven>, heads: Vec<(Arc<Service>, Arc<Rows>)>, unseen: Vec<(String, String)>) -> Self {
+        Self { control, scratch, views, heads, unseen, running: Mutex::new(()) }
     }
 
     /// Proves every fold, one after the other, each at its own saved position vector. None while another proof runs.
