@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This instant and `seconds` more.
+    /// The last that RFC 3339 can write: whoever wrote a later one could not read it back.
+    pub const MAX: Self = Self(253_402_300_799_999_999);
+
+    /// This instant and `seconds` more, or the last there is.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)).min(Self::MAX.0))
     }
 
     /// The date in UTC as `yyyymmdd`.

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use domain::routing_key;
 use parking_lot::RwLock;
-use schemas::{Headers, Partition, Stream, Topic, topic};
+use schemas::wire::marker;
+use schemas::{Envelope, Headers, Partition, Stream, Topic, partition_of, topic};
 use serde::{Deserialize, Serialize};
 
 use crate::inside::{is_signed, sign};
@@ -96,23 +98,41 @@ impl Identity {
     }
 }
 
-/// Which readers pass over which records, and why.
+/// Which readers pass over which records, and why; and which records no reader may take.
 #[derive(Debug, Default)]
-pub struct Skips(RwLock<BTreeMap<Place, BTreeMap<String, String>>>);
+pub struct Skips {
+    ruled: RwLock<BTreeMap<Place, BTreeMap<String, String>>>,
+    /// those of the log; 0 where it is not known
+    partitions: u16,
+}
 
 impl Skips {
     /// Whether `reader` passes over this record, and why.
     pub fn of(&self, reader: &str, record: &Record) -> Option<String> {
-        let all = self.0.read();
+        let all = self.ruled.read();
         if all.is_empty() {
             return None; // on almost every log
         }
         all.get(&(record.topic.clone(), record.partition, record.offset))?.get(reader).cloned()
     }
 
+    /// Why an event may not be folded where it lies: every other event of its aggregate lies in another partition, and
+    /// what two partitions make of one row depends on which of them is read first. None wrote it but an outsider.
+    pub fn misplaced(&self, record: &Record, envelope: &Envelope) -> Option<String> {
+        if self.partitions == 0 || [marker::ACCEPTED, marker::REFUSED].contains(&envelope.kind.name.as_ref()) {
+            return None; // a marker stands where its command was written
+        }
+        let (due, key) = (partition_of(&record.key, self.partitions), String::from_utf8_lossy(&record.key));
+        if due != record.partition {
+            return Some(format!("misrouted: its key '{key}' belongs to partition {due}"));
+        }
+        let (subject, routed) = (&envelope.subject, routing_key(&envelope.subject));
+        (routed != key && !key.starts_with('~')).then(|| format!("misrouted: its subject '{subject}' is routed by key '{routed}', its key is '{key}'"))
+    }
+
     /// The places in a topic that `reader` passes over.
     pub fn places(&self, reader: &str, topic: &Topic) -> Vec<(Partition, Offset)> {
-        let all = self.0.read();
+        let all = self.ruled.read();
         all.iter().filter(|((of, ..), readers)| of == topic && readers.contains_key(reader)).map(|((_, partition, offset), _)| (*partition, *offset)).collect()
     }
 }
@@ -157,7 +177,8 @@ impl Control {
     }
 
     fn unread(log: Arc<dyn Log>) -> Self {
-        Self { log, identity: OnceLock::new(), skips: Arc::default(), orders: AtomicU64::new(0), next: RwLock::default() }
+        let skips = Arc::new(Skips { partitions: log.partitions(), ..Skips::default() });
+        Self { log, identity: OnceLock::new(), skips, orders: AtomicU64::new(0), next: RwLock::default() }
     }
 
     /// The log it is the control topic of.
@@ -230,7 +251,7 @@ impl Control {
             Settled::Skip(order) => {
                 let place = order.place();
                 let readers = order.readers.into_iter().map(|reader| (reader, order.reason.clone()));
-                self.skips.0.write().entry(place).or_default().extend(readers);
+                self.skips.ruled.write().entry(place).or_default().extend(readers);
             }
             Settled::Retry(_) => {}
             Settled::Log { .. } => return Ok(()),

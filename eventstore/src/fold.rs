@@ -4,7 +4,7 @@ use schemas::envelope::Malformed;
 use schemas::{Partition, Topic};
 
 use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
-use crate::rows::Last;
+use crate::rows::{Last, Rows};
 
 /// What a log can be folded into.
 pub trait Fold {
@@ -22,17 +22,27 @@ pub trait Fold {
 /// Whether what was folded of a partition is what lies in the log: that it does not stand past the end, and that its
 /// last record is still there. A log that was restored from an older copy beneath its folds, or replaced, fails here.
 pub fn belongs(log: &dyn Log, topic: &Topic, partition: Partition, fold: &dyn Fold) -> Result<(), Fault> {
-    let (end, here) = (log.end(topic, partition)?, fold.next(topic, partition)?);
+    lies_in(log, topic, partition, fold.next(topic, partition)?, fold.last(topic, partition)?)
+}
+
+/// The same of rows that nothing folds into now.
+pub fn rows_belong(log: &dyn Log, topic: &Topic, partition: Partition, rows: &Rows) -> Result<(), Fault> {
+    lies_in(log, topic, partition, rows.position(topic, partition)?, rows.last(topic, partition)?)
+}
+
+fn lies_in(log: &dyn Log, topic: &Topic, partition: Partition, here: Offset, last: Option<Last>) -> Result<(), Fault> {
+    let end = log.end(topic, partition)?;
     let wrong = |what: String| {
         Fault::Fatal(format!(
-            "{what}. The log is older than these folds, or another: bring back the log that they were folded from; or, if the log is as it should be, \
-             move heads/ and views/ of the data directory aside, and they are folded anew"
+            "{what}. The log has lost records that were acknowledged, or is another: bring back the log that was folded, from a backup if need be; or \
+             accept that what it lacks is lost, with --accept-loss (on Kafka: move heads/ and views/ of the data directory aside), and what is left is \
+             folded anew"
         ))
     };
     if here > end {
         return Err(wrong(format!("the folds stand at {topic}/{partition} offset {here}, past the log's end {end}")));
     }
-    let Some(last) = fold.last(topic, partition)? else { return Ok(()) };
+    let Some(last) = last else { return Ok(()) };
     if last.offset < log.start(topic, partition)? {
         return Ok(()); // not kept any more
     }

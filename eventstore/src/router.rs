@@ -125,6 +125,10 @@ impl Router {
 
     /// What an event's policies ask for, as messages of the partition it came from.
     fn route(&self, record: &Record, notes: &mut Vec<Note>) -> Result<Vec<(Partition, Message)>, String> {
+        let envelope = record.envelope().ok();
+        if let Some(why) = self.control.as_ref().zip(envelope).and_then(|(control, envelope)| control.skips().misplaced(record, envelope)) {
+            return Err(why);
+        }
         let reactions = reactions_to(&self.service.routed, record, notes).map_err(|stop| match stop {
             Stop::Partition(stuck) => stuck.why,
             Stop::Worker(fault) => fault.to_string(),

@@ -202,7 +202,9 @@ impl Rows {
         match self.get(&meta_key("log"))? {
             Some(of) if of != log.as_bytes() => Err(Fault::Fatal(format!(
                 "{} was folded from another log ({}) than this one ({log}): name the data directory that belongs to this log (--data), or the brokers and \
-                 namespace that the directory belongs to; or move heads/ and views/ of it aside, and they are folded anew from this log",
+                 namespace that the directory belongs to. If this is that log and it has lost what it held (a file of it was removed, or an empty or older copy put \
+                 in its place), restore it from a backup; or accept that this is lost, with --accept-loss (on Kafka: move heads/ and views/ aside), and what \
+                 is left is folded anew",
                 dir.display(),
                 String::from_utf8_lossy(&of)
             ))),

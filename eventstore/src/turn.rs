@@ -115,6 +115,9 @@ impl<'a> Turn<'a> {
             tracing::warn!(service = self.service.name, topic = %record.topic, partition = record.partition.0, offset = record.offset.0, why, "passed over");
             return Ok(());
         }
+        if let Some(why) = record.envelope().ok().and_then(|envelope| self.heads.misplaced(record, envelope)) {
+            return Err(Stop::Partition(Box::new(Stuck::at(record, why))));
+        }
         for (reaction, envelope, commands) in reactions_to(&self.service.direct, record, &mut self.notes)? {
             let commands = match commands {
                 Ok(commands) => commands,

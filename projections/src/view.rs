@@ -123,6 +123,9 @@ impl Folding {
                 continue;
             }
             let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
+            if let Some(why) = self.skips.misplaced(record, envelope) {
+                return Err(Fault::Stop(Box::new(Stuck::at(record, why))));
+            }
             // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
             let folded = caught(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay));
             folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {

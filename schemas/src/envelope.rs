@@ -15,7 +15,7 @@ pub const JSON: &str = "application/json";
 const TIME_MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
 /// 9999-12-31T23:59:59.999999Z, the last one. A leap second or an offset can lead past either, and what is read must
 /// be writable again: a command's time is copied into its events, and an event nobody can read stops its partition.
-const TIME_MAX: Timestamp = Timestamp(253_402_300_799_999_999);
+const TIME_MAX: Timestamp = Timestamp::MAX;
 
 /// Record headers, in order. Names are lower-case ASCII. Values lie one behind the other: every record has a dozen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

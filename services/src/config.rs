@@ -90,9 +90,10 @@ pub struct Flags {
     #[arg(long, env = "DAYBOOK_CARD_KEY", value_name = "HEX", hide_env_values = true)]
     card_key: Option<Secret>,
     /// Makes a new key of card tokens where the one of the data directory is lost; the tokens that are stored will not match
-    #[arg(long, conflicts_with = "card_key")]
+    #[arg(long)]
     new_card_key: bool,
-    /// Opens a log in the data directory that is damaged, as far as it can be read: what lies behind the damage is lost
+    /// Opens a log in the data directory that is damaged, or has lost what was folded from it, as far as it can be read: the rest is lost,
+    /// and what was folded of it is set aside. For one start
     #[arg(long)]
     accept_loss: bool,
     #[command(flatten)]

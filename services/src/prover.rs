@@ -79,10 +79,12 @@ impl Prover {
     }
 }
 
-/// A record that cannot be folded from zero is a verdict, and no failure of the proof.
+/// A record that cannot be folded from zero, or read, and rows that are of another log are a verdict, and no failure of
+/// the proof.
 fn whatever_stops(name: &str, verified: Result<Verdict, Fault>) -> Result<Verdict, Fault> {
     match verified {
         Err(Fault::Stop(stuck)) => Ok(Verdict::of_none(name, stuck.to_string())),
+        Err(Fault::Fatal(why)) => Ok(Verdict::of_none(name, why)),
         other => other,
     }
 }

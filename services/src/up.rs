@@ -19,6 +19,10 @@ use crate::{http, out, telemetry};
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
 const HTTP_THREADS: usize = 2;
 
+/// A clock that has come to here is wrong. What it dates would keep the log's time there for good.
+const CLOCK_MAX: Timestamp = Timestamp(32_503_680_000_000_000); // the year 3000
+/// How long callers still wait for what they asked when the process is told to stop.
+const WAITS_END: Duration = Duration::from_secs(2);
 /// How long a broken process's threads get to end.
 const BROKEN: Duration = Duration::from_secs(3);
 /// How often a long start says how far it is.
@@ -64,7 +68,10 @@ pub fn run(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capabilit
 async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capability>) -> anyhow::Result<ExitCode> {
     let connections = http::gate::files::raise()?;
     let wall = SystemClock::default().wall();
-    anyhow::ensure!(wall >= Timestamp(0), "this machine's clock stands at {wall}: set it, since answers and records cannot be dated before 1970");
+    anyhow::ensure!(
+        (Timestamp(0)..CLOCK_MAX).contains(&wall),
+        "this machine's clock stands at {wall}: set it, since what is written now is dated by it for ever (1970 to {CLOCK_MAX} is believed)"
+    );
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
@@ -77,7 +84,7 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
         .settings()
         .map_or(here, |settings| Kept::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings })));
     let given = config.card_key.as_ref().map(crate::config::Secret::key).transpose()?;
-    let key = if config.new_card_key { CardKey::New } else { given.into() };
+    let key = if config.new_card_key { CardKey::New(given) } else { given.into() };
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
@@ -107,6 +114,7 @@ async fn serve(config: &Config, runs: Option<&[String]>, capabilities: Vec<Capab
     // What cannot go on has nothing to finish: its threads get a moment, so that no database is torn down under them.
     let deadline = if broken { BROKEN } else { Duration::from_secs(config.shutdown_seconds) };
     stopping.send_replace(true);
+    platform.app.end_waits(tokio::time::Instant::now() + WAITS_END);
     let drained = async {
         // Handlers first: they still need workers for their answers.
         if tokio::time::timeout(deadline, server).await.is_err() {

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use schemas::Partition;
 use schemas::envelope::event_id;
+use schemas::{Envelope, Partition};
 
 use super::Heads;
 use super::keys::{TABLES_ALL, key, timer_key, waiting_key};
@@ -25,6 +25,11 @@ impl Heads {
     /// Why a record of the service's own events is passed over, if it is.
     pub fn passes_over(&self, record: &Record) -> Option<String> {
         self.closing.skips.of(&worker(self.service.name), record)
+    }
+
+    /// Why an event may not be folded where it lies; see [`Skips::misplaced`].
+    pub fn misplaced(&self, record: &Record, envelope: &Envelope) -> Option<String> {
+        self.closing.skips.misplaced(record, envelope)
     }
 
     /// Passes over it. If it is an event of one of the aggregates, that one is closed.

@@ -47,6 +47,9 @@ impl Heads {
         let stop = |why: Malformed| unreadable(record, &why);
         let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
+        if let Some(why) = self.misplaced(record, envelope) {
+            return Err(Fault::Stop(Box::new(Stuck::at(record, why))));
+        }
         // Both times lie in the log, so every fold bounds it alike.
         let at = envelope.time.unwrap_or(record.recorded_at).min(record.recorded_at.plus_seconds(AHEAD_SECONDS_MAX));
         let outcome = match Outcome::of_marker(&envelope.kind, body).map_err(stop)? {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eventstore::embedded::{Embedded, Settings};
+use eventstore::embedded::{Embedded, Settings, repair};
 use eventstore::log::TopicSpec;
 use eventstore::{Fault, Limits, Log, Message, Offset};
 use schemas::{Headers, Partition, Topic};
@@ -54,6 +54,32 @@ fn a_flipped_byte_is_damage_and_says_so() {
         assert!(kept > RECORDS * (place - 1) / 10 && kept < RECORDS, "{kept}");
         assert_eq!(count(dir.path(), Settings::default()).unwrap(), kept, "an accepted loss is not asked for again");
     }
+}
+
+/// A table file holds what a start does not look at: it is met where it is read, and named as what it is.
+#[test]
+fn a_flipped_byte_in_a_table_is_damage_with_a_way_out() {
+    let mut refusals = 0;
+    for place in [2, 4, 6] {
+        let (dir, _) = written();
+        assert_eq!(count(dir.path(), Settings::default()).unwrap(), RECORDS); // opened again, it is in tables
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let tables = files.filter(|path| path.extension().is_some_and(|ending| ending == "sst"));
+        let table = tables.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+        let mut bytes = std::fs::read(&table).unwrap();
+        let at = bytes.len() * place / 10;
+        bytes[at] ^= 0x10;
+        std::fs::write(&table, &bytes).unwrap();
+        let Err(refused) = count(dir.path(), Settings::default()) else { continue };
+        let refused = refused.to_string();
+        assert!(refused.contains("is damaged") && refused.contains("backup") && refused.contains("--accept-loss"), "{refused}");
+        refusals += 1;
+        repair(dir.path()).unwrap();
+        let kept = count(dir.path(), Settings { accept_loss: true, ..Settings::default() }).unwrap();
+        assert!(kept < RECORDS, "{kept}");
+        assert_eq!(count(dir.path(), Settings::default()).unwrap(), kept);
+    }
+    assert!(refusals > 0, "no flip was in what is read");
 }
 
 #[test]

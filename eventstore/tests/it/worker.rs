@@ -210,6 +210,29 @@ fn meets_what_others_write(bench: &Bench) {
     worker.leave().unwrap();
 }
 
+/// An event that its key does not lead to, or whose subject is another key's, is nobody's: folded, it would make rows that
+/// depend on which partition is read first.
+#[test]
+fn an_event_where_its_key_does_not_lead_stops_its_partition() {
+    let subjects = Bench::subjects();
+    let misplaced = |bench: &Bench| Message { partition: Partition(1), ..bench.own_event(subjects[0], 1, 1) };
+    let other_key = |bench: &Bench| Message { key: subjects[1].as_bytes().to_vec(), partition: Partition(1), ..bench.own_event(subjects[0], 1, 1) };
+    for wrong in [&misplaced as &dyn Fn(&Bench) -> Message, &other_key] {
+        let bench = Bench::of(alone(), 9);
+        bench.log.provision(&[Control::spec()]).unwrap();
+        let (heard, control) = (Arc::new(Heard::default()), Control::open(Arc::clone(&bench.log)).unwrap());
+        bench.send(wrong(&bench));
+        subjects.iter().for_each(|subject| bench.send(bench.command("a", subject, 1)));
+        let observer = Arc::clone(&heard) as Arc<dyn Observer>;
+        let (service, log, rows) = (Arc::clone(&bench.service), Arc::clone(&bench.log), Arc::clone(&bench.rows));
+        let mut worker = Worker::join(service, log, rows, "worker", Limits::default(), observer).unwrap().under(&control);
+        settle(&mut worker);
+        let stopped = heard.0.lock().clone();
+        assert!(matches!(&stopped[..], [(Partition(1), why)] if why.contains("misrouted")), "{stopped:?}");
+        assert_eq!(subjects.map(|subject| bench.count(subject).0), [1, 0, 1]);
+    }
+}
+
 #[test]
 fn what_others_write_among_the_own_events_is_met_while_it_runs() {
     meets_what_others_write(&Bench::of(alone(), 8));

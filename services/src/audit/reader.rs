@@ -44,6 +44,14 @@ pub struct Reader {
 struct Page<T> {
     items: Vec<T>,
     next: Option<String>,
+    /// partitions of which nothing new is shown
+    #[serde(default)]
+    missing: Vec<Missing>,
+}
+
+#[derive(Deserialize)]
+struct Missing {
+    why: String,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +137,9 @@ impl Reader {
         let (mut rows, mut cursor) = (vec![], String::new());
         loop {
             let Some(page) = self.row::<Page<T>>(&format!("{path}?limit={PAGE}{cursor}")).await? else { return Ok(None) };
+            if let Some(missing) = page.missing.first() {
+                anyhow::bail!("GET {path} does not show everything, so nothing can be said: {}", missing.why);
+            }
             rows.extend(page.items);
             let Some(next) = page.next else { return Ok(Some(rows)) };
             cursor = format!("&cursor={}", encoded(&next));

@@ -24,7 +24,7 @@ use crate::http::app::App;
 use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::card::CardGiven;
 use crate::http::command::{Ask, Failure};
-use crate::http::given::{Both, Given, Unused, Wrong, inner};
+use crate::http::given::{Both, Given, Wrong, inner};
 use crate::http::json::Object;
 use crate::http::place::Path;
 use crate::http::{read, token};
@@ -280,16 +280,20 @@ struct CheckoutGiven {
     zip_code: String,
     reference: Option<String>,
     instance_id: Option<Text>,
-    /// as the benchmark says it once more; the path holds
-    #[serde(default)]
-    #[allow(dead_code, reason = "read, and not needed")]
-    customer_id: Unused,
+    /// as the benchmark says it once more
+    customer_id: Option<Text>,
 }
 
 type WithCard = Both<CheckoutGiven, CardGiven>;
 
 impl CheckoutGiven {
-    fn checkout(self, card: CardGiven, app: &App) -> Result<Checkout, Failure> {
+    fn checkout(self, card: CardGiven, app: &App, customer: u64) -> Result<Checkout, Failure> {
+        if self.customer_id.as_ref().is_some_and(|given| given.0 != customer.to_string()) {
+            return Err(Failure::bad("/customer_id", format!("the path says that customer {customer} checks out")));
+        }
+        if self.instance_id.is_some() {
+            return Err(Failure::bad("/instance_id", "is for the benchmark's routes: here a command is named by Idempotency-Key"));
+        }
         let method = match self.payment_type.to_ascii_uppercase().as_str() {
             "CREDIT_CARD" => Method::CreditCard,
             "DEBIT_CARD" => Method::DebitCard,
@@ -329,7 +333,7 @@ async fn check_out(
     headers: HeaderMap,
     AnyCase(Both(given, card)): AnyCase<WithCard>,
 ) -> Result<Response, Failure> {
-    let checkout = given.checkout(card, &app)?;
+    let checkout = given.checkout(card, &app, customer)?;
     let answer = Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &Command::CheckOut(checkout)).await?;
     Ok(reopened(&app, customer, answer).await)
 }
@@ -337,7 +341,7 @@ async fn check_out(
 async fn record(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<SaleGiven>) -> Result<Response, Failure> {
     let lines = lines_of(given.items)?;
     let Both(checkout, card) = given.checkout;
-    let command = Command::Record { lines, checkout: checkout.checkout(card, &app)? };
+    let command = Command::Record { lines, checkout: checkout.checkout(card, &app, customer)? };
     Ask::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &command).await
 }
 
@@ -370,7 +374,7 @@ async fn check_out_benchmark(
     AnyCase(Both(mut given, card)): AnyCase<WithCard>,
 ) -> Result<Response, Failure> {
     let instance = given.instance_id.take();
-    let checkout = given.checkout(card, &app)?;
+    let checkout = given.checkout(card, &app, customer)?;
     let answer = Ask::<Cart>::benchmark("cart", customer.to_string(), &headers, instance)?.send(&app, &Command::CheckOut(checkout)).await?;
     Ok(reopened(&app, customer, answer).await)
 }

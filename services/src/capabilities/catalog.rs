@@ -19,7 +19,7 @@ use crate::http::body::{Amount, AnyCase, Body, CURRENCY, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::Both;
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, Under, list, row};
 
 /// The service.
 pub fn capability() -> Capability {
@@ -209,6 +209,7 @@ struct Filter {
 }
 
 async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
-    list::<ProductRow>(&app, "products", &prefix, listing, &headers).await
+    let seller = filter.seller.map(|seller| seller.to_string());
+    let prefix = seller.as_ref().map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<ProductRow>(&app, "products", Under { subject: seller.as_deref(), prefix: &prefix }, listing, &headers).await
 }

@@ -20,7 +20,7 @@ use crate::http::body::{Body, CURRENCY};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::Both;
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, list_through, row};
+use crate::http::read::{Listing, Under, list, list_through, row};
 
 /// The service.
 pub fn capability() -> Capability {
@@ -280,7 +280,7 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    list::<StepRow>(&app, "orders", &StepRow::prefix(&listing_key(&id)), listing, &headers).await
+    list::<StepRow>(&app, "orders", Under::one(&id, &StepRow::prefix(&listing_key(&id))), listing, &headers).await
 }
 
 /// What is to come back.
@@ -300,7 +300,7 @@ async fn refund(State(app): State<App>, Path(id): Path<String>, headers: HeaderM
 
 async fn refunds(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    list::<RefundRow>(&app, "orders", &format!("f/{}/", listing_key(&id)), listing, &headers).await
+    list::<RefundRow>(&app, "orders", Under::one(&id, &format!("f/{}/", listing_key(&id))), listing, &headers).await
 }
 
 #[derive(Deserialize)]
@@ -310,10 +310,13 @@ struct Filter {
 }
 
 async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let whose = filter.customer.map(|customer| format!("{customer:0>20}-")).unwrap_or_default();
+    let customer = filter.customer.map(|customer| customer.to_string());
+    let whose = customer.as_ref().map(|customer| format!("{customer:0>20}-")).unwrap_or_default();
+    let prefix = filter.reference.as_ref().map_or_else(|| format!("o/{whose}"), |reference| format!("{}{whose}", by_reference(reference)));
+    let under = Under { subject: customer.as_deref(), prefix: &prefix };
     match filter.reference {
-        Some(reference) => list_through::<OrderRow>(&app, "orders", &format!("{}{whose}", by_reference(&reference)), own_key, listing, &headers).await,
-        None => list::<OrderRow>(&app, "orders", &format!("o/{whose}"), listing, &headers).await,
+        Some(_) => list_through::<OrderRow>(&app, "orders", under, own_key, listing, &headers).await,
+        None => list::<OrderRow>(&app, "orders", under, listing, &headers).await,
     }
 }
 

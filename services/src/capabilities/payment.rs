@@ -16,7 +16,7 @@ use crate::capability::Capability;
 use crate::http::app::{App, id_of};
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, Under, list, row};
 
 /// The service.
 pub fn capability() -> Capability {
@@ -117,9 +117,9 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<PaymentId>(&id)?;
-    list::<StepRow>(&app, "payments", &StepRow::prefix(&listing_key(&id)), listing, &headers).await
+    list::<StepRow>(&app, "payments", Under::one(&id, &StepRow::prefix(&listing_key(&id))), listing, &headers).await
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
-    list::<PaymentRow>(&app, "payments", "p/", listing, &headers).await
+    list::<PaymentRow>(&app, "payments", Under::all("p/"), listing, &headers).await
 }

@@ -19,7 +19,7 @@ use crate::capability::Capability;
 use crate::http::app::App;
 use crate::http::command::Failure;
 use crate::http::place::{Path, Query};
-use crate::http::read::{stamped, view};
+use crate::http::read::{missing, stamped, view};
 use crate::http::token;
 
 /// Most sales that one dashboard shows.
@@ -133,6 +133,7 @@ struct Dashboard {
     totals: Vec<(Currency, Totals)>,
     sales: Vec<SaleRow>,
     positions: String,
+    missing: Vec<Value>,
 }
 
 /// One scan is one snapshot.
@@ -151,7 +152,7 @@ async fn read(app: &App, seller: u64, most: usize, headers: &HeaderMap) -> Resul
             sales.push(projections::read(&key, &row)?);
         }
     }
-    Ok(Dashboard { totals, sales, positions })
+    Ok(Dashboard { totals, sales, positions, missing: missing(view) })
 }
 
 async fn dashboard(State(app): State<App>, Path(seller): Path<u64>, Query(most): Query<Most>, headers: HeaderMap) -> Result<Response, Failure> {
@@ -169,7 +170,7 @@ async fn dashboard(State(app): State<App>, Path(seller): Path<u64>, Query(most):
     let lines: Vec<Shown<'_>> = every.take(most).collect::<Result<_, _>>().map_err(Failure::internal)?;
     let all = read.totals.iter().try_fold(0_i64, |all, (_, sums)| all.checked_add(sums.lines));
     let left_off = i64::try_from(lines.len()).ok().and_then(|shown| all?.checked_sub(shown)).ok_or_else(too_large)?;
-    let body = Body { seller, totals, lines, left_off };
+    let body = Body { seller, totals, lines, left_off, missing: read.missing };
     Ok(stamped(Json(body).into_response(), &read.positions, None))
 }
 
@@ -185,6 +186,9 @@ struct Body<'r> {
     lines: Vec<Shown<'r>>,
     /// lines that are in the totals and not shown
     left_off: i64,
+    /// partitions of orders of which nothing new is in this
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Value>,
 }
 
 #[derive(Serialize)]

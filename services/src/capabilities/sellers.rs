@@ -15,7 +15,7 @@ use crate::http::body::{AnyCase, Body, Text};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, Under, list, row};
 
 /// How they are reached.
 pub fn routes() -> Router<App> {
@@ -106,5 +106,5 @@ async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
-    list::<SellerRow>(&app, "sellers", "", listing, &headers).await
+    list::<SellerRow>(&app, "sellers", Under::all(""), listing, &headers).await
 }

@@ -19,7 +19,7 @@ use crate::capability::Capability;
 use crate::http::app::{App, id_of};
 use crate::http::command::{Ask, Failure};
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row, view};
+use crate::http::read::{Listing, Under, list, row, view};
 use crate::http::recently::Recently;
 
 /// The service.
@@ -230,11 +230,11 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    list::<StepRow>(&app, "shipments", &StepRow::prefix(&listing_key(&id)), listing, &headers).await
+    list::<StepRow>(&app, "shipments", Under::one(&id, &StepRow::prefix(&listing_key(&id))), listing, &headers).await
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
-    list::<ShipmentRow>(&app, "shipments", "s/", listing, &headers).await
+    list::<ShipmentRow>(&app, "shipments", Under::all("s/"), listing, &headers).await
 }
 
 #[cfg(test)]

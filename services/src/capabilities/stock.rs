@@ -18,7 +18,7 @@ use crate::http::body::{AnyCase, Body};
 use crate::http::command::{Ask, Failure};
 use crate::http::given::{Both, Unused};
 use crate::http::place::{Path, Query};
-use crate::http::read::{Listing, list, row};
+use crate::http::read::{Listing, Under, list, row};
 
 /// The reference under which the benchmark's registration books an item's first pieces.
 const FIRST: &str = "registration";
@@ -131,6 +131,7 @@ struct Filter {
 }
 
 async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let prefix = filter.seller.map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
-    list::<StockRow>(&app, "stock-items", &prefix, listing, &headers).await
+    let seller = filter.seller.map(|seller| seller.to_string());
+    let prefix = seller.as_ref().map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<StockRow>(&app, "stock-items", Under { subject: seller.as_deref(), prefix: &prefix }, listing, &headers).await
 }

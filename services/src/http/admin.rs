@@ -96,7 +96,11 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
                 }
                 while next < end && more.is_none() {
                     let page = app.log.read(&letters, partition, next, Limits { records: limit, bytes: PAGE_BYTES_MAX })?;
-                    for record in page.records.iter().filter(|record| Mark::of(record).is_none() && (filter.all || !marks.contains_key(&record.offset))) {
+                    for record in page
+                        .records
+                        .iter()
+                        .filter(|record| Mark::of(record, &app.log.secret()).is_none() && (filter.all || !marks.contains_key(&record.offset)))
+                    {
                         bytes += record.bytes();
                         if items.len() == limit || (bytes > PAGE_BYTES_MAX && !items.is_empty()) {
                             more = Some(format!("{service}/{partition}/{}", record.offset));

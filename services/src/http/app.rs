@@ -9,8 +9,9 @@ use eventstore::control::Control;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use projections::Projection;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::card::Cards;
 use super::discarded::Discarded;
@@ -61,12 +62,37 @@ pub struct Shell {
     pub operated: Operated,
     /// dead letters that nothing is done about any more
     pub discarded: Discarded,
+    /// when nothing is waited for any more: the process stops
+    pub waits_end: watch::Sender<Option<Instant>>,
 }
 
 impl Shell {
     /// Completes when this view folds something after the call.
     pub fn folded(&self, view: &str) -> Notified<'_> {
         self.folded.get(view).map_or(&self.untold, Arc::as_ref).notified()
+    }
+
+    /// Nothing is waited for past this instant, whatever callers asked for.
+    pub fn end_waits(&self, at: Instant) {
+        self.waits_end.send_replace(Some(at));
+    }
+
+    /// Until when a caller is kept waiting that would wait until `wanted`.
+    pub fn deadline(&self, wanted: Instant) -> Instant {
+        self.waits_end.borrow().map_or(wanted, |at| wanted.min(at))
+    }
+
+    /// What comes of `work`, if that is in time.
+    pub async fn in_time<T>(&self, wanted: Instant, work: impl Future<Output = T>) -> Option<T> {
+        let mut told = self.waits_end.subscribe();
+        tokio::select! {
+            done = work => Some(done),
+            () = sleep_until(wanted) => None,
+            () = async {
+                let at = told.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+                sleep_until(at.unwrap_or(wanted)).await;
+            } => None,
+        }
     }
 }
 
@@ -90,7 +116,7 @@ impl Operated {
     pub fn owner_of(&self, aggregate: &str) -> Result<&Arc<Service>, Failure> {
         self.services.values().find(|service| service.handler(aggregate).is_some()).ok_or_else(|| {
             let names: Vec<&str> = self.services.values().flat_map(|service| service.aggregates.iter().map(|handler| handler.name())).collect();
-            Failure::not_found(format!("no aggregate '{aggregate}': one of {}", names.join(", ")))
+            Failure::unknown_name(format!("no aggregate '{aggregate}': one of {}", names.join(", ")))
         })
     }
 }

@@ -30,6 +30,9 @@ const SHOWN_BYTES_MAX: usize = 100;
 const BENCHMARK_WAIT: Duration = Duration::from_secs(30);
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
+    if headers.get_all(name).iter().nth(1).is_some() {
+        return Err(Failure::bad(&format!("/headers/{name}"), "given twice"));
+    }
     headers.get(name).map(|value| value.to_str().map_err(|_| Failure::bad(&format!("/headers/{name}"), "visible ASCII only"))).transpose()
 }
 

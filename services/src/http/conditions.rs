@@ -89,7 +89,8 @@ pub fn of_command(headers: &HeaderMap) -> Result<Expected, Failure> {
         (Some(Tags::Any), None) => Ok(Expected { version: None, any: Some(vec![]) }),
         (Some(Tags::Listed(tags)), None) => {
             // A weak tag matches nothing strongly, and one that is no version was never ours.
-            let versions: Vec<u64> = tags.iter().filter(|tag| !tag.weak).filter_map(|tag| tag.text.parse().ok()).collect();
+            let versions: Vec<u64> =
+                tags.iter().filter(|tag| !tag.weak).filter_map(|tag| tag.text.parse().ok().filter(|version: &u64| version.to_string() == tag.text)).collect();
             match versions[..] {
                 [] => Err(Failure::refused("version-conflict", "none of the tags in If-Match is a strong one of ours")),
                 [version] => Ok(Expected { version: Some(version), any: None }),
@@ -147,6 +148,7 @@ mod tests {
         assert_eq!(expected(&[(IF_MATCH, "\"3\", W/\"5\"")]), at(3));
         assert_eq!(expected(&[(IF_MATCH, "W/\"3\"")]), Err(412));
         assert_eq!(expected(&[(IF_MATCH, "\"latest\"")]), Err(412));
+        assert_eq!(expected(&[(IF_MATCH, "\"01\", \"+3\"")]), Err(412));
         assert_eq!(expected(&[(IF_MATCH, "3")]), Err(400));
         assert_eq!(expected(&[(IF_NONE_MATCH, "\"3\"")]), Err(400));
         assert_eq!(expected(&[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")]), Err(400));

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use eventstore::Message;
 use eventstore::dead_letters::masked;
+use eventstore::inside::sign;
 use schemas::envelope::{DLT_DETAIL, DLT_DISCARDS};
 use schemas::{Headers, Stream, topic};
 use serde::Deserialize;
@@ -49,6 +50,7 @@ pub(super) async fn discard(
         headers.push(DLT_DISCARDS, offset.to_string());
         headers.push(DLT_DETAIL, masked(asked.reason.as_bytes()));
         actor.into_iter().for_each(|actor| headers.push("ce_actor", actor));
+        sign(&app.log.secret(), &record.key, &mut headers, b"{}");
         app.log.append(vec![Message { topic: letters.clone(), partition: record.partition, key: record.key.clone(), headers, value: Some(b"{}".to_vec()) }])?;
         app.metrics.discarded(&service);
         let marks = app.discarded.marks(app.log.as_ref(), &letters, record.partition)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use eventstore::inside::is_signed;
 use eventstore::{Limits, Log, Offset, Record};
 use parking_lot::Mutex;
 use schemas::envelope::{DLT_DETAIL, DLT_DISCARDS};
@@ -21,7 +22,10 @@ pub struct Mark {
 
 impl Mark {
     /// The letter that a record discards, if it is such a mark.
-    pub fn of(record: &Record) -> Option<(Offset, Self)> {
+    pub fn of(record: &Record, secret: &[u8; 32]) -> Option<(Offset, Self)> {
+        if !is_signed(secret, &record.key, &record.headers, record.body()) {
+            return None; // an operator's word is one that the inside wrote
+        }
         let discards = record.headers.text(DLT_DISCARDS)?.parse().ok()?;
         let text = |name: &str| record.headers.text(name).map(str::to_owned);
         Some((Offset(discards), Self { reason: text(DLT_DETAIL).unwrap_or_default(), actor: text("ce_actor"), at: record.recorded_at.to_string() }))
@@ -54,7 +58,7 @@ impl Discarded {
         let end = log.end(letters, partition)?;
         while known.next < end {
             let page = log.read(letters, partition, known.next, Limits::default())?;
-            known.marks.extend(page.records.iter().filter_map(|record| Mark::of(record)));
+            known.marks.extend(page.records.iter().filter_map(|record| Mark::of(record, &log.secret())));
             if page.next <= known.next {
                 return Err(Failure::unavailable(format!("{letters}/{partition}: the record at offset {} is not given yet: try again", page.next)));
             }

@@ -12,6 +12,9 @@ use tower::ServiceExt;
 
 use super::failure::Failure;
 
+/// What is measured before there is anything to measure.
+const STARTING: &str = "# HELP daybook_starting The process opens its log and its folds.\n# TYPE daybook_starting gauge\ndaybook_starting 1\n";
+
 /// The routes, once they are there.
 #[derive(Clone, Default)]
 pub struct Doors(Arc<OnceLock<Router>>);
@@ -37,6 +40,7 @@ async fn inside(State(doors): State<Doors>, request: Request) -> Response {
         None if matches!(request.uri().path(), "/readyz" | "/startupz") => {
             (StatusCode::SERVICE_UNAVAILABLE, "[-] the log and the folds are being opened\nnot ready\n").into_response()
         }
+        None if request.uri().path() == "/metrics" => STARTING.into_response(),
         None => Failure::unavailable("the process is starting").into_response(),
     }
 }

@@ -68,6 +68,11 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "other-origin", detail)
     }
 
+    /// A name of which there is none of its kind.
+    pub fn unknown_name(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown-name", detail)
+    }
+
     /// What it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -179,7 +179,9 @@ impl Json {
         match self {
             Self::Number(text) | Self::Parameter(text) => {
                 let digits = if signed { text.strip_prefix('-').unwrap_or(text) } else { text };
-                let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+                // One spelling: two texts are never the same number.
+                let shortest = digits == "0" || !digits.starts_with('0');
+                let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && shortest;
                 if is_whole { Ok(text) } else { Err(Wrong::here(format!("is '{text}', and must be {expected}"))) }
             }
             _ => Err(self.other_than(expected)),

@@ -15,10 +15,10 @@ pub fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(
         .services
         .iter()
         .find(|known| **known == service)
-        .ok_or_else(|| Failure::not_found(format!("no service '{service}': one of {}", app.services.join(", "))))?;
+        .ok_or_else(|| Failure::unknown_name(format!("no service '{service}': one of {}", app.services.join(", "))))?;
     let letters = topic(Stream::DeadLetters(service));
     let record = at(app, &letters, partition, offset)?;
-    if Mark::of(&record).is_some() {
+    if Mark::of(&record, &app.log.secret()).is_some() {
         return Err(Failure::not_found(format!("what lies at offset {offset} of {letters}/{partition} is no letter: it says that one was discarded")));
     }
     let mut marks = app.discarded.marks(app.log.as_ref(), &letters, record.partition)?;

@@ -125,6 +125,7 @@ impl Place {
     /// Its answer; at the deadline, that it will be told later.
     pub async fn answer(self, app: &App, mut waiter: Waiter, deadline: Instant, aggregate: &str, later: bool, status: StatusCode) -> Result<Response, Failure> {
         loop {
+            let deadline = app.deadline(deadline);
             match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
                 // A process's first aggregate never says the last word on an accepted command.
                 Ok(Some(reply)) if reply.outcome == "later" || (later && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
@@ -282,7 +283,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
             return place.never(&app).await;
         }
         let folded = async { tokio::select!(() = own => {}, () = end => {}) };
-        if timeout_at(deadline, folded).await.is_ok() {
+        if app.in_time(deadline, folded).await.is_some() {
             continue;
         }
         match trace {

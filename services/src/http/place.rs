@@ -1,8 +1,8 @@
 //! What a request's target says: the ids in its path, and its query's parameters. Unknown parameters are refused.
 
 use axum::body::HttpBody;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
@@ -34,7 +34,7 @@ const WITH_QUERY: [&str; 17] = [
     "/readyz",
 ];
 /// The routes that are asked to do something and told nothing besides.
-const WITHOUT_BODY: [&str; 3] = ["/verify", "/dead-letters/{service}/{partition}/{offset}/retry", "/deliveries/{tid}"];
+const WITHOUT_BODY: [&str; 4] = ["/verify", "/dead-letters/{service}/{partition}/{offset}/retry", "/deliveries/{tid}", "/cart/{customer}/seal"];
 /// A body that says nothing: `null`, or an object without fields.
 const NOTHING_BYTES_MAX: u64 = 4;
 
@@ -44,26 +44,18 @@ pub struct Path<T>(pub T);
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        use axum::extract::path::ErrorKind;
-        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await.map_err(|why| {
-            let PathRejection::FailedToDeserializePathParams(why) = &why else { return Failure::internal(why) };
-            let whole = |name: &str, value: &str| Failure::bad(&format!("/path/{name}"), format!("'{value}' in the path is no whole number that fits there"));
-            match why.kind() {
-                ErrorKind::ParseErrorAtKey { key, value, .. } => whole(key, value),
-                ErrorKind::ParseErrorAtIndex { index, value, .. } => whole(part(parts, *index), value),
-                ErrorKind::ParseError { value, .. } => whole(part(parts, 0), value),
-                ErrorKind::InvalidUtf8InPathParam { key } => Failure::bad(&format!("/path/{key}"), "what the path's percent signs stand for is not UTF-8"),
-                _ => Failure::internal(why),
-            }
+        let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|why| match why {
+            RawPathParamsRejection::InvalidUtf8InPathParam(_) => Failure::bad("/path", "what the path's percent signs stand for is not UTF-8"),
+            why => Failure::internal(why),
         })?;
-        Ok(Self(path.0))
+        let mut given: Vec<Json> = raw.iter().map(|(_, value)| Json::Parameter(value.to_owned())).collect();
+        let path = if given.len() == 1 { given.pop().map_or(Json::Null, |only| only) } else { Json::List(given) };
+        T::deserialize(path).map(Self).map_err(|wrong| {
+            let at = wrong.pointer.trim_start_matches('/').parse().unwrap_or_default();
+            let (name, value) = raw.iter().nth(at).unwrap_or_default();
+            Failure::bad(&format!("/path/{name}"), format!("'{value}' in the path is no whole number that fits there, in its shortest spelling"))
+        })
     }
-}
-
-/// The name that the route has for this part of its path.
-fn part(parts: &Parts, index: usize) -> &str {
-    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    route.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).nth(index).unwrap_or_default()
 }
 
 /// The parameters of the query.
@@ -96,7 +88,8 @@ pub async fn nothing_unread(request: Request, next: Next) -> Response {
             }
         }
     }
-    let reads_none = *request.method() == Method::DELETE || (*request.method() == Method::POST && route.is_some_and(|route| WITHOUT_BODY.contains(&route)));
+    let reads_none = *request.method() == Method::DELETE
+        || (matches!(*request.method(), Method::POST | Method::PATCH) && route.is_some_and(|route| WITHOUT_BODY.contains(&route)));
     if reads_none && request.body().size_hint().lower() > NOTHING_BYTES_MAX {
         return Failure::bad("", "this route takes no body").into_response();
     }

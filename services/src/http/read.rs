@@ -11,8 +11,8 @@ use eventstore::{Fault, Offset, Positions};
 use projections::{NotServed, Projection};
 use schemas::{Partition, Topic, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::app::{App, blocking};
 use super::elsewhere::Elsewhere;
@@ -48,11 +48,11 @@ pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>
         let folded = app.folded(name);
         match view.serves(&token, of) {
             Ok(()) => return Ok(view),
-            Err(NotServed::Behind(_)) if timeout_at(if asked { deadline } else { deadline.min(began + SOON) }, folded).await.is_ok() => {}
+            Err(NotServed::Behind(_)) if app.in_time(if asked { deadline } else { deadline.min(began + SOON) }, folded).await.is_some() => {}
             Err(NotServed::Behind(_)) if !asked => {
                 asked = true;
                 let own: Positions = token.iter().filter(|(topic, ..)| *topic == view.view().topic).cloned().collect();
-                timeout_at(deadline, not_beyond(app, own)).await.unwrap_or(Ok(()))?; // while the log is away nobody can tell
+                app.in_time(deadline, not_beyond(app, own)).await.unwrap_or(Ok(()))?; // while the log is away nobody can tell
             }
             Err(why) => return Err(why.into()),
         }
@@ -125,33 +125,72 @@ pub struct Listing {
     cursor: Option<String>,
 }
 
-/// The answer with the rows under a prefix, a page at a time: `{"items": […], "next": <cursor>}`.
+/// The rows under a prefix; of one aggregate's, whose: then they lie in its partition alone.
+#[derive(Clone, Copy)]
+pub struct Under<'p> {
+    /// the aggregate's id, or as much of it as says its routing key
+    pub subject: Option<&'p str>,
+    /// of their keys
+    pub prefix: &'p str,
+}
+
+impl<'p> Under<'p> {
+    /// From all partitions.
+    pub fn all(prefix: &'p str) -> Self {
+        Self { subject: None, prefix }
+    }
+
+    /// Of this aggregate.
+    pub fn one(subject: &'p str, prefix: &'p str) -> Self {
+        Self { subject: Some(subject), prefix }
+    }
+
+    async fn view<'a>(&self, app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
+        view_of(app, name, self.subject.map(|subject| partition_of(routing_key(subject).as_bytes(), app.log.partitions())), headers).await
+    }
+}
+
+/// The answer with rows, a page at a time: `{"items": […], "next": <cursor>}`.
 pub async fn list<T: Serialize + DeserializeOwned>(
     app: &App,
     name: &'static str,
-    prefix: &str,
+    under: Under<'_>,
     listing: Listing,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let view = view(app, name, headers).await?;
+    let view = under.view(app, name, headers).await?;
     let positions = token::write(&view.positions());
-    let (items, next) = page::<T>(prefix, &listing, |from, limit| view.page(prefix, from, limit, PAGE_BYTES_MAX))?;
-    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+    let page = page::<T>(under.prefix, &listing, |from, limit| view.page(under.prefix, from, limit, PAGE_BYTES_MAX))?;
+    Ok(listed(view, under, page, &positions))
 }
 
 /// The same where the rows under the prefix are ids, and `key` gives the keys of the rows that they name.
 pub async fn list_through<T: Serialize + DeserializeOwned>(
     app: &App,
     name: &'static str,
-    prefix: &str,
+    under: Under<'_>,
     key: fn(&str) -> String,
     listing: Listing,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let view = view(app, name, headers).await?;
+    let view = under.view(app, name, headers).await?;
     let positions = token::write(&view.positions());
-    let (items, next) = page::<T>(prefix, &listing, |from, limit| view.page_through(prefix, from, key, limit, PAGE_BYTES_MAX))?;
-    Ok(stamped(Json(json!({ "items": items, "next": next })).into_response(), &positions, None))
+    let page = page::<T>(under.prefix, &listing, |from, limit| view.page_through(under.prefix, from, key, limit, PAGE_BYTES_MAX))?;
+    Ok(listed(view, under, page, &positions))
+}
+
+fn listed<T: Serialize>(view: &Projection, under: Under<'_>, (items, next): Page<T>, positions: &str) -> Response {
+    let mut body = json!({ "items": items, "next": next });
+    let missing = if under.subject.is_some() { vec![] } else { missing(view) };
+    if !missing.is_empty() {
+        body["missing"] = missing.into();
+    }
+    stamped(Json(body).into_response(), positions, None)
+}
+
+/// The partitions of which a view shows nothing new, and why: whoever reads across partitions is told.
+pub fn missing(view: &Projection) -> Vec<Value> {
+    view.stops().into_iter().map(|stuck| json!({ "partition": stuck.partition.0, "why": stuck.to_string() })).collect()
 }
 
 /// A page's rows and the cursor of the next one, as `read` gives them: from a key on, so many at most.

@@ -37,7 +37,9 @@ async fn asked(target: &Target, request: reqwest::RequestBuilder) -> Result<Valu
         return Ok(body);
     }
     let said = body.get("detail").and_then(Value::as_str).map_or_else(|| format!("{} answered {status}", target.url), str::to_owned);
+    let unknown = body.get("code").is_some_and(|code| code == "unknown-name");
     Err(match status {
+        _ if unknown => Trouble::Said(Misuse::new(said).into()),
         StatusCode::BAD_REQUEST => Trouble::Said(Misuse::new(said).into()),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Trouble::Away(anyhow::Error::msg(said)),
         _ => Trouble::Said(anyhow::Error::msg(said)),

@@ -115,7 +115,8 @@ fn table(found: &Value) {
     }
     let mut table = out::table(["reader", "record", "since", "reason"]);
     for stop in items(found, "items") {
-        let record = format!("{}/{}/{}", text(stop, "topic"), text(stop, "partition"), text(stop, "offset"));
+        let whole = stop.get("offset").is_some_and(Value::is_null);
+        let record = if whole { "(all of it)".to_owned() } else { format!("{}/{}/{}", text(stop, "topic"), text(stop, "partition"), text(stop, "offset")) };
         table.add_row([text(stop, "reader"), record, text(stop, "since"), text(stop, "reason")]);
     }
     out::line(table);

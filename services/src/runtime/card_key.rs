@@ -17,8 +17,8 @@ pub enum CardKey {
     Given([u8; 32]),
     /// from the data directory, where the first start makes it
     Kept,
-    /// a lost one is replaced: what tokens there are will not match
-    New,
+    /// a lost one is replaced, by this one or a new one: what tokens there are will not match
+    New(Option<[u8; 32]>),
 }
 
 impl From<Option<[u8; 32]>> for CardKey {
@@ -32,7 +32,7 @@ impl CardKey {
     pub(super) fn of(&self, data: &Path, tokens: impl FnOnce() -> Result<bool, Fault>) -> anyhow::Result<[u8; 32]> {
         let file = data.join("card.key");
         match self {
-            Self::Given(key) => return Ok(*key),
+            Self::Given(key) | Self::New(Some(key)) => return self.known(data, *key),
             _ if file.exists() => {}
             Self::Kept if tokens()? => anyhow::bail!(
                 "{} is missing, and tokens of cards were made with it: restore it from a backup, give the key as --card-key, or make a new one with \
@@ -42,7 +42,28 @@ impl CardKey {
             _ => made(data, &file).with_context(|| format!("key of card tokens {}", file.display()))?,
         }
         let bytes = std::fs::read(&file).with_context(|| format!("key of card tokens {}", file.display()))?;
-        bytes.try_into().map_err(|_| anyhow::anyhow!("{} must hold 32 bytes: restore it, since card tokens depend on it", file.display()))
+        let key = bytes.try_into().map_err(|_| anyhow::anyhow!("{} must hold 32 bytes: restore it, since card tokens depend on it", file.display()))?;
+        self.known(data, key)
+    }
+
+    /// That it is the key that was used here before. Beside it lies what tells it from every other, and nothing of itself.
+    fn known(&self, data: &Path, key: [u8; 32]) -> anyhow::Result<[u8; 32]> {
+        let file = data.join("card.key.check");
+        let check = blake3::derive_key("daybook 2026-11-26 which card key", &key);
+        let check = blake3::Hash::from_bytes(check).to_hex();
+        let at = || format!("check of the key of card tokens {}", file.display());
+        match std::fs::read_to_string(&file) {
+            Ok(before) if before.trim() == check.as_str() => return Ok(key),
+            Ok(_) if !matches!(self, Self::New(_)) => anyhow::bail!(
+                "the key of card tokens is another than the one that was used with {} before: tokens of the same card would differ. Restore card.key, or give \
+                 the key as --card-key; if the other is lost for good, --new-card-key takes this one from now on",
+                data.display()
+            ),
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(why).with_context(at),
+            _ => {}
+        }
+        std::fs::write(&file, check.as_bytes()).with_context(at)?;
+        Ok(key)
     }
 }
 

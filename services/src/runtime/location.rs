@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventstore::Log;
-use eventstore::embedded::{Embedded, Settings, is_damage};
+use eventstore::embedded::{Embedded, Settings, is_damage, repair};
 use eventstore::kafka::{self, Kafka};
 use eventstore::memory::Memory;
 
@@ -39,7 +39,10 @@ impl Kept {
                 match open(false) {
                     Err(fault) if accept_loss && is_damage(&fault) => {
                         tracing::error!(%fault, "the loss is accepted");
-                        let log = open(true)?;
+                        let log = match open(true) {
+                            Err(fault) if is_damage(&fault) => repair(&layout.log()).and_then(|()| open(true))?,
+                            opened => opened?,
+                        };
                         layout.set_folds_aside(log.now())?; // they may hold what the log has lost
                         Arc::new(log)
                     }

@@ -36,6 +36,7 @@ use crate::telemetry::Metrics;
 pub mod at_rest;
 mod card_key;
 mod location;
+mod lost;
 mod trouble;
 
 pub use card_key::CardKey;
@@ -86,6 +87,7 @@ impl Platform {
         let used = layout.used();
         let known = if matches!(at, Kept::Here { .. }) { Some(key.of(data, || Ok(used))?) } else { None };
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
+        let loss_is_accepted = matches!(at, Kept::Here { accept_loss: true, .. });
         let log = at.open(&layout, &memory)?;
         let (specs, patience) = (specs(&capabilities), Patience::default());
         patience.with(|| log.provision(&specs))?;
@@ -94,6 +96,9 @@ impl Platform {
             None => key.of(data, || Ok(used || patience.with(|| card_key::holds_commands(log.as_ref(), &capabilities))?))?,
         };
         let control = patience.with(|| Control::open(Arc::clone(&log)))?;
+        if loss_is_accepted {
+            lost::accept(&layout, &control, &capabilities, &memory)?;
+        }
         let here = |name: &str| runs.is_none_or(|runs| runs.iter().any(|run| run == name));
         let metrics = Arc::new(Metrics::new(capabilities.iter().map(|capability| capability.service.name).filter(|name| here(name)).collect())?);
         let mut elsewhere = BTreeMap::new();
@@ -156,6 +161,7 @@ impl Platform {
             prover,
             operated,
             discarded: Default::default(),
+            waits_end: tokio::sync::watch::channel(None).0,
         });
         Ok((Self { app, signals: platform.signals, threads: platform.all }, routes))
     }

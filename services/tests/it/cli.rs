@@ -415,6 +415,13 @@ async fn a_lost_card_key_is_not_replaced_in_silence() {
         assert!(code == Some(1) && said.contains("card.key is missing") && said.contains("--new-card-key"), "{code:?} {said}");
         assert!(!data.join("card.key").exists());
     }
+    // Nor is another one in its place taken for it.
+    let mut other = key.clone();
+    other[7] ^= 1;
+    std::fs::write(data.join("card.key"), &other).unwrap();
+    let done = with(&["up", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()], &[]);
+    let said = text(&done.stderr);
+    assert!(done.status.code() == Some(1) && said.contains("another than the one that was used") && said.contains("--new-card-key"), "{said}");
     std::fs::write(data.join("card.key"), &key).unwrap();
     server.start();
     assert!(server.stop());

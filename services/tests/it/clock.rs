@@ -88,15 +88,17 @@ async fn after_one_start_with_a_clock_ahead_orders_have_rising_times_and_it_is_s
 
 /// No answer and no record could be dated: it says so at once, instead of panicking at each request.
 #[test]
-fn a_clock_before_1970_is_refused_with_what_to_do() {
+fn a_clock_that_cannot_be_is_refused_with_what_to_do() {
     let dir = TempDir::new().unwrap();
-    let done = Command::new(binary())
-        .args(["up", "--listen", "127.0.0.1:0", "--data"])
-        .arg(dir.path().join("data"))
-        .env("LD_PRELOAD", library(dir.path()))
-        .env("CLOCK_SHIFT", (-70 * 365 * DAY).to_string())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.code() == Some(1) && said.contains("this machine's clock stands at 19") && !said.contains("panicked"), "{said}");
+    for (years, stands) in [(-70, "19"), (1_000, "3026"), (7_973, "9999"), (9_000, "+1102")] {
+        let done = Command::new(binary())
+            .args(["up", "--listen", "127.0.0.1:0", "--data"])
+            .arg(dir.path().join("data"))
+            .env("LD_PRELOAD", library(dir.path()))
+            .env("CLOCK_SHIFT", (years * 365 * DAY + years * DAY / 4).to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(1) && said.contains(&format!("this machine's clock stands at {stands}")) && !said.contains("panicked"), "{said}");
+    }
 }

@@ -186,6 +186,33 @@ fn a_stop_waits_for_no_half_sent_request() {
     assert!(began.elapsed() < Duration::from_secs(10), "it waited for {:?}", began.elapsed());
 }
 
+/// Who waits for what may never come is told at a stop that it is not waited for any more.
+#[test]
+fn a_stop_ends_waits_with_an_answer() {
+    let dir = TempDir::new().unwrap();
+    let mut server = Server::started(binary(), &dir.path().join("data"));
+    works(&server, "first");
+    let position = format!("daybook-position: catalog.events:0:{}", 1); // of nothing that was written
+    let waits = [("GET /commands/customer.0.nope HTTP/1.1", "x-nothing: 1"), ("GET /products/1-9 HTTP/1.1", position.as_str())];
+    let mut waiting: Vec<TcpStream> = waits
+        .iter()
+        .map(|(line, header)| {
+            let mut stream = connect(&server);
+            stream.write_all(format!("{line}\r\nhost: localhost\r\nprefer: wait=40\r\n{header}\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    assert!(server.stop());
+    assert!(began.elapsed() < Duration::from_secs(8), "it waited for {:?}", began.elapsed());
+    for stream in &mut waiting {
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        assert!(told.starts_with("HTTP/1.1 "), "cut off without an answer: {told}");
+    }
+}
+
 #[test]
 fn unfinished_bodies_hold_little() {
     const BODIES: usize = 300;
@@ -258,7 +285,15 @@ fn what_is_asked_wrongly_is_said_in_our_words() {
         ("PUT /products/1-2?dry=1", price("\"1.00\""), "/query/dry", "it has none"),
         ("GET /customers/abc", String::new(), "/path/id", "'abc' in the path is no whole number"),
         ("GET /customers/99999999999999999999", String::new(), "/path/id", "no whole number that fits"),
-        ("GET /customers/%FF", String::new(), "/path/id", "not UTF-8"),
+        ("GET /customers/%FF", String::new(), "/path", "not UTF-8"),
+        ("GET /customers/01", String::new(), "/path/id", "'01' in the path"),
+        ("PUT /customers/+1", "{}".into(), "/path/id", "'+1' in the path"),
+        ("DELETE /carts/077/items", String::new(), "/path/customer", "'077' in the path"),
+        ("GET /orders?customer=01", String::new(), "/query/customer", "'01'"),
+        ("GET /products?seller=%2B1", String::new(), "/query/seller", "'+1'"),
+        ("POST /carts/1/checkout", "{\"payment_type\":\"BOLETO\",\"customer_id\":99}".into(), "/customer_id", "customer 1 checks out"),
+        ("POST /carts/1/checkout", "{\"payment_type\":\"BOLETO\",\"instance_id\":\"7\"}".into(), "/instance_id", "Idempotency-Key"),
+        ("PATCH /cart/1/seal", "{\"foo\":1}".into(), "", "takes no body"),
         ("GET /dead-letters/stock/x/1", String::new(), "/path/partition", "'x' in the path"),
         ("GET /topics/stock.events/700000", String::new(), "/path/partition", "'700000' in the path"),
         ("POST /verify", "{\"now\":true}".into(), "", "takes no body"),

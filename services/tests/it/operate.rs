@@ -142,7 +142,7 @@ async fn an_aggregate_is_shown_now_and_as_it_was() {
     fails(url, &["inspect", "order/9-9"], 1, "no order 9-9: nothing ever happened to it");
     fails(url, &["inspect", "order/1-1", "--version", "6"], 1, "has no version 6: its versions are 1 to 5");
     fails(url, &["inspect", "order/1-1", "--version", "0"], 1, "has no version 0");
-    fails(url, &["inspect", "ordre/1-1"], 1, "no aggregate 'ordre': one of ");
+    fails(url, &["inspect", "ordre/1-1"], 2, "no aggregate 'ordre': one of ");
     fails(url, &["inspect", "replica/1-1", "--partition", "99"], 1, "numbered from 0 to 7");
     fails(url, &["inspect", "order"], 2, "<aggregate>/<id>");
     fails("http://127.0.0.1:1", &["inspect", "order/1-1"], 1, "no marketplace at http://127.0.0.1:1");
@@ -193,7 +193,7 @@ async fn records_are_shown_from_any_place_and_as_they_come() {
     let printed = String::from_utf8(following.wait_with_output().unwrap().stdout).unwrap();
     assert!(printed.lines().count() == 1 && printed.contains("\"quantity\":99"), "{printed}");
 
-    fails(url, &["tail", "stock.orders"], 1, "no topic 'stock.orders': one of ");
+    fails(url, &["tail", "stock.orders"], 2, "no topic 'stock.orders': one of ");
     fails(url, &["tail", "stock.events", "--partition", "8"], 2, "has no partition 8");
     fails(url, &["tail", "stock.events", "--from", "yesterday"], 2, "beginning, end, an offset, or -N");
     fails(url, &["tail", "stock.events", "--from", "-5000"], 2, "at most the last 1000");

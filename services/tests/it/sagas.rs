@@ -66,7 +66,7 @@ pub async fn given_up(url: &str, caller: &Caller) {
     fails(url, &["sagas", "end", "order/1-1"], 2, "--refuse");
     fails(url, &["sagas", "end", "order/9-9", "--refuse"], 1, "no such order");
     fails(url, &["sagas", "end", "cart/1", "--refuse"], 1, "no saga that can be given up");
-    fails(url, &["sagas", "end", "ordre/1-1", "--refuse"], 1, "no aggregate 'ordre'");
+    fails(url, &["sagas", "end", "ordre/1-1", "--refuse"], 2, "no aggregate 'ordre'");
     let (code, out, err) = run(url, &["sagas", "end", "order/1-1", "--refuse", "--actor", "ada", "--reason", "stock is away"]);
     assert!(code == 0 && out.contains("order/1-1 gives up (version 2)"), "{out}{err}");
 }

@@ -69,7 +69,16 @@ async fn one_unreadable_event_stops_nothing_but_itself(mut server: Server, write
             assert_eq!(status, StatusCode::OK, "{said}");
         }
     }
-    assert_eq!(get(&server.url, "/products?limit=3").await.0, StatusCode::OK);
+    // Whoever reads across partitions is told what is missing, and of whose rows all are missing is told nothing else.
+    let (status, all) = get(&server.url, "/products?limit=3").await;
+    let all: Value = serde_json::from_str(&all).unwrap();
+    assert!(status == StatusCode::OK && all["missing"][0]["partition"] == STOPS && all["missing"].as_array().unwrap().len() == 1, "{all}");
+    let (status, said) = get(&server.url, &format!("/products?seller={stopped_seller}")).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && said.contains(&format!("offset {offset}")), "{status} {said}");
+    let (status, others) = get(&server.url, &format!("/products?seller={}", sellers()[(STOPS + 1) % 8])).await;
+    assert!(status == StatusCode::OK && !others.contains("missing"), "{status} {others}");
+    let (code, _, err) = run(&server.url, &["audit", "--wait", "1s"]);
+    assert!(code == 1 && err.contains("does not show everything"), "{code} {err}");
     let listed = json_of(&server.url, &["partitions", "list"]);
     let readers: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|item| item["reader"].as_str().unwrap()).collect();
     for reader in ["view:products", "worker:catalog", "worker:stock", "router:cart"] {
@@ -128,6 +137,36 @@ async fn one_unreadable_event_on_the_embedded_log() {
     let server = Server::new(binary(), &data);
     one_unreadable_event_stops_nothing_but_itself(server, move || Embedded::open(&log, Settings::default()).unwrap().append(vec![garbage(5)]).unwrap()[0].0)
         .await;
+}
+
+/// A log that has lost files is no other log: nobody is told to throw away what it still has, or what was folded from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_lost_its_newest_file_is_refused_until_that_is_accepted() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut server = Server::started(binary(), &data);
+    let caller = Caller::new(&server.url);
+    for id in 1..=20 {
+        let (status, answer) = caller.command(Method::PUT, &format!("/customers/{id}"), &format!("c{id}"), json!({ "first_name": "ada" })).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    server.kill();
+    let newest = std::fs::read_dir(data.join("log")).unwrap().map(|file| file.unwrap().path());
+    let newest = newest.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    std::fs::remove_file(newest).unwrap();
+    let up = |more: &[&str]| {
+        let done = std::process::Command::new(binary()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data).args(more).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (code, said) = up(&[]);
+    assert!(code == Some(1) && said.contains("backup") && said.contains("--accept-loss") && !said.contains("delete"), "{code:?} {said}");
+    let mut server = server.with(&["--accept-loss"]);
+    tokio::task::block_in_place(|| server.start());
+    assert!(server.log().contains("the loss is accepted"), "{}", server.log());
+    let aside = std::fs::read_dir(&data).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("set-aside-")).count();
+    assert_eq!(aside, 1);
+    server.verify();
+    assert!(server.stop());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,15 +28,13 @@ mod state;
 mod trim;
 
 use request::{Request, ask};
-use shared::{RECORDS, Shared};
+use shared::{DAMAGED, RECORDS, Shared, damaged, is_corruption};
 use state::{Known, Place};
 
 /// Partitions of a new log.
 pub const PARTITIONS: u16 = 8;
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
-/// How a fault begins to say that a log is damaged.
-const DAMAGED: &str = "is damaged:";
 
 /// How a log is opened.
 pub struct Settings {
@@ -116,6 +114,12 @@ impl Embedded {
     }
 }
 
+/// Makes of a damaged log one that can be opened again, of all that can still be read: where opening it as far as that
+/// goes does not help, since a file of it is damaged in itself. What it leaves out stays in the directory's `lost`.
+pub fn repair(dir: &Path) -> Result<(), Fault> {
+    DBWithThreadMode::<MultiThreaded>::repair(&options(&Memory::default(), true), dir).map_err(|why| opening(dir, &why))
+}
+
 /// Whether a log was not opened because it is damaged.
 pub fn is_damage(fault: &Fault) -> bool {
     matches!(fault, Fault::Fatal(why) if why.contains(DAMAGED))
@@ -148,12 +152,8 @@ fn opening(dir: &Path, why: &rocksdb::Error) -> Fault {
             dir.display()
         ));
     }
-    if text.starts_with("Corruption") {
-        return Fault::Fatal(format!(
-            "the log in {} {DAMAGED} {text}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
-             backup; or accept that they are lost with --accept-loss, which opens the log as far as it can be read",
-            dir.display()
-        ));
+    if is_corruption(why) {
+        return damaged(dir, why);
     }
     Fault::Fatal(format!("the log in {} cannot be opened: {text}", dir.display()))
 }

@@ -1,6 +1,6 @@
 //! What the log's threads share: the database, and what is known of it in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use super::{keys, records};
 use crate::log::clock::{Clock, LogClock};
 use crate::log::{Claim, Fault, Message, Offset, Positions, RECORD_BYTES_MAX};
 
+/// How a fault begins to say that a log is damaged.
+pub const DAMAGED: &str = "is damaged:";
 /// The column family of the records.
 pub const RECORDS: &str = "records";
 
@@ -35,6 +37,9 @@ impl Shared {
     }
 
     pub(super) fn broken(&self, why: &rocksdb::Error) -> Fault {
+        if is_corruption(why) {
+            return damaged(&self.dir, why);
+        }
         Fault::Fatal(format!("the log in {}: {why}", self.dir.display()))
     }
 
@@ -122,4 +127,18 @@ impl Shared {
             None => Ok(passed),
         }
     }
+}
+
+/// Whether RocksDB says with this that what it reads is not what was written.
+pub fn is_corruption(why: &rocksdb::Error) -> bool {
+    why.to_string().starts_with("Corruption")
+}
+
+/// What to do about a log that is damaged. Never to delete it.
+pub fn damaged(dir: &Path, why: &rocksdb::Error) -> Fault {
+    Fault::Fatal(format!(
+        "the log in {} {DAMAGED} {why}. Records that were acknowledged lie behind the damage: stop here, keep a copy of the directory, and restore a \
+         backup; or accept that they are lost with --accept-loss, which opens the log as far as it can be read",
+        dir.display()
+    ))
 }

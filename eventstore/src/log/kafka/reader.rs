@@ -331,7 +331,11 @@ impl Scan {
                 None => match self.consumer.poll(Duration::from_millis(20)) {
                     Some(Ok(message)) => Some(record(settings, &message)).filter(|record| record.offset >= from),
                     Some(Err(KafkaError::PartitionEOF(_))) | None => None,
-                    Some(Err(error)) => return Err(failed(error)),
+                    // What a client that was idle says first may be of an outage that is over.
+                    Some(Err(error)) => match failed(error) {
+                        Fault::Retry(_) if Instant::now() < deadline => continue,
+                        fault => return Err(fault),
+                    },
                 },
             };
             let Some(record) = read else {

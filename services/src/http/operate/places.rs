@@ -23,7 +23,7 @@ pub fn topic_of(app: &App, name: &str) -> Result<Topic, Failure> {
     let all = all(app);
     all.iter().find(|topic| topic.as_str() == name).cloned().ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(Topic::as_str).collect();
-        Failure::not_found(format!("no topic '{name}': one of {}", names.join(", ")))
+        Failure::unknown_name(format!("no topic '{name}': one of {}", names.join(", ")))
     })
 }
 
@@ -32,6 +32,6 @@ pub fn partition_in(app: &App, number: u16) -> Result<Partition, Failure> {
     if number < app.log.partitions() {
         Ok(Partition(number))
     } else {
-        Err(Failure::not_found(format!("no partition {number}: they are numbered from 0 to {}", app.log.partitions() - 1)))
+        Err(Failure::unknown_name(format!("no partition {number}: they are numbered from 0 to {}", app.log.partitions() - 1)))
     }
 }

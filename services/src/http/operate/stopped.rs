@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use eventstore::control::{Ruling, Settled};
-use eventstore::observer::worker;
+use eventstore::observer::{view as view_name, worker};
 use eventstore::{Limits, Offset, Record};
 use schemas::{Partition, Topic};
 use serde::Deserialize;
@@ -53,6 +53,11 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
             })
         })
         .collect();
+    // A view that stands still as a whole does so at no record.
+    items.extend(app.views.values().filter_map(|view| {
+        let why = view.failed()?;
+        Some(json!({ "reader": view_name(view.name()), "topic": view.view().topic.as_str(), "partition": null, "offset": null, "reason": why, "since": null }))
+    }));
     let mut silent = vec![];
     if !only_here {
         let asked = app.clone();

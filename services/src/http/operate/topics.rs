@@ -1,11 +1,13 @@
 //! `GET /topics`: every topic with its partitions, how far its readers are, and what this instance keeps on disk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use eventstore::service::inputs;
 use eventstore::{Limits, Offset};
+use projections::Projection;
 use schemas::{Partition, Topic};
 use serde_json::{Value, json};
 
@@ -15,6 +17,8 @@ use super::super::place::Path;
 use super::disk;
 use super::places::{all, partitions, topic_of};
 
+/// Questions to the log at the same time.
+const ASKED_AT_ONCE: usize = 16;
 /// Shortest distances are looked into: whether there are records in them. Whoever is further behind has some before it.
 const LOOKED_INTO: u64 = 100;
 
@@ -34,30 +38,39 @@ fn groups(app: &App) -> Vec<(String, Vec<Topic>)> {
 
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let all = blocking(move || {
+        let groups = groups(&app);
+        let committed = at_once(&groups, |(group, _)| Ok(app.log.committed(group)?))?;
         let mut readers: BTreeMap<(Topic, Partition), Vec<Reader>> = BTreeMap::new();
-        for (group, topics) in groups(&app) {
-            let committed = app.log.committed(&group)?;
+        for ((group, topics), committed) in groups.iter().zip(committed) {
             for place in topics.iter().flat_map(|topic| partitions(&app).map(move |partition| (topic.clone(), partition))) {
                 let at = committed.iter().find(|(topic, partition, _)| (topic, partition) == (&place.0, &place.1)).map(|(_, _, next)| *next);
                 readers.entry(place).or_default().push((group.clone(), at));
             }
         }
-        let mut topics = vec![];
-        for topic in all(&app) {
-            for partition in partitions(&app) {
-                topics.push(extent(&app, &topic, partition, readers.get(&(topic.clone(), partition)).map(Vec::as_slice).unwrap_or_default())?);
-            }
-        }
-        let view = |view: &std::sync::Arc<projections::Projection>| -> Result<Value, Failure> {
-            let positions = view.positions().into_iter();
-            let lags = positions.map(|(topic, partition, next)| lag(&app, &topic, partition, next, app.log.end(&topic, partition)?));
-            let lags = lags.collect::<Result<Vec<u64>, _>>()?;
-            Ok(json!({ "view": view.name(), "topic": view.view().topic.as_str(), "lag": lags.iter().sum::<u64>(), "lags": lags }))
+        let places: Vec<_> = all(&app).into_iter().flat_map(|topic| partitions(&app).map(move |partition| (topic.clone(), partition))).collect();
+        let topics = at_once(&places, |place| extent(&app, &place.0, place.1, readers.get(place).map(Vec::as_slice).unwrap_or_default()))?;
+        let positions: Vec<_> = app.views.values().flat_map(|view| view.positions()).collect();
+        let lags = at_once(&positions, |(topic, partition, next)| lag(&app, topic, *partition, *next, app.log.end(topic, *partition)?))?;
+        let mut lags = lags.into_iter();
+        let view = |view: &Arc<Projection>| {
+            let lags: Vec<u64> = lags.by_ref().take(view.positions().len()).collect();
+            json!({ "view": view.name(), "topic": view.view().topic.as_str(), "lag": lags.iter().sum::<u64>(), "lags": lags })
         };
-        let views = app.views.values().map(view).collect::<Result<Vec<_>, _>>()?;
+        let views: Vec<Value> = app.views.values().map(view).collect();
         Ok(json!({ "topics": topics, "views": views, "disk": disk::use_of(&app.operated) }))
     });
     Ok(Json(all.await?))
+}
+
+/// Asks the log about each of these, some at the same time: on a cluster each answer takes its way there and back.
+fn at_once<T: Sync, R: Send>(items: &[T], ask: impl Fn(&T) -> Result<R, Failure> + Sync) -> Result<Vec<R>, Failure> {
+    let ask = &ask;
+    std::thread::scope(|scope| {
+        let parts = items.chunks(items.len().div_ceil(ASKED_AT_ONCE).max(1));
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(ask).collect::<Result<Vec<R>, Failure>>())).collect();
+        let ended = |part: std::thread::ScopedJoinHandle<'_, _>| part.join().unwrap_or_else(|_| Err(Failure::internal("asking the log panicked")));
+        parts.into_iter().map(ended).collect::<Result<Vec<Vec<R>>, Failure>>().map(|parts| parts.into_iter().flatten().collect())
+    })
 }
 
 /// A group, and where it has committed to.
