@@ -14,7 +14,7 @@ use eventstore::rows::{Changes, Rows};
 use eventstore::{Fault, Limits, Log, Message, Offset};
 use projections::{Folding, NotServed, Overlay, Projection, Proof, Seen, Unfolded, View};
 use schemas::envelope::{Kind, Malformed};
-use schemas::{Envelope, Partition, Topic};
+use schemas::{Envelope, Partition, Topic, anchor_key};
 use tempfile::TempDir;
 
 fn events() -> Topic {
@@ -61,8 +61,9 @@ impl Bench {
 
     fn write(&self, partition: u16, text: &str) -> Offset {
         let envelope = Envelope::new("e", "/letters/letter", Kind::of("letter", "counted", 1), "x");
-        let message =
-            Message { topic: events(), partition: Partition(partition), key: vec![], headers: envelope.headers(), value: Some(text.as_bytes().to_vec()) };
+        let (partition, value) = (Partition(partition), Some(text.as_bytes().to_vec()));
+        let key = anchor_key(partition, self.log.partitions()).into_bytes(); // which leads there
+        let message = Message { topic: events(), partition, key, headers: envelope.headers(), value };
         self.log.append(vec![message]).unwrap()[0].next()
     }
 
@@ -242,6 +243,24 @@ fn an_event_it_cannot_read_stops_its_partition_and_no_other() {
         let projection = bench.open();
         follow(&projection);
         assert!(bench.verify(&projection).matches() && rows(&projection) == "abcz");
+    }
+}
+
+#[test]
+fn an_event_where_its_key_does_not_lead_stops_its_partition() {
+    let bench = Bench::new();
+    bench.write(1, "+z");
+    let envelope = Envelope::new("e", "/letters/letter", Kind::of("letter", "counted", 1), "x");
+    for key in [anchor_key(Partition(1), bench.log.partitions()), "x".to_owned()] {
+        let partition = if key == "x" { Partition(1 - partition_of(b"x", bench.log.partitions()).0) } else { Partition(0) };
+        let message = Message { topic: events(), partition, key: key.into_bytes(), headers: envelope.headers(), value: Some(b"+a".to_vec()) };
+        let at = bench.log.append(vec![message]).unwrap()[0];
+        let projection = bench.open();
+        follow(&projection);
+        let stops = projection.stops();
+        assert!(stops.iter().any(|stuck| (stuck.partition, stuck.offset) == (partition, at) && stuck.why.contains("misrouted")), "{stops:?}");
+        drop(projection);
+        settle_at(&bench, partition, at, "nobody wrote that");
     }
 }
 
