@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -206,8 +207,10 @@ impl Target {
 
     /// Whether a report can be written there without harm to the file that is read.
     pub fn fit(&self, input: &Path) -> Result<(), String> {
-        let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-        if canonical(input).is_some_and(|input| canonical(&self.file) == Some(input)) {
+        let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+        // Standard input may be a file, and a file may have many names.
+        let file = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| (file.dev(), file.ino()));
+        if file(input).is_some_and(|input| file(&self.file) == Some(input)) {
             return Err("that is the file to import: name another".to_owned());
         }
         if self.file.is_dir() || !self.dir().is_dir() {
