@@ -47,6 +47,8 @@ pub struct Report<'a> {
     refunds_total: Money,
     /// what orders have that the file has not
     extra: Vec<&'a Extra>,
+    /// lines of which not one is a sale, where some should have been
+    no_sale: bool,
     /// all was asked that was to be asked
     whole: bool,
 }
@@ -65,6 +67,7 @@ impl<'a> Report<'a> {
             refunds: 0,
             refunds_total: zero,
             extra: became.compared.values().flat_map(|compared| &compared.extra).collect(),
+            no_sale: false,
             whole: became.whole,
         };
         for line in lines {
@@ -84,6 +87,9 @@ impl<'a> Report<'a> {
         for order in placed().filter(|order| order.paid() && order.currency == currency.code()) {
             report.orders_total = report.orders_total.plus(Money::parse(&order.total, currency)?)?;
         }
+        let cancellation = |line: &Line| line.returned.is_some() || matches!(line.sale, Err(UNMATCHED));
+        let only_cancellations = lines.iter().all(Line::cancels) && lines.iter().any(cancellation);
+        report.no_sale = became.whole && !lines.is_empty() && !only_cancellations && report.accepted() == 0;
         Ok(report)
     }
 
@@ -112,11 +118,16 @@ impl<'a> Report<'a> {
     /// Whether the file's owner wants to know of something: a line that should have been a sale and is none, or orders
     /// that are not what the file says.
     pub fn has_findings(&self) -> bool {
-        self.findings() > 0 || !self.extra.is_empty() || self.orders_total != self.goods_total
+        self.findings() > 0 || self.no_sale || !self.extra.is_empty() || self.orders_total != self.goods_total
     }
 
+    fn accepted(&self) -> usize {
+        self.fates.iter().filter(|fate| fate.status == "accepted").count()
+    }
+
+    /// Lines to look at: where nothing was a sale, there is no reason that was to be expected.
     fn findings(&self) -> u64 {
-        self.refused_by_reason.iter().filter(|(reason, _)| !EXPECTED.contains(&reason.as_str())).map(|(_, count)| count).sum()
+        self.refused_by_reason.iter().filter(|(reason, _)| self.no_sale || !EXPECTED.contains(&reason.as_str())).map(|(_, count)| count).sum()
     }
 
     /// Says what the owner can do, where something can be done.
@@ -149,11 +160,10 @@ impl<'a> Report<'a> {
         let refused: u64 = self.refused_by_reason.values().sum();
         // Charges that are no goods are refused with their reason, so nothing else is accepted.
         let other_total = Money::zero(self.goods_total.currency);
-        let accepted = self.fates.iter().filter(|fate| fate.status == "accepted").count();
         let extra = |Extra { order, product, price, quantity }: &Extra| json!({ "order": order, "product": product, "price": price, "quantity": quantity });
         let mut rows = vec![
             ("lines", json!(self.fates.len())),
-            ("accepted", json!(accepted)),
+            ("accepted", json!(self.accepted())),
             ("refunded", json!(self.refunds)),
             ("refused", json!(refused)),
             ("orders", json!(self.orders)),
@@ -166,6 +176,9 @@ impl<'a> Report<'a> {
             ("not_in_file", json!(self.extra.len())),
             ("whole", json!(self.whole)),
         ];
+        if self.no_sale {
+            rows.push(("no_sale", json!(format!("not one of the file's {} lines was accepted as a sale", self.fates.len()))));
+        }
         match output {
             Output::Json => {
                 rows.extend([
