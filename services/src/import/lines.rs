@@ -80,8 +80,10 @@ pub struct Sale {
     pub description: String,
     /// how many
     pub quantity: u32,
-    /// when
+    /// when: of its invoice's first line
     pub at: Timestamp,
+    /// when, as this line has it
+    pub noted_at: Timestamp,
     /// the agreed price of one
     pub price: Money,
     /// the customer's number, a guest's included
@@ -262,7 +264,7 @@ impl Meaning<'_> {
             return Err("text_too_long");
         }
         let invoice = written.to_owned();
-        Ok(Sale { invoice, product, code, description: description.to_owned(), quantity, at, price, customer, guest, country: row.country })
+        Ok(Sale { invoice, product, code, description: description.to_owned(), quantity, at, noted_at: at, price, customer, guest, country: row.country })
     }
 
     /// The number of the guest of an invoice.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use domain::Currency;
+use domain::{Currency, Timestamp};
 use serde_json::Value;
 
 use super::lines::Sale;
 
 /// Why a line of an invoice that has its order is not accepted: the order was made without it.
 pub const NOT_IN_ORDER: &str = "not_in_order";
+
+/// Why none of them is: the order is of another time, and the invoice's number was used before.
+pub const OTHER_TIME: &str = "other_time";
 
 /// An order, once it has ended.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub struct Placed {
     pub id: String,
     /// how it ended
     pub status: String,
+    /// when, in business time
+    pub placed_at: Option<Timestamp>,
     /// of its amounts
     pub currency: String,
     /// its total
@@ -85,6 +90,7 @@ impl Placed {
         Some(Self {
             id: text(row, "id"),
             status,
+            placed_at: text(row, "placed_at").parse().ok(),
             currency: text(row, "currency"),
             total: text(row, "total"),
             lines: items("lines").map(line).collect(),
@@ -95,6 +101,13 @@ impl Placed {
     /// Whether the money for it is there.
     pub fn paid(&self) -> bool {
         self.status == "paid"
+    }
+
+    /// Whether it was placed when one of these sales was, to the second: it has the time of its first line, and a line of
+    /// the file may have been refused since.
+    pub fn placed_with(&self, sales: &[Sale]) -> bool {
+        let second = |at: Timestamp| at.0.div_euclid(1_000_000);
+        self.placed_at.is_some_and(|placed| sales.iter().any(|sale| [sale.at, sale.noted_at].map(second).contains(&second(placed))))
     }
 
     /// Whether anything in it, or left behind by it, is this seller's.

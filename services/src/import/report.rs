@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::became::Became;
 use super::dates::AMBIGUOUS;
 use super::lines::{EXPECTED, Line, UNMATCHED};
-use super::placed::Extra;
+use super::placed::{Extra, NOT_IN_ORDER, OTHER_TIME};
 use crate::args::Output;
 use crate::out;
 
@@ -137,7 +137,8 @@ impl<'a> Report<'a> {
             (AMBIGUOUS, "could be of two days, and no date of the file proves which: say --date-format month-first or day-first"),
             ("malformed_encoding", "are no text in this encoding: name the file's with --encoding, windows-1252 for instance"),
             ("unclosed_quote", "have a quote that is not closed; the lines after each were read as lines of their own"),
-            ("not_in_order", "are not in the order that their invoice has: it was imported before with other lines"),
+            (NOT_IN_ORDER, "are not in the order that their invoice has: it was imported before with other lines"),
+            (OTHER_TIME, "are of an invoice that has its order, at another time: its number was used before, or its dates were read in another way"),
         ] {
             match refused(reason) {
                 0 => {}

@@ -50,3 +50,26 @@ async fn a_file_without_one_sale_is_a_finding() {
     assert_eq!(shop.import(&["C5,P17,LAMP,-2,2010-12-01T08:26:00Z,2.50,7,Norway"], &[]).0, 3);
     assert_eq!(shop.import(&[], &[]).0, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_of_another_time_is_not_the_invoices() {
+    let shop = Shop::open();
+    let line = |product: u32, at: &str| format!("1,{product},LAMP,2,{at},2.50,7,Norway");
+    let (first, second) = (line(10_001, "2010-12-01T08:26:00Z"), line(10_002, "2010-12-01T08:27:00Z"));
+    assert_eq!(shop.import(&[&first, &second], &[]).0, 0);
+    // Its number used again a year later.
+    let (code, summary, said) = shop.import(&[&first.replace("2010", "2011"), &second.replace("2010", "2011")], &[]);
+    assert_eq!((code, shop.fates()), (3, refused(&[(2, "other_time"), (3, "other_time")])), "{summary} {said}");
+    assert_eq!((&summary["accepted_total"], &summary["orders_total"], summary["to_look_at"].as_u64()), (&"0.00".into(), &"0.00".into(), Some(2)), "{summary}");
+    assert!(said.contains("another time"), "{said}");
+    assert_eq!(shop.caller.all("/orders").await.len(), 1);
+    // Any of its lines may be the order's first, by the second; read in another zone, none is.
+    for lines in [[&second, &first], [&first, &second]] {
+        assert_eq!(shop.import(&lines.map(String::as_str), &[]).0, 0);
+    }
+    assert_eq!(shop.import(&[&first.replace("08:26:00Z", "08:26:00.5Z"), &second], &[]).0, 0);
+    assert_eq!(shop.import(&[&first.replace("08:26:00Z", "08:26:01Z"), &second], &[]).0, 3);
+    let bare = [first.replace('Z', ""), second.replace('Z', "")];
+    assert_eq!(shop.import(&[&bare[0], &bare[1]], &[]).0, 0);
+    assert_eq!((shop.import(&[&bare[0], &bare[1]], &["--time-zone", "+01:00"]).0, &shop.fates()[0].1), (3, &"other_time".to_owned()));
+}
