@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::became::Became;
 use super::dates::AMBIGUOUS;
 use super::lines::{EXPECTED, Line, UNMATCHED};
+use super::made::{Made, OTHERWISE};
 use super::placed::{Extra, NOT_IN_ORDER, OTHER_TIME};
 use crate::args::Output;
 use crate::out;
@@ -45,8 +46,12 @@ pub struct Report<'a> {
     orders: usize,
     refunds: u64,
     refunds_total: Money,
+    /// with what the orders have besides
+    orders_refunds_total: Money,
     /// what orders have that the file has not
     extra: Vec<&'a Extra>,
+    /// and what they have of refunds
+    besides: &'a [Made],
     /// lines of which not one is a sale, where some should have been
     no_sale: bool,
     /// all was asked that was to be asked
@@ -66,7 +71,9 @@ impl<'a> Report<'a> {
             orders: placed().count(),
             refunds: 0,
             refunds_total: zero,
+            orders_refunds_total: zero,
             extra: became.compared.values().flat_map(|compared| &compared.extra).collect(),
+            besides: &became.refunds.besides,
             no_sale: false,
             whole: became.whole,
         };
@@ -87,6 +94,10 @@ impl<'a> Report<'a> {
         for order in placed().filter(|order| order.paid() && order.currency == currency.code()) {
             report.orders_total = report.orders_total.plus(Money::parse(&order.total, currency)?)?;
         }
+        report.orders_refunds_total = report.refunds_total;
+        for made in report.besides.iter().filter(|made| made.currency == currency.code()) {
+            report.orders_refunds_total = report.orders_refunds_total.plus(Money::parse(&made.amount, currency)?)?;
+        }
         let cancellation = |line: &Line| line.returned.is_some() || matches!(line.sale, Err(UNMATCHED));
         let only_cancellations = lines.iter().all(Line::cancels) && lines.iter().any(cancellation);
         report.no_sale = became.whole && !lines.is_empty() && !only_cancellations && report.accepted() == 0;
@@ -97,7 +108,7 @@ impl<'a> Report<'a> {
     fn fate(&mut self, line: &Line, became: &'a Became, fate: &mut Fate<'a>) -> Result<(), String> {
         if line.returned.is_some() {
             let none = || Err(if became.whole { UNMATCHED } else { ABORTED }.to_owned());
-            let (order, amount) = became.refunds.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
+            let (order, amount) = became.refunds.lines.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
             self.refunds_total = self.refunds_total.plus(*amount).map_err(|why| why.to_string())?;
             self.refunds += 1;
             (fate.status, fate.order, fate.amount) = ("refunded", order, amount.to_string());
@@ -118,7 +129,7 @@ impl<'a> Report<'a> {
     /// Whether the file's owner wants to know of something: a line that should have been a sale and is none, or orders
     /// that are not what the file says.
     pub fn has_findings(&self) -> bool {
-        self.findings() > 0 || self.no_sale || !self.extra.is_empty() || self.orders_total != self.goods_total
+        self.findings() > 0 || self.no_sale || !self.extra.is_empty() || self.orders_total != self.goods_total || !self.besides.is_empty()
     }
 
     fn accepted(&self) -> usize {
@@ -139,6 +150,7 @@ impl<'a> Report<'a> {
             ("unclosed_quote", "have a quote that is not closed; the lines after each were read as lines of their own"),
             (NOT_IN_ORDER, "are not in the order that their invoice has: it was imported before with other lines"),
             (OTHER_TIME, "are of an invoice that has its order, at another time: its number was used before, or its dates were read in another way"),
+            (OTHERWISE, "are of a cancellation that was refunded before, with other pieces: they were not refunded again"),
         ] {
             match refused(reason) {
                 0 => {}
@@ -148,11 +160,17 @@ impl<'a> Report<'a> {
         for Extra { order, product, price, quantity } in self.extra.iter().take(NAMED_MAX) {
             out::note(format!("order {order} has {quantity} of product {product} at {price} that the file has not"));
         }
-        if self.extra.len() > NAMED_MAX {
-            out::note(format!("and {} more of that kind", self.extra.len() - NAMED_MAX));
+        for Made { order, reference, amount, .. } in self.besides.iter().take(NAMED_MAX) {
+            out::note(format!("order {order} has refund {reference} of {amount} that the file has not"));
         }
-        if self.orders_total != self.goods_total {
-            out::note(format!("the orders add up to {}, the accepted lines to {}", self.orders_total, self.goods_total));
+        match self.extra.len().saturating_sub(NAMED_MAX) + self.besides.len().saturating_sub(NAMED_MAX) {
+            0 => {}
+            more => out::note(format!("and {more} more of that kind")),
+        }
+        for (what, orders, lines) in [("", self.orders_total, self.goods_total), ("refunds of ", self.orders_refunds_total, self.refunds_total)] {
+            if orders != lines {
+                out::note(format!("the {what}orders add up to {orders}, the accepted lines to {lines}"));
+            }
         }
     }
 
@@ -162,6 +180,7 @@ impl<'a> Report<'a> {
         // Charges that are no goods are refused with their reason, so nothing else is accepted.
         let other_total = Money::zero(self.goods_total.currency);
         let extra = |Extra { order, product, price, quantity }: &Extra| json!({ "order": order, "product": product, "price": price, "quantity": quantity });
+        let refund = |Made { order, reference, amount, .. }: &Made| json!({ "order": order, "reference": reference, "amount": amount });
         let mut rows = vec![
             ("lines", json!(self.fates.len())),
             ("accepted", json!(self.accepted())),
@@ -173,8 +192,10 @@ impl<'a> Report<'a> {
             ("accepted_total", json!(self.goods_total.to_string())),
             ("orders_total", json!(self.orders_total.to_string())),
             ("refunds_total", json!(self.refunds_total.to_string())),
+            ("orders_refunds_total", json!(self.orders_refunds_total.to_string())),
             ("to_look_at", json!(self.findings())),
             ("not_in_file", json!(self.extra.len())),
+            ("refunds_not_in_file", json!(self.besides.len())),
             ("whole", json!(self.whole)),
         ];
         if self.no_sale {
@@ -185,6 +206,7 @@ impl<'a> Report<'a> {
                 rows.extend([
                     ("refused_by_reason", json!(self.refused_by_reason)),
                     ("not_in_file", self.extra.iter().map(|each| extra(each)).collect()),
+                    ("refunds_not_in_file", self.besides.iter().map(refund).collect()),
                     ("currency", json!(self.goods_total.currency.code())),
                     ("seconds", json!(took.as_secs_f64())),
                     ("report", json!(file.display().to_string())),
