@@ -238,6 +238,7 @@ async fn a_live_cart_is_not_bought_by_an_import() {
     let items = json!({ "items": [{ "product": "9-9", "quantity": 1, "agreed_price": "70.00", "currency": "USD" }] });
     let (status, answer) = shop.caller.command(Method::POST, "/carts/7/items", "live", items).await;
     assert!(status.is_success(), "{answer}");
+    settle(&shop.caller).await;
     let before = shop.caller.get("/carts/7").await;
     let more: Vec<String> = (2..9).map(|invoice| line(invoice, 10_001)).collect();
     let (code, summary, said) = shop.import(&more.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
