@@ -38,7 +38,7 @@ enum Verb {
     Config(Flags),
     /// Turns a shop's order history (CSV) into commands of a running marketplace
     #[command(
-        after_help = "Every line is accepted, or refused with its number and reason in the report.\nAn interrupted import is resumed by running it again; a second import changes nothing.\n\nExit code 3 if a line was refused that should have been a sale, which is for any reason but not_goods, quantity_not_positive,\nprice_not_positive and cancellation_unmatched, or if the orders are not what the file says."
+        after_help = "Every line is accepted, or refused with its number and reason in the report.\nAn interrupted import is resumed by running it again; a second import changes nothing.\n\nExit code 3 if a line was refused that should have been a sale, which is for any reason but not_goods, quantity_not_positive,\nprice_not_positive and cancellation_unmatched, if not one line was a sale, or if orders or refunds are not what the file says."
     )]
     Import(import::Order),
     /// Folds every projection again from offset 0 beside the live one and compares

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::Currency;
 
 use super::lines::{Line, Sale};
-use super::placed::Compared;
-use super::refunds::{Open, Refunded, Sold};
+use super::placed::{Compared, Placed};
+use super::refunds::{Refunds, Stands};
 use super::work::Invoiced;
 
 /// What became of a file's lines.
@@ -16,8 +16,8 @@ pub struct Became {
     pub invoices: BTreeMap<String, Invoiced>,
     /// their lines held against their orders
     pub compared: BTreeMap<String, Compared>,
-    /// cancellations by their line
-    pub refunds: BTreeMap<u64, Refunded>,
+    /// cancellations
+    pub refunds: Refunds,
     /// products that could not be registered, and why
     pub products: BTreeMap<u64, String>,
     /// customers that could not be registered, and why
@@ -38,18 +38,22 @@ impl Became {
             placed.map(|(invoice, order)| (invoice.clone(), order.compare(sales.get(invoice.as_str()).map_or(&[], Vec::as_slice), seller, currency))).collect();
     }
 
-    /// The accepted sales, which pieces can come back from.
-    pub fn sold(&self, lines: &[Line]) -> Sold {
-        let mut sold = Sold::new();
+    /// Where the sales stand in the file.
+    pub fn stands(&self, lines: &[Line]) -> Stands {
+        let mut stands = Stands::default();
         for (line, sale) in lines.iter().filter_map(|line| Some((line, line.sale.as_ref().ok()?))) {
             let place = self.compared.get(&sale.invoice).and_then(|compared| compared.lines.get(&line.number)?.as_ref().ok());
-            let (Some(at), Some(Ok(order))) = (place, self.invoices.get(&sale.invoice)) else { continue };
-            let open = sold.entry((sale.customer, sale.product)).or_default();
-            match open.iter_mut().find(|open| open.order == order.id && open.line == *at) {
-                Some(open) => open.left += sale.quantity, // the cart made one line of both
-                None => open.push(Open { order: order.id.clone(), line: *at, price: sale.price, left: sale.quantity, before: line.number }),
-            }
+            match (place, self.invoices.get(&sale.invoice)) {
+                // The cart may have made one line of two.
+                (Some(at), Some(Ok(order))) => stands.accepted.entry((order.id.clone(), *at)).or_insert(line.number),
+                _ => stands.refused.entry((sale.customer, sale.product)).or_insert(line.number),
+            };
         }
-        sold
+        stands
+    }
+
+    /// The orders of the file.
+    pub fn orders(&self) -> BTreeMap<String, Placed> {
+        self.invoices.values().filter_map(|became| became.as_ref().ok()).map(|order| (order.id.clone(), order.clone())).collect()
     }
 }

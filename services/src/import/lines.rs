@@ -18,8 +18,13 @@ const LETTERS_MAX: u32 = 4;
 /// Why a cancellation is not refunded.
 pub const UNMATCHED: &str = "cancellation_unmatched";
 
+/// Why a charge is no sale.
+const NOT_GOODS: &str = "not_goods";
+/// Why a line is neither goods nor a charge.
+const NO_CODE: &str = "no_stock_code";
+
 /// What the owner of a history expects to be left out: lines that are no sale, by their nature.
-pub const EXPECTED: [&str; 4] = ["not_goods", "quantity_not_positive", "price_not_positive", UNMATCHED];
+pub const EXPECTED: [&str; 4] = [NOT_GOODS, "quantity_not_positive", "price_not_positive", UNMATCHED];
 
 /// The columns a history must have, and what else they are called.
 const COLUMNS: [(&str, &[&str]); 8] = [
@@ -75,8 +80,10 @@ pub struct Sale {
     pub description: String,
     /// how many
     pub quantity: u32,
-    /// when
+    /// when: of its invoice's first line
     pub at: Timestamp,
+    /// when, as this line has it
+    pub noted_at: Timestamp,
     /// the agreed price of one
     pub price: Money,
     /// the customer's number, a guest's included
@@ -117,6 +124,17 @@ pub struct Line {
     pub returned: Option<Returned>,
     /// quantity × price, where both can be read
     pub amount: Option<Money>,
+}
+
+impl Line {
+    /// Whether it stands on a cancellation's invoice.
+    pub fn cancels(&self) -> bool {
+        is_cancellation(&self.invoice)
+    }
+}
+
+fn is_cancellation(invoice: &str) -> bool {
+    invoice.trim().starts_with(['C', 'c'])
 }
 
 /// What a row's numbers and dates mean in this file.
@@ -206,9 +224,8 @@ impl Meaning<'_> {
 
     /// What a cancellation gives back, or why it cannot be matched to anything; none of a line that is no cancellation.
     fn returned(&self, row: &Row) -> Option<Result<Returned, &'static str>> {
-        row.invoice.trim().strip_prefix(['C', 'c'])?;
         let read = || {
-            let (_, product) = product(&row.code).ok_or("not_goods")?;
+            let (_, product) = product(&row.code)?;
             let quantity =
                 row.quantity.trim().strip_prefix('-').and_then(|pieces| pieces.parse().ok()).filter(|pieces| *pieces > 0).ok_or("malformed_quantity")?;
             let price = self.price(&row.price)?;
@@ -217,11 +234,11 @@ impl Meaning<'_> {
             }
             Ok(Returned { product, quantity, price, customer: Self::customer(&row.customer)?, at: self.dates.read(&row.date)? })
         };
-        Some(read())
+        is_cancellation(&row.invoice).then(read)
     }
 
     fn sale(&self, row: Row) -> Result<Sale, &'static str> {
-        let (code, product) = product(&row.code).ok_or("not_goods")?;
+        let (code, product) = product(&row.code)?;
         let quantity: i64 = row.quantity.trim().parse().map_err(|why: std::num::ParseIntError| match why.kind() {
             std::num::IntErrorKind::PosOverflow => "quantity_too_large",
             _ => "malformed_quantity",
@@ -247,7 +264,7 @@ impl Meaning<'_> {
             return Err("text_too_long");
         }
         let invoice = written.to_owned();
-        Ok(Sale { invoice, product, code, description: description.to_owned(), quantity, at, price, customer, guest, country: row.country })
+        Ok(Sale { invoice, product, code, description: description.to_owned(), quantity, at, noted_at: at, price, customer, guest, country: row.country })
     }
 
     /// The number of the guest of an invoice.
@@ -258,17 +275,20 @@ impl Meaning<'_> {
 }
 
 /// A stock code of five digits with optional letters, in upper case, and its product's number: the digits, then the letters in base 27.
-fn product(code: &str) -> Option<(String, u64)> {
+fn product(code: &str) -> Result<(String, u64), &'static str> {
     let code = code.trim().to_ascii_uppercase();
-    let (digits, letters) = code.split_at_checked(5)?;
+    if code.is_empty() {
+        return Err(NO_CODE);
+    }
+    let (digits, letters) = code.split_at_checked(5).ok_or(NOT_GOODS)?;
     let fits =
         digits.bytes().all(|byte| byte.is_ascii_digit()) && letters.bytes().all(|byte| byte.is_ascii_uppercase()) && letters.len() <= LETTERS_MAX as usize;
     if !fits {
-        return None;
+        return Err(NOT_GOODS);
     }
     let letters = letters.bytes().fold(0, |number, byte| number * 27 + u64::from(byte - b'A') + 1);
-    let number = digits.parse::<u64>().ok()? * 27_u64.pow(LETTERS_MAX) + letters;
-    Some((code, number))
+    let number = digits.parse::<u64>().map_err(|_| NOT_GOODS)? * 27_u64.pow(LETTERS_MAX) + letters;
+    Ok((code, number))
 }
 
 /// An invoice is one order of one customer, at one time: that of its first line.

@@ -2,7 +2,8 @@
 //! times. Every line is accounted for; running it again goes on where it stopped, and changes nothing once it is done.
 //!
 //! What keeps a repeat from doubling anything is natural, not a window of time: products and customers are what they
-//! are, an invoice that has its order is held against it and not sent again, and an order brings its pieces itself.
+//! are, an invoice that has its order is held against it and not sent again, an order brings its pieces itself, and a
+//! cancellation is known by its invoice and stock code.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,6 +22,7 @@ mod client;
 mod dates;
 mod encoding;
 mod lines;
+mod made;
 mod placed;
 mod refunds;
 mod report;
@@ -128,6 +130,6 @@ async fn everything(work: &Work, lines: &[Line], currency: Currency, became: &mu
     let placed = work.orders(invoices, &mut became.invoices).await;
     became.compare(lines, work.seller, currency);
     placed?;
-    let sold = became.sold(lines);
-    work.refunds(lines, sold, currency, &mut became.refunds).await
+    let (orders, stands) = (became.orders(), became.stands(lines));
+    work.refunds(lines, orders, &stands, currency, &mut became.refunds).await
 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use domain::Currency;
+use domain::{Currency, Timestamp};
 use serde_json::Value;
 
 use super::lines::Sale;
 
 /// Why a line of an invoice that has its order is not accepted: the order was made without it.
 pub const NOT_IN_ORDER: &str = "not_in_order";
+
+/// Why none of them is: the order is of another time, and the invoice's number was used before.
+pub const OTHER_TIME: &str = "other_time";
 
 /// An order, once it has ended.
 #[derive(Clone, Debug, Default)]
@@ -17,10 +20,14 @@ pub struct Placed {
     pub id: String,
     /// how it ended
     pub status: String,
+    /// when, in business time
+    pub placed_at: Option<Timestamp>,
     /// of its amounts
     pub currency: String,
     /// its total
     pub total: String,
+    /// something of it was given back, or is on its way
+    pub refunds: bool,
     /// its lines, by their place
     pub lines: Vec<PlacedLine>,
     /// what was left behind: product, and why
@@ -38,6 +45,8 @@ pub struct PlacedLine {
     pub quantity: u32,
     /// what became of it
     pub status: String,
+    /// how many came back
+    pub returned: u32,
 }
 
 /// What an order has that the file has not.
@@ -74,19 +83,22 @@ impl Placed {
             return None;
         }
         let items = |field: &str| row.get(field).and_then(Value::as_array).into_iter().flatten();
-        let quantity = |line: &Value| line.get("quantity").and_then(Value::as_u64).and_then(|quantity| u32::try_from(quantity).ok()).unwrap_or_default();
+        let count = |line: &Value, field: &str| line.get(field).and_then(Value::as_u64).and_then(|quantity| u32::try_from(quantity).ok()).unwrap_or_default();
         let line = |line: &Value| PlacedLine {
             product: text(line, "product"),
             price: text(line, "unit_price"),
-            quantity: quantity(line),
+            quantity: count(line, "quantity"),
             status: text(line, "status"),
+            returned: count(line, "returned"),
         };
         let dropped = |pair: &Value| Some((pair.get(0)?.as_str()?.to_owned(), pair.get(1)?.as_str()?.to_owned()));
         Some(Self {
             id: text(row, "id"),
             status,
+            placed_at: text(row, "placed_at").parse().ok(),
             currency: text(row, "currency"),
             total: text(row, "total"),
+            refunds: ["refunded", "refunding"].iter().any(|amount| text(row, amount).contains(|digit| matches!(digit, '1'..='9'))),
             lines: items("lines").map(line).collect(),
             dropped: items("dropped").filter_map(dropped).collect(),
         })
@@ -95,6 +107,23 @@ impl Placed {
     /// Whether the money for it is there.
     pub fn paid(&self) -> bool {
         self.status == "paid"
+    }
+
+    /// Whose it is.
+    pub fn customer(&self) -> Option<u64> {
+        self.id.rsplit_once('-')?.0.parse().ok()
+    }
+
+    /// The number of this line's product, if it is this seller's.
+    pub fn product(&self, line: usize, seller: u64) -> Option<u64> {
+        self.lines.get(line)?.product.strip_prefix(&format!("{seller}-"))?.parse().ok()
+    }
+
+    /// Whether it was placed when one of these sales was, to the second: it has the time of its first line, and a line of
+    /// the file may have been refused since.
+    pub fn placed_with(&self, sales: &[Sale]) -> bool {
+        let second = |at: Timestamp| at.0.div_euclid(1_000_000);
+        self.placed_at.is_some_and(|placed| sales.iter().any(|sale| [sale.at, sale.noted_at].map(second).contains(&second(placed))))
     }
 
     /// Whether anything in it, or left behind by it, is this seller's.

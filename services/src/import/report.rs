@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use super::became::Became;
 use super::dates::AMBIGUOUS;
 use super::lines::{EXPECTED, Line, UNMATCHED};
-use super::placed::Extra;
+use super::made::{Made, OTHERWISE};
+use super::placed::{Extra, NOT_IN_ORDER, OTHER_TIME};
 use crate::args::Output;
 use crate::out;
 
@@ -44,8 +46,14 @@ pub struct Report<'a> {
     orders: usize,
     refunds: u64,
     refunds_total: Money,
+    /// with what the orders have besides
+    orders_refunds_total: Money,
     /// what orders have that the file has not
     extra: Vec<&'a Extra>,
+    /// and what they have of refunds
+    besides: &'a [Made],
+    /// lines of which not one is a sale, where some should have been
+    no_sale: bool,
     /// all was asked that was to be asked
     whole: bool,
 }
@@ -63,7 +71,10 @@ impl<'a> Report<'a> {
             orders: placed().count(),
             refunds: 0,
             refunds_total: zero,
+            orders_refunds_total: zero,
             extra: became.compared.values().flat_map(|compared| &compared.extra).collect(),
+            besides: &became.refunds.besides,
+            no_sale: false,
             whole: became.whole,
         };
         for line in lines {
@@ -83,6 +94,13 @@ impl<'a> Report<'a> {
         for order in placed().filter(|order| order.paid() && order.currency == currency.code()) {
             report.orders_total = report.orders_total.plus(Money::parse(&order.total, currency)?)?;
         }
+        report.orders_refunds_total = report.refunds_total;
+        for made in report.besides.iter().filter(|made| made.currency == currency.code()) {
+            report.orders_refunds_total = report.orders_refunds_total.plus(Money::parse(&made.amount, currency)?)?;
+        }
+        let cancellation = |line: &Line| line.returned.is_some() || matches!(line.sale, Err(UNMATCHED));
+        let only_cancellations = lines.iter().all(Line::cancels) && lines.iter().any(cancellation);
+        report.no_sale = became.whole && !lines.is_empty() && !only_cancellations && report.accepted() == 0;
         Ok(report)
     }
 
@@ -90,7 +108,7 @@ impl<'a> Report<'a> {
     fn fate(&mut self, line: &Line, became: &'a Became, fate: &mut Fate<'a>) -> Result<(), String> {
         if line.returned.is_some() {
             let none = || Err(if became.whole { UNMATCHED } else { ABORTED }.to_owned());
-            let (order, amount) = became.refunds.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
+            let (order, amount) = became.refunds.lines.get(&line.number).map_or_else(none, |refunded| refunded.as_ref().map_err(Clone::clone))?;
             self.refunds_total = self.refunds_total.plus(*amount).map_err(|why| why.to_string())?;
             self.refunds += 1;
             (fate.status, fate.order, fate.amount) = ("refunded", order, amount.to_string());
@@ -111,11 +129,16 @@ impl<'a> Report<'a> {
     /// Whether the file's owner wants to know of something: a line that should have been a sale and is none, or orders
     /// that are not what the file says.
     pub fn has_findings(&self) -> bool {
-        self.findings() > 0 || !self.extra.is_empty() || self.orders_total != self.goods_total
+        self.findings() > 0 || self.no_sale || !self.extra.is_empty() || self.orders_total != self.goods_total || !self.besides.is_empty()
     }
 
+    fn accepted(&self) -> usize {
+        self.fates.iter().filter(|fate| fate.status == "accepted").count()
+    }
+
+    /// Lines to look at: where nothing was a sale, there is no reason that was to be expected.
     fn findings(&self) -> u64 {
-        self.refused_by_reason.iter().filter(|(reason, _)| !EXPECTED.contains(&reason.as_str())).map(|(_, count)| count).sum()
+        self.refused_by_reason.iter().filter(|(reason, _)| self.no_sale || !EXPECTED.contains(&reason.as_str())).map(|(_, count)| count).sum()
     }
 
     /// Says what the owner can do, where something can be done.
@@ -125,7 +148,9 @@ impl<'a> Report<'a> {
             (AMBIGUOUS, "could be of two days, and no date of the file proves which: say --date-format month-first or day-first"),
             ("malformed_encoding", "are no text in this encoding: name the file's with --encoding, windows-1252 for instance"),
             ("unclosed_quote", "have a quote that is not closed; the lines after each were read as lines of their own"),
-            ("not_in_order", "are not in the order that their invoice has: it was imported before with other lines"),
+            (NOT_IN_ORDER, "are not in the order that their invoice has: it was imported before with other lines"),
+            (OTHER_TIME, "are of an invoice that has its order, at another time: its number was used before, or its dates were read in another way"),
+            (OTHERWISE, "are of a cancellation that was refunded before, with other pieces: they were not refunded again"),
         ] {
             match refused(reason) {
                 0 => {}
@@ -135,11 +160,17 @@ impl<'a> Report<'a> {
         for Extra { order, product, price, quantity } in self.extra.iter().take(NAMED_MAX) {
             out::note(format!("order {order} has {quantity} of product {product} at {price} that the file has not"));
         }
-        if self.extra.len() > NAMED_MAX {
-            out::note(format!("and {} more of that kind", self.extra.len() - NAMED_MAX));
+        for Made { order, reference, amount, .. } in self.besides.iter().take(NAMED_MAX) {
+            out::note(format!("order {order} has refund {reference} of {amount} that the file has not"));
         }
-        if self.orders_total != self.goods_total {
-            out::note(format!("the orders add up to {}, the accepted lines to {}", self.orders_total, self.goods_total));
+        match self.extra.len().saturating_sub(NAMED_MAX) + self.besides.len().saturating_sub(NAMED_MAX) {
+            0 => {}
+            more => out::note(format!("and {more} more of that kind")),
+        }
+        for (what, orders, lines) in [("", self.orders_total, self.goods_total), ("refunds of ", self.orders_refunds_total, self.refunds_total)] {
+            if orders != lines {
+                out::note(format!("the {what}orders add up to {orders}, the accepted lines to {lines}"));
+            }
         }
     }
 
@@ -148,11 +179,11 @@ impl<'a> Report<'a> {
         let refused: u64 = self.refused_by_reason.values().sum();
         // Charges that are no goods are refused with their reason, so nothing else is accepted.
         let other_total = Money::zero(self.goods_total.currency);
-        let accepted = self.fates.iter().filter(|fate| fate.status == "accepted").count();
         let extra = |Extra { order, product, price, quantity }: &Extra| json!({ "order": order, "product": product, "price": price, "quantity": quantity });
+        let refund = |Made { order, reference, amount, .. }: &Made| json!({ "order": order, "reference": reference, "amount": amount });
         let mut rows = vec![
             ("lines", json!(self.fates.len())),
-            ("accepted", json!(accepted)),
+            ("accepted", json!(self.accepted())),
             ("refunded", json!(self.refunds)),
             ("refused", json!(refused)),
             ("orders", json!(self.orders)),
@@ -161,15 +192,21 @@ impl<'a> Report<'a> {
             ("accepted_total", json!(self.goods_total.to_string())),
             ("orders_total", json!(self.orders_total.to_string())),
             ("refunds_total", json!(self.refunds_total.to_string())),
+            ("orders_refunds_total", json!(self.orders_refunds_total.to_string())),
             ("to_look_at", json!(self.findings())),
             ("not_in_file", json!(self.extra.len())),
+            ("refunds_not_in_file", json!(self.besides.len())),
             ("whole", json!(self.whole)),
         ];
+        if self.no_sale {
+            rows.push(("no_sale", json!(format!("not one of the file's {} lines was accepted as a sale", self.fates.len()))));
+        }
         match output {
             Output::Json => {
                 rows.extend([
                     ("refused_by_reason", json!(self.refused_by_reason)),
                     ("not_in_file", self.extra.iter().map(|each| extra(each)).collect()),
+                    ("refunds_not_in_file", self.besides.iter().map(refund).collect()),
                     ("currency", json!(self.goods_total.currency.code())),
                     ("seconds", json!(took.as_secs_f64())),
                     ("report", json!(file.display().to_string())),
@@ -206,8 +243,10 @@ impl Target {
 
     /// Whether a report can be written there without harm to the file that is read.
     pub fn fit(&self, input: &Path) -> Result<(), String> {
-        let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-        if canonical(input).is_some_and(|input| canonical(&self.file) == Some(input)) {
+        let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+        // Standard input may be a file, and a file may have many names.
+        let file = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| (file.dev(), file.ino()));
+        if file(input).is_some_and(|input| file(&self.file) == Some(input)) {
             return Err("that is the file to import: name another".to_owned());
         }
         if self.file.is_dir() || !self.dir().is_dir() {

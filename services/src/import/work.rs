@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Ended, Marketplace};
 use super::lines::{Line, Sale};
-use super::placed::Placed;
+use super::placed::{OTHER_TIME, Placed};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 48;
@@ -175,15 +175,15 @@ impl Work {
     /// The order of an invoice: the one there is, or a new one.
     async fn invoice(&self, customer: u64, invoice: &str, sales: &[Sale]) -> anyhow::Result<Invoiced> {
         let mut expired = 0;
-        match self.there(customer, invoice, &mut expired).await? {
+        match self.there(customer, invoice, sales, &mut expired).await? {
             Some(found) => Ok(found),
             None => self.place(customer, invoice, sales, expired).await,
         }
     }
 
     /// What there is of an invoice; counts its orders that time ran out for.
-    async fn there(&self, customer: u64, invoice: &str, expired: &mut usize) -> anyhow::Result<Option<Invoiced>> {
-        let mut found: Option<Placed> = None;
+    async fn there(&self, customer: u64, invoice: &str, sales: &[Sale], expired: &mut usize) -> anyhow::Result<Option<Invoiced>> {
+        let (mut found, mut other_time) = (None::<Placed>, false);
         *expired = 0;
         for item in self.market.all(&format!("/orders?reference={invoice}")).await? {
             let Some(id) = item.as_str().or_else(|| item.get("id")?.as_str()) else { continue };
@@ -192,11 +192,12 @@ impl Work {
                 false => {}
                 true if !id.starts_with(&format!("{customer}-")) => return Ok(Some(Err("order_of_another_customer".to_owned()))),
                 true if order.status == "expired" => *expired += 1,
+                true if !order.placed_with(sales) => other_time = true,
                 true if found.as_ref().is_none_or(|found| !found.paid()) => found = Some(order),
                 true => {}
             }
         }
-        Ok(found.map(Ok))
+        Ok(found.map(Ok).or_else(|| other_time.then(|| Err(OTHER_TIME.to_owned()))))
     }
 
     /// Notes the sale: one command, so that an order is there with its pieces, or nothing is.
@@ -217,7 +218,7 @@ impl Work {
                 Ended::Refused(code) if code == "id-used" => {
                     let deadline = Instant::now() + OTHERS_WAIT;
                     while Instant::now() < deadline {
-                        if let Some(found) = self.there(customer, invoice, &mut 0).await? {
+                        if let Some(found) = self.there(customer, invoice, sales, &mut 0).await? {
                             return Ok(found);
                         }
                         tokio::time::sleep(10 * PAUSE).await;

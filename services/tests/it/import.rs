@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod doors;
+mod held;
 
 use crate::audit::settle;
 use crate::process::{Caller, Server, binary, daybook};

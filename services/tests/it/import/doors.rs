@@ -13,34 +13,34 @@ use super::{fates, history, imported};
 use crate::audit::settle;
 use crate::process::{Caller, Server, binary};
 
-const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";
+pub const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";
 
-struct Shop {
-    dir: TempDir,
-    server: Server,
-    caller: Caller,
+pub struct Shop {
+    pub dir: TempDir,
+    pub server: Server,
+    pub caller: Caller,
 }
 
 impl Shop {
-    fn open() -> Self {
+    pub fn open() -> Self {
         let dir = TempDir::new().unwrap();
         let server = Server::started(binary(), &dir.path().join("data"));
         let caller = Caller::new(&server.url);
         Self { dir, server, caller }
     }
 
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let file = self.dir.path().join(name);
         std::fs::write(&file, bytes).unwrap();
         file
     }
 
-    fn import(&self, lines: &[&str], more: &[&str]) -> (i32, Value, String) {
+    pub fn import(&self, lines: &[&str], more: &[&str]) -> (i32, Value, String) {
         let file = self.file("history.csv", [&[HEADER], lines].concat().join("\n"));
         imported(&file, &self.server.url, self.dir.path(), more)
     }
 
-    fn fates(&self) -> Vec<(u64, String)> {
+    pub fn fates(&self) -> Vec<(u64, String)> {
         fates(self.dir.path())
     }
 
@@ -59,7 +59,7 @@ impl Shop {
     }
 }
 
-fn refused(lines: &[(u64, &str)]) -> Vec<(u64, String)> {
+pub fn refused(lines: &[(u64, &str)]) -> Vec<(u64, String)> {
     lines.iter().map(|(line, why)| (*line, (*why).to_owned())).collect()
 }
 
@@ -238,6 +238,7 @@ async fn a_live_cart_is_not_bought_by_an_import() {
     let items = json!({ "items": [{ "product": "9-9", "quantity": 1, "agreed_price": "70.00", "currency": "USD" }] });
     let (status, answer) = shop.caller.command(Method::POST, "/carts/7/items", "live", items).await;
     assert!(status.is_success(), "{answer}");
+    settle(&shop.caller).await;
     let before = shop.caller.get("/carts/7").await;
     let more: Vec<String> = (2..9).map(|invoice| line(invoice, 10_001)).collect();
     let (code, summary, said) = shop.import(&more.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
