@@ -14,7 +14,7 @@ use eventstore::rows::{Changes, Rows};
 use eventstore::{Fault, Limits, Log, Message, Offset};
 use projections::{Folding, NotServed, Overlay, Projection, Proof, Seen, Unfolded, View};
 use schemas::envelope::{Kind, Malformed};
-use schemas::{Envelope, Partition, Topic, anchor_key};
+use schemas::{Envelope, Partition, Topic, anchor_key, partition_of};
 use tempfile::TempDir;
 
 fn events() -> Topic {
@@ -202,8 +202,12 @@ fn a_proof_names_what_differs() {
 }
 
 fn settle(bench: &Bench, offset: Offset, reason: &str) {
+    settle_at(bench, Partition(0), offset, reason);
+}
+
+fn settle_at(bench: &Bench, partition: Partition, offset: Offset, reason: &str) {
     let readers = ["view:letters".to_owned()].into();
-    let order = Ruling { readers, topic: events(), partition: Partition(0), offset, reason: reason.to_owned(), actor: None };
+    let order = Ruling { readers, topic: events(), partition, offset, reason: reason.to_owned(), actor: None };
     bench.control.settle(&Settled::Skip(order)).unwrap();
 }
 
