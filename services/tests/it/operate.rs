@@ -143,7 +143,7 @@ async fn an_aggregate_is_shown_now_and_as_it_was() {
     fails(url, &["inspect", "order/1-1", "--version", "6"], 1, "has no version 6: its versions are 1 to 5");
     fails(url, &["inspect", "order/1-1", "--version", "0"], 1, "has no version 0");
     fails(url, &["inspect", "ordre/1-1"], 2, "no aggregate 'ordre': one of ");
-    fails(url, &["inspect", "replica/1-1", "--partition", "99"], 1, "numbered from 0 to 7");
+    fails(url, &["inspect", "replica/1-1", "--partition", "99"], 2, "numbered from 0 to 7");
     fails(url, &["inspect", "order"], 2, "<aggregate>/<id>");
     fails("http://127.0.0.1:1", &["inspect", "order/1-1"], 1, "no marketplace at http://127.0.0.1:1");
 }
