@@ -4,7 +4,7 @@
 //! a fold from zero passes over what the live one did; never decides what is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -144,6 +144,8 @@ pub struct Control {
     skips: Arc<Skips>,
     /// rises with every order that was read
     orders: AtomicU64,
+    /// something was settled that cannot be honoured here
+    newer: AtomicBool,
     next: RwLock<Offset>,
 }
 
@@ -178,7 +180,7 @@ impl Control {
 
     fn unread(log: Arc<dyn Log>) -> Self {
         let skips = Arc::new(Skips { partitions: log.partitions(), ..Skips::default() });
-        Self { log, identity: OnceLock::new(), skips, orders: AtomicU64::new(0), next: RwLock::default() }
+        Self { log, identity: OnceLock::new(), skips, orders: AtomicU64::new(0), newer: AtomicBool::new(false), next: RwLock::default() }
     }
 
     /// The log it is the control topic of.
@@ -199,6 +201,11 @@ impl Control {
     /// Rises with every order: whoever stopped tries again then.
     pub fn orders(&self) -> u64 {
         self.orders.load(Ordering::Acquire)
+    }
+
+    /// Whether something was settled that this program does not know, and so cannot honour.
+    pub fn is_newer(&self) -> bool {
+        self.newer.load(Ordering::Acquire)
     }
 
     /// Waits at most `wait` for what others settle, and takes it in. Says whether there was any.
@@ -247,7 +254,7 @@ impl Control {
             passed_over(record);
             return Ok(());
         }
-        match Settled::of(record)? {
+        match Settled::of(record).inspect_err(|_| self.newer.store(true, Ordering::Release))? {
             Settled::Skip(order) => {
                 let place = order.place();
                 let readers = order.readers.into_iter().map(|reader| (reader, order.reason.clone()));

@@ -19,7 +19,7 @@ pub struct Cluster {
     /// Kafka's brokers, separated by commas; without any the log lies in the data directory
     #[arg(long, env = "DAYBOOK_BROKERS", value_name = "HOST:PORT")]
     pub brokers: Option<String>,
-    /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once (in the variable: separated by ;)
+    /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once, or several separated by ;
     #[arg(long, env = "DAYBOOK_KAFKA", value_name = "KEY=VALUE", value_delimiter = ';', hide_env_values = true)]
     pub kafka: Vec<Pair>,
     /// Put before every topic, group and transactional id on Kafka, so that installations can share a cluster

@@ -261,8 +261,14 @@ impl Threads {
     /// Takes in what operators settle at other instances.
     fn orders(&mut self) -> anyhow::Result<()> {
         let control = Arc::clone(&self.control);
-        // One that cannot be honoured here ends the process: going on would fold what must be passed over.
-        self.run("orders".to_owned(), move |turning| turning.turn(|| Ok(if control.follow(IDLE_WAIT)? { Progress::Worked } else { Progress::Idle })))
+        // One that cannot be honoured here ends the process: going on would fold what must be passed over. Whatever else
+        // keeps orders from being heard passes.
+        let mut hear = move || match control.follow(IDLE_WAIT) {
+            Ok(heard) => Ok(if heard { Progress::Worked } else { Progress::Idle }),
+            Err(Fault::Fatal(why)) if !control.is_newer() => Err(Fault::Retry(why)),
+            Err(fault) => Err(fault),
+        };
+        self.run("orders".to_owned(), move |turning| turning.turn(&mut hear))
     }
 
     /// Looks whether the topics are still what they were made as.

@@ -69,7 +69,7 @@ pub async fn read(request: Request, budget: &Arc<Semaphore>) -> Result<(Request,
         let frame = match frame.map_err(|_| Failure::slow(format!("a body comes within {} s", TIME.as_secs())))? {
             None => break,
             Some(Ok(frame)) => frame,
-            Some(Err(why)) => return Err(Failure::bad("", format!("the body ended before it was whole: {why}"))),
+            Some(Err(_)) => return Err(Failure::bad("", "the body ended before it was whole")),
         };
         let Ok(data) = frame.into_data() else { continue }; // trailers say nothing here
         if whole.len() + data.len() > BODY_BYTES_MAX {
