@@ -3,6 +3,7 @@
 //! cannot check.
 
 use std::collections::BTreeSet;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -44,6 +45,9 @@ use reader::{Scans, Tail};
 
 /// Partitions of a new log.
 const PARTITIONS: u16 = 8;
+/// How long a broker may take to take a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
 /// The log on a cluster.
 pub struct Kafka {
     cluster: Arc<Cluster>,
@@ -58,6 +62,10 @@ impl Kafka {
         settings.sender()?; // its assertions, before anything is written
         let probe = Arc::new(Probe::new(Arc::clone(&settings))?);
         let metadata = probe.metadata().map_err(|why| {
+            // One that is starting, or has too much to do, is waited for; nobody is waited for where nobody is.
+            if takes_connections(&settings.brokers) {
+                return Fault::Retry(format!("Kafka at {} takes connections and does not answer yet: {why}", settings.brokers));
+            }
             Fault::Fatal(format!("no Kafka answers at {} ({why}): start one with infra/kafka/kafka start, or name another with --brokers", settings.brokers))
         })?;
         let name = settings.named(&claims_topic());
@@ -216,4 +224,10 @@ impl Log for Kafka {
         self.cluster.refresh(&mut table, partition, self.cluster.tail.next(&claims_topic(), partition))?; // as far as it has come here
         Ok(table.last(group, partition).filter(|last| !last.released).and_then(|last| last.url.clone()))
     }
+}
+
+/// Whether anybody listens at one of these addresses.
+fn takes_connections(brokers: &str) -> bool {
+    let addresses = brokers.split(',').filter_map(|broker| broker.trim().to_socket_addrs().ok()).flatten();
+    addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
 }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 pub mod bodies;
 pub mod files;
@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// A body that has been coming for this long makes room, if nothing better does.
 const SLOW_BODY: Duration = Duration::from_secs(2);
+/// How long a request may be on its way to a process that stops.
+const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,7 +78,7 @@ struct Connections {
     room: Arc<Semaphore>,
 }
 
-/// Serves HTTP/1 until told to stop; then ends at once what is idle or half-sent, and waits for the answers to the rest.
+/// Serves HTTP/1 until told to stop; then ends in a moment what is idle or half-sent, and waits for the answers to the rest.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
     let connections = Arc::new(Connections { open: Mutex::default(), room: Arc::new(Semaphore::new(connections_max)) });
     let (router, mut tasks, mut count) = (TowerToHyperService::new(router), JoinSet::new(), 0);
@@ -163,7 +165,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: TowerToHyperSer
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX); // times are kept here, for all phases alike
     let mut connection = std::pin::pin!(http.serve_connection(io, service));
-    let (mut tick, mut stopping) = (interval(TICK), false);
+    let (mut tick, mut stopping, mut cut) = (interval(TICK), false, None);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -174,10 +176,18 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: TowerToHyperSer
             () = pulse.end.notified() => return,
             _ = tick.tick() => if pulse.is_late() { return },
             _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                // A request that was sent before its sender could know is on its way, or here and not read yet.
+                cut = pulse.phase().waits_for_the_caller().then(|| Instant::now() + ON_ITS_WAY);
+                if cut.is_none() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = sleep_until(cut.unwrap_or_else(Instant::now)), if cut.is_some() => {
+                cut = None;
                 if pulse.phase().waits_for_the_caller() {
                     return;
                 }
-                stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
         }
