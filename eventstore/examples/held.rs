@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use eventstore::kafka::{Kafka, Settings};
-use eventstore::{Group, Limits, Log, Message, Polled};
+use daybook_eventstore::kafka::{Kafka, Settings};
+use daybook_eventstore::{Group, Limits, Log, Message, Polled};
 use schemas::{Headers, Topic};
 
 fn main() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use domain::routing_key;
+use kernel::routing_key;
 use parking_lot::RwLock;
 use schemas::wire::marker;
 use schemas::{Envelope, Headers, Partition, Stream, Topic, partition_of, topic};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::envelope::Malformed;
 use schemas::{Partition, Topic};
 

@@ -1,6 +1,6 @@
 //! What foreign events ask of a service: its policies' commands, and how they are written down. Sends nothing.
 
-use domain::{Routing, routing_key};
+use kernel::{Routing, routing_key};
 use schemas::envelope::{DLT_COMMAND, DLT_POLICY, Kind, Malformed, caused_id};
 use schemas::{Envelope, Partition, anchor_key, partition_of};
 

@@ -5,9 +5,10 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use domain::{Aggregate, Context, Origin, Policy, Routing, Timestamp};
+use kernel::{Aggregate, Context, Origin, Policy, Routing, Source, Timestamp};
 use schemas::envelope::{Kind, Malformed};
-use schemas::{Codec, Stream, Topic, topic};
+use schemas::wire::Shape;
+use schemas::{Codec, Readable, Stream, Topic, topic};
 
 use crate::log::{Begin, Input};
 
@@ -71,6 +72,8 @@ pub trait Handler: Send + Sync {
     fn awaits(&self, state: &State) -> Option<String>;
     /// Type and body of [`Aggregate::abandon`].
     fn abandon(&self) -> Option<(Kind, Vec<u8>)>;
+    /// The shapes of its events and commands, for documents.
+    fn shapes(&self) -> Vec<Shape>;
     /// The state as JSON, for people.
     fn show(&self, state: &State) -> serde_json::Value;
     /// Whether the state waits: for others, or for its deadline.
@@ -79,14 +82,14 @@ pub trait Handler: Send + Sync {
     }
 }
 
-struct Typed<A>(PhantomData<fn() -> A>);
+struct Typed<A, W>(PhantomData<fn() -> (A, W)>);
 
 /// The handler's own types; anything else in their place is a mistake of the worker, not of its input.
 fn own<T: 'static>(erased: &dyn Any) -> &T {
     erased.downcast_ref().unwrap_or_else(|| unreachable!("a handler is only given what it made"))
 }
 
-impl<A: Codec> Handler for Typed<A> {
+impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
     fn name(&self) -> &'static str {
         A::NAME
     }
@@ -147,6 +150,9 @@ impl<A: Codec> Handler for Typed<A> {
     fn abandon(&self) -> Option<(Kind, Vec<u8>)> {
         A::abandon().as_ref().map(A::encode_command)
     }
+    fn shapes(&self) -> Vec<Shape> {
+        A::shapes()
+    }
     fn show(&self, state: &State) -> serde_json::Value {
         crate::show::show(own::<A>(state.as_ref()))
     }
@@ -168,8 +174,8 @@ pub struct Reaction {
     pub react: React,
 }
 
-fn react<P: Policy<Source: Codec>>(subject: &str, kind: &Kind, body: &[u8]) -> Result<Vec<(String, Erased)>, Malformed> {
-    let event = P::Source::decode_event(kind, body)?;
+fn react<P: Policy<Source: Readable<W>>, W>(subject: &str, kind: &Kind, body: &[u8]) -> Result<Vec<(String, Erased)>, Malformed> {
+    let Some(event) = P::Source::read(kind, body)? else { return Ok(vec![]) };
     Ok(P::react(subject, &event).into_iter().map(|(target, command)| (target, Box::new(command) as Erased)).collect())
 }
 
@@ -204,24 +210,24 @@ impl Service {
         Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![] }
     }
 
-    /// It owns aggregates of this type.
+    /// It owns aggregates of this type; `W` (see [`Codec`]) is inferred: `owns::<Cart, _>()`.
     #[must_use]
-    pub fn owns<A: Codec>(mut self) -> Self {
-        self.aggregates.push(Box::new(Typed::<A>(PhantomData)));
+    pub fn owns<A: Codec<W>, W: 'static>(mut self) -> Self {
+        self.aggregates.push(Box::new(Typed::<A, W>(PhantomData)));
         self
     }
 
     /// It follows `service`'s events of the same routing key.
     #[must_use]
-    pub fn follows<P: Policy<Source: Codec>>(mut self, service: &str) -> Self {
-        self.direct.push(reaction::<P>(service));
+    pub fn follows<P: Policy<Source: Readable<W>>, W>(mut self, service: &str) -> Self {
+        self.direct.push(reaction::<P, W>(service));
         self
     }
 
     /// It follows `service`'s events across routing keys.
     #[must_use]
-    pub fn follows_across<P: Policy<Source: Codec>>(mut self, service: &str) -> Self {
-        self.routed.push(reaction::<P>(service));
+    pub fn follows_across<P: Policy<Source: Readable<W>>, W>(mut self, service: &str) -> Self {
+        self.routed.push(reaction::<P, W>(service));
         self
     }
 
@@ -261,8 +267,8 @@ impl Service {
     }
 }
 
-fn reaction<P: Policy<Source: Codec>>(service: &str) -> Reaction {
-    Reaction { policy: P::NAME, input: topic(Stream::Events(service)), source: P::Source::NAME, target: P::Target::NAME, react: react::<P> }
+fn reaction<P: Policy<Source: Readable<W>>, W>(service: &str) -> Reaction {
+    Reaction { policy: P::NAME, input: topic(Stream::Events(service)), source: P::Source::NAME, target: <P::Target as Aggregate>::NAME, react: react::<P, W> }
 }
 
 /// The distinct inputs of some reactions, in their order.

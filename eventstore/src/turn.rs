@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Context, Origin, Timestamp, routing_key};
+use kernel::{Context, Origin, Timestamp, routing_key};
 use schemas::envelope::{Kind, caused_id, event_id};
 use schemas::{Envelope, Partition, partition_of};
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::Partition;
 
 use crate::control::Control;

@@ -43,7 +43,7 @@ impl Place {
     fn new() -> Self {
         let settings = Settings { namespace: Broker::namespace(), ..Settings::new(Broker::shared().address()) };
         let log = Arc::new(Kafka::open(settings.clone()).unwrap());
-        let service = Arc::new(Service::new("stock").owns::<StockItem>());
+        let service = Arc::new(Service::new("stock").owns::<StockItem, shapes::Marketplace>());
         let topics = [service.commands(), service.events(), service.dead_letters(), topic(Stream::Replies)];
         log.provision(&topics.map(|topic| TopicSpec { topic, retention: None })).unwrap();
         log.provision(&[Control::spec()]).unwrap();

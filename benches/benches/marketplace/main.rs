@@ -28,7 +28,7 @@ fn seconds() -> u64 {
 
 /// The product's binary, built as the bench was.
 fn binary() -> PathBuf {
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "--package", "services", "--bin", "daybook"]).status().unwrap();
+    let built = Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "--package", "marketplace", "--bin", "daybook"]).status().unwrap();
     assert!(built.success(), "the product does not build");
     let bench = std::env::current_exe().unwrap();
     bench.parent().and_then(|deps| deps.parent()).unwrap().join("daybook")

@@ -1,7 +1,7 @@
 //! Keys of the tables that heads are saved in. Every key has its partition behind its table's letter, so that a
 //! partition's rows lie together, in order.
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::Partition;
 
 /// The letters of all tables.

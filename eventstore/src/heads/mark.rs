@@ -1,6 +1,6 @@
 //! What is remembered of a client's command.
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprints;

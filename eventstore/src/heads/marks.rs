@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::{Partition, codec};
 
 use super::Heads;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::Partition;
 
 use crate::caught::caught;
@@ -360,7 +360,7 @@ pub struct PartitionHeads<'a> {
     partition: Partition,
 }
 
-impl domain::Heads for PartitionHeads<'_> {
+impl kernel::Heads for PartitionHeads<'_> {
     fn head(&self, aggregate: &'static str, id: &str) -> Option<State> {
         let handler = self.heads.service.handler(aggregate)?;
         match self.heads.head(self.partition, handler, id) {

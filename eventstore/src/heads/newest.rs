@@ -1,6 +1,6 @@
 //! What is known of the time of a partition's newest own record.
 
-use domain::Timestamp;
+use kernel::Timestamp;
 
 /// Time of a partition's newest own record, and if that is ahead of the log's: since when, and of which time.
 pub(super) struct Newest {

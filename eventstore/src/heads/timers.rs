@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::Partition;
 
 use super::keys::{read_timer, timer_prefix};

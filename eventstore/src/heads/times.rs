@@ -1,6 +1,6 @@
 //! The time that a partition's decisions go by: never behind its newest record, whoever wrote that, by whatever clock.
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::Partition;
 
 use super::Heads;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use parking_lot::Mutex;
 
 /// Further than this foreign records do not move log time: what a broker's clock may be wrong by without harm.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Headers, Partition, Topic, commands_of};
 use serde::{Deserialize, Serialize};

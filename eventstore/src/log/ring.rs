@@ -98,7 +98,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use domain::Timestamp;
+    use kernel::Timestamp;
     use schemas::{Headers, Partition, Topic};
 
     use super::*;

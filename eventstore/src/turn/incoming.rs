@@ -1,6 +1,6 @@
 //! Records of the command topic, read and held to bounds: who wrote them, and whether they are here at all.
 
-use domain::{Routing, routing_key};
+use kernel::{Routing, routing_key};
 use schemas::envelope::Malformed;
 use schemas::{Headers, partition_of};
 

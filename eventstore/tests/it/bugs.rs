@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::Timestamp;
 use eventstore::log::TopicSpec;
 use eventstore::{Begin, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
+use kernel::Timestamp;
 use schemas::{Partition, Topic};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Timestamp;
 use eventstore::log::TopicSpec;
 use eventstore::{Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
+use kernel::Timestamp;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -147,7 +147,7 @@ fn hostile(bench: &Bench, random: &mut StdRng) -> Record {
 
 #[test]
 fn whatever_a_record_holds_every_output_of_its_turn_fits() {
-    let bench = Bench::of(alone().follows::<Echo>("other").follows_across::<Across>("other"), 23);
+    let bench = Bench::of(alone().follows::<Echo, _>("other").follows_across::<Across, _>("other"), 23);
     let anchors = eventstore::reactions::anchors(3);
     let mut reasons = std::collections::BTreeMap::<String, u32>::new();
     for seed in 0..1_500 {

@@ -8,6 +8,8 @@
     reason = "tests fail by panicking, and their tables are read by people"
 )]
 
+extern crate daybook_eventstore as eventstore;
+
 mod broker;
 mod bugs;
 mod contract;

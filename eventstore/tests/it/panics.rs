@@ -107,7 +107,7 @@ fn a_saved_state_that_breaks_stops_its_partition_at_its_last_event() {
 /// mended, the letter is written once more, on both paths, and has its effect once however often that is done.
 #[test]
 fn a_policy_that_breaks_leaves_a_letter_that_can_be_retried() {
-    let bench = Bench::of(alone().follows::<Echo>("other").follows_across::<Across>("other"), 34);
+    let bench = Bench::of(alone().follows::<Echo, _>("other").follows_across::<Across, _>("other"), 34);
     bench.send(bench.event("e1", "17", 1, BREAKS_REACT));
     bench.send(bench.event("e2", "17", 2, 1));
     let mut worker = bench.worker();

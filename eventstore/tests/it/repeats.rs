@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Aggregate, Context, Timestamp};
 use eventstore::Message;
 use eventstore::fingerprint::REQUEST;
 use eventstore::heads::MARK_SECONDS;
@@ -11,6 +10,7 @@ use eventstore::inside::{AGAIN, AGAIN_INSIDE, INSIDE, sign};
 use eventstore::router::Router;
 use eventstore::service::Service;
 use eventstore::turn::UNSCOPED;
+use kernel::{Aggregate, Context, Timestamp};
 use schemas::envelope::Kind;
 use schemas::wire::ReplyV1;
 use schemas::{Codec, Envelope, Stream, topic};
@@ -96,12 +96,15 @@ mod later {
             };
             Ok(Command::Count { amount: body.amount })
         }
+        fn shapes() -> Vec<schemas::wire::Shape> {
+            vec![]
+        }
     }
 }
 
 /// The same data, run by the later version.
 fn upgraded(mut bench: Bench) -> Bench {
-    bench.service = Arc::new(Service::new("tally").owns::<later::Later>());
+    bench.service = Arc::new(Service::new("tally").owns::<later::Later, _>());
     let rows =
         eventstore::rows::Rows::open(&bench.dir.path().join("heads-later"), &eventstore::heads::shape(&bench.service), &eventstore::memory::Memory::default());
     bench.rows = Arc::new(rows.unwrap());
@@ -223,7 +226,7 @@ fn a_client_that_names_a_cause_is_a_client() {
 /// The router's commands are signed, and arrive once. One of the version before, which signed nothing, is still done once.
 #[test]
 fn commands_made_inside_are_told_by_their_signature() {
-    let bench = Bench::of(alone().follows_across::<Across>("other"), 54);
+    let bench = Bench::of(alone().follows_across::<Across, _>("other"), 54);
     bench.send(bench.event("e1", "17", 1, 13));
     bench.send(bench.event("e2", "17", 2, 5));
     let mut router = Router::join(Arc::clone(&bench.service), bench.log.as_ref(), "router", eventstore::Limits::default(), Arc::new(())).unwrap().unwrap();
@@ -284,7 +287,7 @@ fn a_retry_has_its_effect_once() {
 /// A routed command that no record can hold does not stop its router.
 #[test]
 fn a_routed_command_over_the_limit_is_a_dead_letter() {
-    let bench = Bench::of(alone().follows_across::<Across>("other"), 56);
+    let bench = Bench::of(alone().follows_across::<Across, _>("other"), 56);
     bench.send(bench.event("e1", "17", 1, TOO_LARGE));
     bench.send(bench.event("e2", "17", 2, 5));
     let mut router = Router::join(Arc::clone(&bench.service), bench.log.as_ref(), "router", eventstore::Limits::test_min(), Arc::new(())).unwrap().unwrap();

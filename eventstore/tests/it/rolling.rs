@@ -30,7 +30,7 @@ fn open(namespace: &str) -> Arc<dyn Log> {
 }
 
 fn tally(follows: &[&str]) -> Service {
-    follows.iter().fold(Service::new("tally").owns::<Tally>(), |service, other| service.follows::<Echo>(other))
+    follows.iter().fold(Service::new("tally").owns::<Tally, _>(), |service, other| service.follows::<Echo, _>(other))
 }
 
 /// One instance of a version, in a thread, until it is told to leave.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::{Aggregate, Context, Policy, Timestamp};
 use eventstore::clock::Clock;
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::fold::replay;
@@ -16,6 +15,7 @@ use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Limits, Log, Message, Record};
+use kernel::{Aggregate, Context, Policy, Timestamp};
 use parking_lot::Mutex;
 use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
 use serde::{Deserialize, Serialize};
@@ -327,5 +327,5 @@ pub fn settle(worker: &mut Worker) {
 }
 
 pub fn alone() -> Service {
-    Service::new("tally").owns::<Tally>()
+    Service::new("tally").owns::<Tally, _>()
 }

@@ -80,7 +80,7 @@ fn after_a_clock_that_was_ahead_once_time_goes_on() {
 fn a_broker_whose_clock_is_a_day_ahead_moves_time_a_little() {
     struct Late(SystemClock);
     impl Clock for Late {
-        fn wall(&self) -> domain::Timestamp {
+        fn wall(&self) -> kernel::Timestamp {
             self.0.wall().plus_seconds(-DAY)
         }
         fn monotonic(&self) -> Duration {

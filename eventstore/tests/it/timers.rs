@@ -88,7 +88,7 @@ fn event_times_never_go_back_between_owners() {
     let ahead = bench.log.now().0 + DAY;
     let mut own = bench.own_event("17", 1, 1);
     let mut envelope = Envelope::read(&own.headers).unwrap();
-    envelope.time = Some(domain::Timestamp(ahead));
+    envelope.time = Some(kernel::Timestamp(ahead));
     own.headers = envelope.headers();
     bench.send(own);
     let mut worker = bench.worker();
@@ -120,7 +120,7 @@ fn rows_do_not_depend_on_pages_whatever_times_do() {
             let mut own = bench.own_event(&subject, *version, 1);
             let mut envelope = Envelope::read(&own.headers).unwrap();
             let at = random.random_range(0..3) * MARK_SECONDS + [0, 1, n, -n][n as usize % 4];
-            envelope.time = Some(domain::Timestamp(at * 1_000_000));
+            envelope.time = Some(kernel::Timestamp(at * 1_000_000));
             envelope.causation = Some(format!("id{}", random.random_range(0..8)));
             envelope.body_hash = Some("0123456789abcdef0123456789abcdef".into());
             envelope.fingerprints = [None, Some("m-a".into()), Some("m-a.kept".into())][random.random_range(0..3)].clone();

@@ -186,7 +186,7 @@ fn a_worker_loses_and_doubles_nothing_whatever_becomes_of_its_commits() {
     const EVENTS: usize = 120;
     let between = Between::start();
     let log: Arc<dyn Log> = Arc::new(between.log("a."));
-    let service = Arc::new(Service::new("tally").owns::<Tally>().follows::<Echo>("other"));
+    let service = Arc::new(Service::new("tally").owns::<Tally, _>().follows::<Echo, _>("other"));
     let (other, own) = (topic(Stream::Events("other")), service.events());
     let topics = [topic(Stream::Replies), other.clone(), service.commands(), own.clone(), service.dead_letters()];
     log.provision(&topics.map(|topic| TopicSpec { topic, retention: None })).unwrap();

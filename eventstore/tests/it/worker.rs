@@ -117,7 +117,7 @@ fn a_deadline_wakes_its_aggregate_once_also_after_a_restart() {
 
 #[test]
 fn an_event_from_the_future_stops_its_partition_and_no_other() {
-    let bench = Bench::of(alone().follows::<Echo>("other"), 5);
+    let bench = Bench::of(alone().follows::<Echo, _>("other"), 5);
     let event = |subject: &str, version| {
         let mut envelope = Envelope::new("e", "/other/tally", Kind::of("tally", "counted", version), subject);
         envelope.version = Some(1);
@@ -288,7 +288,7 @@ fn a_take_over_whose_fold_failed_once_is_told_when_it_succeeds() {
 /// What a client asks for later: what became of a command that was put aside.
 #[test]
 fn a_clients_dead_letter_leaves_a_word_of_it_for_whoever_asks() {
-    let bench = Bench::of(alone().follows::<Echo>("other"), 7);
+    let bench = Bench::of(alone().follows::<Echo, _>("other"), 7);
     let mut worker = bench.worker();
     bench.send(bench.command("done", "17", 1));
     bench.send(bench.command("boom", "17", 666));
@@ -307,7 +307,7 @@ fn a_clients_dead_letter_leaves_a_word_of_it_for_whoever_asks() {
 #[test]
 fn a_router_carries_each_event_across_once() {
     for seed in 0..5 {
-        let bench = Bench::of(alone().follows_across::<Across>("other"), seed);
+        let bench = Bench::of(alone().follows_across::<Across, _>("other"), seed);
         for n in 0..40 {
             let mut envelope = Envelope::new(format!("e{n}"), "/other/tally", Kind::of("tally", "counted", 1), "17");
             envelope.version = Some(n + 1);
@@ -359,7 +359,7 @@ fn live_heads_equal_a_fold_from_zero_whatever_happens() {
 #[test]
 fn commits_that_end_badly_lose_and_double_nothing() {
     for seed in 0..20 {
-        let mut bench = Bench::of(alone().follows::<Echo>("other").follows_across::<Across>("other"), seed);
+        let mut bench = Bench::of(alone().follows::<Echo, _>("other").follows_across::<Across, _>("other"), seed);
         let sound = Arc::clone(&bench.log);
         bench.log = Arc::new(Flaky::over(Arc::clone(&sound), seed));
         let (mut worker, mut expected) = (bench.worker(), [0; 5]);

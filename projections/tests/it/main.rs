@@ -1,6 +1,8 @@
 //! The integration tests of `projections`, one binary: views over a real embedded log.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+extern crate daybook_projections as projections;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

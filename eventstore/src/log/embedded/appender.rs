@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use domain::Timestamp;
+use kernel::Timestamp;
 use rocksdb::{WriteBatch, WriteOptions};
 use schemas::Partition;
 

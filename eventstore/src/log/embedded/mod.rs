@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use domain::Timestamp;
+use kernel::Timestamp;
 use parking_lot::Mutex;
 use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};

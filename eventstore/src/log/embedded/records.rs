@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use schemas::{Headers, Partition, Topic};
 
 use crate::log::{Message, Offset, Record};

@@ -1,7 +1,7 @@
 //! What is deleted: records past their topic's retention, and commands that are decided. Never more than that; the
 //! start that a partition has then is recorded in the same write.
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use rocksdb::{ReadOptions, WriteBatch};
 use schemas::{Partition, Topic, commands_of};
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::Timestamp;
+use kernel::Timestamp;
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use schemas::{Partition, Topic};

@@ -1,0 +1,369 @@
+//! The envelope: CloudEvents 1.0 in Kafka's binary mode, with our extensions. Read before the body, always.
+//! Its names never change; a new attribute is optional.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use kernel::Timestamp;
+use uuid::Uuid;
+
+/// `<reverse-dns>.` before `<aggregate>.<name>.v<N>` in `ce_type`.
+pub const TYPE_PREFIX: &str = "dev.daybook.";
+/// The body's media type.
+pub const JSON: &str = "application/json";
+/// 0000-01-01T00:00:00Z, the first instant that RFC 3339 has a spelling for in UTC.
+const TIME_MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
+/// 9999-12-31T23:59:59.999999Z, the last one. A leap second or an offset can lead past either, and what is read must
+/// be writable again: a command's time is copied into its events, and an event nobody can read stops its partition.
+const TIME_MAX: Timestamp = Timestamp::MAX;
+
+/// Record headers, in order. Names are lower-case ASCII. Values lie one behind the other: every record has a dozen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// each name, and where its value ends
+    names: Vec<(Cow<'static, str>, usize)>,
+    values: Vec<u8>,
+}
+
+impl Headers {
+    /// None yet, with room.
+    fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self { names: Vec::with_capacity(count), values: Vec::with_capacity(bytes) }
+    }
+
+    /// The first value under `name`.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// The first value under `name`, if it is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) {
+        self.values.extend_from_slice(value.as_ref());
+        self.names.push((name.into(), self.values.len()));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let begins = std::iter::once(0).chain(self.names.iter().map(|(_, end)| *end));
+        begins.zip(&self.names).map(|(begin, (name, end))| (name.as_ref(), self.values.get(begin..*end).unwrap_or_default()))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Bytes of all names and values.
+    pub fn bytes(&self) -> usize {
+        self.names.iter().map(|(name, _)| name.len()).sum::<usize>() + self.values.len()
+    }
+}
+
+impl<N: Into<Cow<'static, str>>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
+        let mut headers = Self::default();
+        all.into_iter().for_each(|(name, value)| headers.push(name, value));
+        headers
+    }
+}
+
+/// `<aggregate>.<name>` and the schema version: what `ce_type` says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
+    /// the aggregate's name
+    pub aggregate: Cow<'static, str>,
+    /// the event's or command's name, kebab case
+    pub name: Cow<'static, str>,
+    /// schema version of the body, from 1
+    pub version: u16,
+}
+
+impl Kind {
+    /// A kind known at compile time.
+    pub const fn of(aggregate: &'static str, name: &'static str, version: u16) -> Self {
+        Self { aggregate: Cow::Borrowed(aggregate), name: Cow::Borrowed(name), version }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{TYPE_PREFIX}{}.{}.v{}", self.aggregate, self.name, self.version)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let wrong = || Malformed::Header { name: "ce_type", found: text.to_owned(), expected: "dev.daybook.<aggregate>.<name>.v<N>" };
+        let (rest, version) = text.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.rsplit_once(".v")).ok_or_else(wrong)?;
+        let (aggregate, name) = rest.split_once('.').ok_or_else(wrong)?;
+        // `v+1` and `v01` are numbers too, but no spelling of ours: one kind has one text.
+        let number = |version: &u16| *version > 0 && text.len() == rest.len() + TYPE_PREFIX.len() + 2 + version.to_string().len();
+        let version = version.parse().ok().filter(number).ok_or_else(wrong)?;
+        if aggregate.is_empty() || name.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self { aggregate: aggregate.to_owned().into(), name: name.to_owned().into(), version })
+    }
+}
+
+/// A time as RFC 3339 writes it, in whatever zone; none if it is none, or not within the years 0000 to 9999 in UTC.
+pub fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|time| (TIME_MIN..=TIME_MAX).contains(time))
+}
+
+fn versions(versions: &[u64]) -> String {
+    if versions.is_empty() { "*".to_owned() } else { versions.iter().map(u64::to_string).collect::<Vec<_>>().join(",") }
+}
+
+/// What stands around a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// `ce_id`: a command's id (from its client, or derived from its cause), or an event's id (see [`event_id`]).
+    pub id: String,
+    /// `ce_source`: `/<service>/<aggregate>`.
+    pub source: String,
+    /// `ce_type`.
+    pub kind: Kind,
+    /// `ce_subject`: the aggregate's id.
+    pub subject: String,
+    /// `ce_time`: log time of the decision; none in commands from outside.
+    pub time: Option<Timestamp>,
+    /// `ce_occurredat`: business time, where it is not log time.
+    pub occurred_at: Option<Timestamp>,
+    /// `ce_sequence`: the aggregate's version after this event, from 1.
+    pub version: Option<u64>,
+    /// `ce_expectedversion`: a command is refused unless the aggregate stands there.
+    pub expected_version: Option<u64>,
+    /// `ce_expectedversions`: the same for several of them, separated by commas; for any at all (`*`) the list is empty.
+    pub expected_versions: Option<Vec<u64>>,
+    /// `ce_causationid`: id of the command or event that caused this.
+    pub causation: Option<String>,
+    /// `ce_correlationid`: id of the client command at the root of the chain.
+    pub correlation: Option<String>,
+    /// `ce_actor`: who acts.
+    pub actor: Option<String>,
+    /// `ce_answers`: id of the client command whose outcome this event is, when that is not its causation.
+    pub answers: Option<String>,
+    /// `ce_bodyhash`: of the client command that caused this, so that a rebuild from events knows its repeats.
+    pub body_hash: Option<String>,
+    /// `reply-to`: where the root command's sender waits for the answer.
+    pub reply_to: Option<String>,
+    /// `traceparent`: W3C trace context. One that is none is passed over: it is copied into all that follows.
+    pub trace: Option<String>,
+    /// `ce_fingerprints`: more of what makes the client's command behind this the same as a repeat of it, beside
+    /// `ce_bodyhash`, which programs before it know alone.
+    pub fingerprints: Option<String>,
+    /// `ce_deadletter`: why the client's command behind this marker became a dead letter.
+    pub dead_letter: Option<String>,
+    /// `ce_outsidecause`: what the client's command behind this said it was caused by.
+    pub outside_cause: Option<String>,
+}
+
+/// Why an envelope or a body could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A required header is absent.
+    #[error("header {0} is missing")]
+    Missing(&'static str),
+    /// A header's value is not what it must be.
+    #[error("header {name} is '{found}', expected {expected}")]
+    Header {
+        /// which
+        name: &'static str,
+        /// what it holds
+        found: String,
+        /// what it should
+        expected: &'static str,
+    },
+    /// Nobody here knows this type.
+    #[error("type {0} is unknown here")]
+    UnknownKind(String),
+    /// The schema version is newer than this program.
+    #[error("type {0} is of a newer schema version than this program knows: update it")]
+    FromTheFuture(String),
+    /// The body is not what its type says.
+    #[error("body of {kind}: {why}")]
+    Body {
+        /// the type
+        kind: String,
+        /// where and what
+        why: String,
+    },
+}
+
+impl Envelope {
+    /// An envelope with the four attributes that none is without.
+    pub fn new(id: impl Into<String>, source: impl Into<String>, kind: Kind, subject: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            source: source.into(),
+            kind,
+            subject: subject.into(),
+            time: None,
+            occurred_at: None,
+            version: None,
+            expected_version: None,
+            expected_versions: None,
+            causation: None,
+            correlation: None,
+            actor: None,
+            answers: None,
+            body_hash: None,
+            reply_to: None,
+            trace: None,
+            fingerprints: None,
+            dead_letter: None,
+            outside_cause: None,
+        }
+    }
+
+    /// The headers to write.
+    pub fn headers(&self) -> Headers {
+        let mut headers = Headers::with_capacity(16, 512);
+        headers.push("content-type", JSON);
+        headers.push("ce_specversion", "1.0");
+        headers.push("ce_id", &self.id);
+        headers.push("ce_source", &self.source);
+        headers.push("ce_type", self.kind.to_string());
+        headers.push("ce_subject", &self.subject);
+        let mut written = |name: &'static str, value: Option<String>| value.into_iter().for_each(|value| headers.push(name, value));
+        written("ce_time", self.time.map(|time| time.to_string()));
+        written("ce_occurredat", self.occurred_at.map(|time| time.to_string()));
+        // CloudEvents' sequence must sort as a string.
+        written("ce_sequence", self.version.map(|version| format!("{version:020}")));
+        written("ce_expectedversion", self.expected_version.map(|version| version.to_string()));
+        written("ce_expectedversions", self.expected_versions.as_deref().map(versions));
+        let mut optional = |name: &'static str, value: &Option<String>| value.iter().for_each(|value| headers.push(name, value));
+        optional("ce_causationid", &self.causation);
+        optional("ce_correlationid", &self.correlation);
+        optional("ce_actor", &self.actor);
+        optional("ce_answers", &self.answers);
+        optional("ce_bodyhash", &self.body_hash);
+        optional("reply-to", &self.reply_to);
+        optional("traceparent", &self.trace);
+        optional("ce_fingerprints", &self.fingerprints);
+        optional("ce_deadletter", &self.dead_letter);
+        optional("ce_outsidecause", &self.outside_cause);
+        headers
+    }
+
+    /// Reads the headers of a record. Unknown headers are passed over.
+    pub fn read(headers: &Headers) -> Result<Self, Malformed> {
+        let optional = |name: &'static str| match headers.get(name) {
+            None => Ok(None),
+            Some(bytes) => std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| Malformed::Header {
+                name,
+                found: String::from_utf8_lossy(bytes).into_owned(),
+                expected: "UTF-8",
+            }),
+        };
+        let required = |name: &'static str| optional(name)?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(name));
+        let time = |name: &'static str| {
+            let Some(text) = optional(name)? else { return Ok(None) };
+            match self::time(&text) {
+                Some(time) => Ok(Some(time)),
+                None => Err(Malformed::Header { name, found: text, expected: "RFC 3339, in UTC within the years 0000 to 9999" }),
+            }
+        };
+        let number = |name: &'static str| {
+            optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "a whole number" })).transpose()
+        };
+        let spec = required("ce_specversion")?;
+        if spec != "1.0" {
+            return Err(Malformed::Header { name: "ce_specversion", found: spec, expected: "1.0" });
+        }
+        // CloudEvents lets the content type be left out; JSON is the only one we read.
+        let is_json = |text: &String| text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON));
+        if let Some(found) = optional("content-type")?.filter(|text| !is_json(text)) {
+            return Err(Malformed::Header { name: "content-type", found, expected: JSON });
+        }
+        Ok(Self {
+            id: required("ce_id")?,
+            source: required("ce_source")?,
+            kind: required("ce_type")?.parse()?,
+            subject: required("ce_subject")?,
+            time: time("ce_time")?,
+            occurred_at: time("ce_occurredat")?,
+            version: number("ce_sequence")?,
+            expected_version: number("ce_expectedversion")?,
+            expected_versions: match optional("ce_expectedversions")? {
+                None => None,
+                Some(text) if text == "*" => Some(vec![]),
+                Some(text) => match text.split(',').map(str::parse).collect() {
+                    Ok(versions) => Some(versions),
+                    Err(_) => return Err(Malformed::Header { name: "ce_expectedversions", found: text, expected: "whole numbers separated by commas, or *" }),
+                },
+            },
+            causation: optional("ce_causationid")?,
+            correlation: optional("ce_correlationid")?,
+            actor: optional("ce_actor")?,
+            answers: optional("ce_answers")?,
+            body_hash: optional("ce_bodyhash")?,
+            reply_to: optional("reply-to")?,
+            trace: optional("traceparent")?.filter(|text| is_trace(text)).or(optional("ce_traceparent")?.filter(|text| is_trace(text))),
+            fingerprints: optional("ce_fingerprints")?,
+            dead_letter: optional("ce_deadletter")?,
+            outside_cause: optional("ce_outsidecause")?,
+        })
+    }
+}
+
+/// Whether this is a `traceparent` of W3C trace context: version, trace, parent and flags in lower-case hex, 55 characters.
+pub fn is_trace(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    matches!(parts[..], [version, trace, parent, flags] if (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2)
+        && version != "ff" && !zero(trace) && !zero(parent))
+        && parts.iter().all(hex)
+}
+
+/// Our namespace for UUIDv5: the UUIDv5 of `daybook.dev` in the DNS namespace.
+fn namespace() -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"daybook.dev")
+}
+
+/// An event's id: UUIDv5 of `<source>/<key>/<subject>/<version>`. The same history has the same ids on every log.
+pub fn event_id(source: &str, key: &str, subject: &str, version: u64) -> String {
+    Uuid::new_v5(&namespace(), format!("{source}/{key}/{subject}/{version}").as_bytes()).to_string()
+}
+
+/// The id of the `index`th command that `policy` makes of the event `cause`: UUIDv5, so a repeat makes the same.
+pub fn caused_id(cause: &str, policy: &str, index: usize) -> String {
+    Uuid::new_v5(&namespace(), format!("{cause}/{policy}/{index}").as_bytes()).to_string()
+}
+
+/// Dead letters: why, as a stable name.
+pub const DLT_REASON: &str = "dlt-reason";
+/// Dead letters: why, for people.
+pub const DLT_DETAIL: &str = "dlt-detail";
+/// Dead letters: the topic of the record. All places are written as text.
+pub const DLT_TOPIC: &str = "dlt-original-topic";
+/// Dead letters: its partition.
+pub const DLT_PARTITION: &str = "dlt-original-partition";
+/// Dead letters: its offset.
+pub const DLT_OFFSET: &str = "dlt-original-offset";
+/// No dead letter, but a record behind one in the same partition: the one at this offset is discarded. Letters never have
+/// it: what a record's own headers say about letters is dropped.
+pub const DLT_DISCARDS: &str = "dlt-discards";
+/// Dead letters: its log time.
+pub const DLT_TIMESTAMP: &str = "dlt-original-timestamp";
+/// Dead letters: which of `key`, `headers` and `body` are not there as they were, since a letter must fit a record.
+pub const DLT_CUT: &str = "dlt-cut";
+/// Dead letters of events: the policy that made the command, or broke while it did.
+pub const DLT_POLICY: &str = "dlt-policy";
+/// Dead letters of events: the id of the command that failed; none where all that the policy asks for did.
+pub const DLT_COMMAND: &str = "dlt-command";
+/// Dead letters of deadlines: when it was. The letter is the command itself, since there is no record of it.
+pub const DLT_DEADLINE: &str = "dlt-deadline";

@@ -1,0 +1,29 @@
+//! What records look like outside: headers, topic names, and the tools for wire shapes that are frozen per version.
+//! Nothing here decides anything, and no released shape is ever edited.
+//!
+//! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
+//! Low to high: `topic`, `envelope`, `wire`, `codec`, `golden`.
+
+pub mod codec;
+pub mod envelope;
+pub mod golden;
+pub mod topic;
+pub mod wire;
+
+pub use codec::{Codec, Readable};
+pub use envelope::{Envelope, Headers};
+pub use kernel;
+pub use topic::{Partition, Stream, Topic, anchor_key, commands_of, partition_of, topic};
+
+/// The crates that made shapes are derived with, under names of ours: whoever calls the macros need not have them.
+#[doc(hidden)]
+pub mod alias {
+    pub use {schemars as daybook_schemars, serde as daybook_serde};
+}
+
+/// The derives of made shapes.
+#[doc(hidden)]
+pub mod derives {
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+}

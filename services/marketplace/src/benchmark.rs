@@ -1,0 +1,311 @@
+//! The benchmark's routes, with its own names in its own letter case: what the driver of *Online Marketplace* sends is
+//! asked of the same services as our own routes ask. Nothing else in the marketplace knows them.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post, put};
+use axum::{Json, Router};
+use daybook::http::app::App;
+use daybook::http::body::{Amount, Text, bad, object};
+use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::given::{Both, Given, Unused, given};
+use daybook::http::place::Path;
+use daybook::http::read::stamped;
+use domain::cart::Cart;
+use domain::customer::Customer;
+use domain::product::Product;
+use domain::sale::{Line, Status};
+use domain::seller::Seller;
+use domain::stock::StockItem;
+use domain::{Charge, Currency, Money, MoneyError, customer, product, stock};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::capabilities::cart::{self, LineGiven, WithCard, reopened};
+use crate::capabilities::catalog::{PriceGiven, ProductGiven};
+use crate::capabilities::customer::{WithCard as CustomerGiven, details};
+use crate::capabilities::seller::{SALES_MAX, SaleRow, Totals, read, too_large};
+use crate::capabilities::sellers::SellerGiven;
+use crate::capabilities::shipment::{send, transaction};
+use crate::money::CURRENCY;
+
+/// How they are reached.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/product", post(register_product).patch(change_price).put(replace_product))
+        .route("/stock", post(register_stock))
+        .route("/seller", post(register_seller))
+        .route("/customer", post(register_customer))
+        .route("/cart/{customer}/add", put(add).patch(add))
+        .route("/cart/{customer}/checkout", post(check_out))
+        .route("/cart/{customer}/seal", post(seal).patch(seal))
+        .route("/cart/{customer}", delete(cart::empty))
+        .route("/shipment/{tid}", patch(deliver))
+        .route("/seller/dashboard/{id}", get(dashboard))
+}
+
+/// How long its routes wait: they answer when the transaction has ended.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// A command of one of its routes: the id is its transaction id, and the answer comes at the end.
+fn request<A>(service: &'static str, subject: String, headers: &HeaderMap, instance: Option<Text>) -> Result<CommandRequest<A>, Failure> {
+    let request = CommandRequest::own(service, subject, headers)?.waiting(WAIT);
+    let Some(Text(id)) = instance.filter(|given| !given.0.is_empty()) else { return Ok(request) };
+    if id.len() > 100 || id.chars().any(char::is_control) {
+        return Err(Failure::bad("/instanceId", "at most 100 visible characters"));
+    }
+    Ok(request.named("instance", id))
+}
+
+/// A JSON body whose field names may be in any letter case, with or without underscores, as its driver sends them.
+struct AnyCase<T>(T);
+
+/// The benchmark's field names.
+const NAMES: &[&str] = &[
+    "seller_id",
+    "product_id",
+    "product_name",
+    "unit_price",
+    "freight_value",
+    "qty_available",
+    "qty_reserved",
+    "order_count",
+    "instance_id",
+    "customer_id",
+    "first_name",
+    "last_name",
+    "zip_code",
+    "birth_date",
+    "payment_type",
+    "card_number",
+    "card_holder_name",
+    "card_expiration",
+    "card_security_number",
+    "card_brand",
+    "card_type",
+    "success_payment_count",
+    "failed_payment_count",
+    "delivery_count",
+    "abandoned_cart_count",
+    "total_spent_items",
+    "total_spent_freights",
+    "company_name",
+    "mobile_phone",
+];
+
+impl<T: Given, S: Send + Sync> FromRequest<S> for AnyCase<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let fields = object(request, state).await?.into_iter().map(|(name, value)| (canonical(&name), value)).collect();
+        given(fields, "field").map(Self).map_err(|wrong| bad(&wrong))
+    }
+}
+
+fn canonical(name: &str) -> String {
+    let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let given = bare(name);
+    NAMES.iter().find(|known| bare(known) == given).map_or(given, |known| (*known).to_owned())
+}
+
+/// A product as the benchmark names it.
+#[derive(Deserialize)]
+struct Named {
+    seller_id: u64,
+    product_id: u64,
+    instance_id: Option<Text>,
+}
+
+impl Named {
+    fn id(&self) -> String {
+        format!("{}-{}", self.seller_id, self.product_id)
+    }
+}
+
+type NamedGiven<T> = AnyCase<Both<Named, T>>;
+
+async fn register_product(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<ProductGiven>) -> Result<Response, Failure> {
+    request::<Product>("catalog", named.id(), &headers, None)?.created().send(&app, &product::Command::Register(given.details()?)).await
+}
+
+async fn replace_product(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<ProductGiven>) -> Result<Response, Failure> {
+    request::<Product>("catalog", named.id(), &headers, None)?.send(&app, &product::Command::Replace(given.details()?)).await
+}
+
+async fn change_price(State(app): State<App>, headers: HeaderMap, AnyCase(Both(named, given)): NamedGiven<PriceGiven>) -> Result<Response, Failure> {
+    request::<Product>("catalog", named.id(), &headers, named.instance_id)?.send(&app, &given.command()?).await
+}
+
+/// The reference under which the benchmark's registration books an item's first pieces.
+const FIRST: &str = "registration";
+
+/// What the benchmark's registration says besides, and its stock counts by itself.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+#[allow(dead_code, reason = "read, and not needed")]
+struct Counted {
+    qty_reserved: Unused,
+    order_count: Unused,
+    ytd: Unused,
+    data: Unused,
+    version: Unused,
+}
+
+#[derive(Deserialize)]
+struct Registration {
+    seller_id: u64,
+    product_id: u64,
+    qty_available: u64,
+}
+
+async fn register_stock(
+    State(app): State<App>,
+    headers: HeaderMap,
+    AnyCase(Both(given, _)): AnyCase<Both<Registration, Counted>>,
+) -> Result<Response, Failure> {
+    let id = format!("{}-{}", given.seller_id, given.product_id);
+    let command = stock::Command::Receive { quantity: given.qty_available, reference: FIRST.to_owned() };
+    request::<StockItem>("stock", id, &headers, None)?.created().send(&app, &command).await
+}
+
+/// What the benchmark says of a seller besides.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "read, and not all of it needed")]
+struct NumberedSeller {
+    id: u64,
+    #[serde(default)]
+    order_count: Unused,
+}
+
+async fn register_seller(
+    State(app): State<App>,
+    headers: HeaderMap,
+    AnyCase(Both(NumberedSeller { id, .. }, given)): AnyCase<Both<NumberedSeller, SellerGiven>>,
+) -> Result<Response, Failure> {
+    request::<Seller>("catalog", id.to_string(), &headers, None)?.created().send(&app, &given.command()).await
+}
+
+/// What the benchmark says of a customer besides: what it counts itself is not needed.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "read, and not all of it needed")]
+struct NumberedCustomer {
+    id: u64,
+    #[serde(default)]
+    success_payment_count: Unused,
+    #[serde(default)]
+    failed_payment_count: Unused,
+    #[serde(default)]
+    delivery_count: Unused,
+    #[serde(default)]
+    abandoned_cart_count: Unused,
+    #[serde(default)]
+    total_spent_items: Unused,
+    #[serde(default)]
+    total_spent_freights: Unused,
+}
+
+async fn register_customer(
+    State(app): State<App>,
+    headers: HeaderMap,
+    AnyCase(Both(NumberedCustomer { id, .. }, given)): AnyCase<Both<NumberedCustomer, CustomerGiven>>,
+) -> Result<Response, Failure> {
+    let details = details(&app, given)?;
+    request::<Customer>("customer", id.to_string(), &headers, None)?.created().send(&app, &customer::Command::Register(details)).await
+}
+
+#[derive(Deserialize)]
+struct Addition {
+    seller_id: u64,
+    product_id: u64,
+    #[serde(default)]
+    product_name: String,
+    unit_price: Amount,
+    #[serde(default)]
+    freight_value: Amount,
+    quantity: u32,
+    #[serde(default)]
+    voucher: Amount,
+    version: Option<Text>,
+    currency: Option<Currency>,
+    instance_id: Option<Text>,
+}
+
+async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, AnyCase(given): AnyCase<Addition>) -> Result<Response, Failure> {
+    let line = LineGiven {
+        product: format!("{}-{}", given.seller_id, given.product_id),
+        quantity: given.quantity,
+        name: given.product_name,
+        unit_price: Some(given.unit_price),
+        agreed_price: None,
+        freight_value: given.freight_value,
+        voucher: given.voucher,
+        version: given.version.map(|version| version.0),
+        currency: given.currency,
+    };
+    request::<Cart>("cart", customer.to_string(), &headers, given.instance_id)?
+        .send(&app, &domain::cart::Command::Add { lines: vec![line.line(0)?], reference: None })
+        .await
+}
+
+/// What a checkout says of itself besides.
+#[derive(Deserialize)]
+struct Repeated {
+    instance_id: Option<Text>,
+    customer_id: Option<Text>,
+}
+
+async fn check_out(
+    State(app): State<App>,
+    Path(customer): Path<u64>,
+    headers: HeaderMap,
+    AnyCase(Both(repeated, Both(given, card))): AnyCase<Both<Repeated, WithCard>>,
+) -> Result<Response, Failure> {
+    if repeated.customer_id.is_some_and(|given| given.0 != customer.to_string()) {
+        return Err(Failure::bad("/customer_id", format!("the path says that customer {customer} checks out")));
+    }
+    let checkout = given.checkout(card, &app)?;
+    let answer = request::<Cart>("cart", customer.to_string(), &headers, repeated.instance_id)?.send(&app, &domain::cart::Command::CheckOut(checkout)).await?;
+    Ok(reopened(&app, customer, answer).await)
+}
+
+async fn seal(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
+    request::<Cart>("cart", customer.to_string(), &headers, None)?.send(&app, &domain::cart::Command::Empty).await
+}
+
+async fn deliver(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    send(&app, request("shipment", transaction(tid)?, &headers, None)?, &headers).await
+}
+
+/// The same in the benchmark's words: one currency's totals, amounts as numbers.
+async fn dashboard(State(app): State<App>, Path(seller): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
+    let read = read(&app, seller, SALES_MAX, &headers).await?;
+    let (currency, sums) = read.totals.first().copied().unwrap_or((CURRENCY, Totals::default()));
+    let decimal = |money: Money| serde_json::from_str::<Value>(&money.to_string()).unwrap_or_default();
+    let number = |minor: i64| decimal(Money::new(minor, currency));
+    let entry = |sale: &SaleRow, line: &Line| {
+        let Charge { items, freight, discount, .. } = line.charge()?;
+        let (customer, _) = sale.order.split_once('-').unwrap_or_default();
+        Ok(json!({
+            "order_id": sale.order, "customer_id": customer.parse::<u64>().unwrap_or_default(), "seller_id": seller, "package_id": u64::from(line.line) + 1,
+            "product_id": line.product.product.0, "product_name": line.name, "quantity": line.quantity, "unit_price": decimal(line.unit_price),
+            "total_items": decimal(items), "total_amount": decimal(items.minus(discount)?), "total_incentive": decimal(discount),
+            "total_invoice": decimal(items.plus(freight)?.minus(discount)?), "freight_value": decimal(freight),
+            "order_status": if sale.sale.status == Status::Shipped { "IN_TRANSIT" } else { "PAYMENT_PROCESSED" },
+        }))
+    };
+    let lines = read.sales.iter().flat_map(|sale| sale.sale.in_progress().map(move |line| (sale, line)));
+    let entries = lines.filter(|(_, line)| line.unit_price.currency == currency).map(|(sale, line)| entry(sale, line));
+    let entries = entries.collect::<Result<Vec<Value>, MoneyError>>().map_err(Failure::internal)?;
+    let invoice = sums.invoice().ok_or_else(too_large)?;
+    let body = json!({
+        "sellerView": {
+            "seller_id": seller, "count_orders": sums.orders, "count_items": sums.items, "total_amount": number(invoice.checked_sub(sums.freight).ok_or_else(too_large)?),
+            "total_freight": number(sums.freight), "total_incentive": number(sums.discounts), "total_items": number(sums.amount),
+            "total_invoice": number(invoice),
+        },
+        "orderEntries": entries,
+    });
+    Ok(stamped(Json(body).into_response(), &read.positions, None))
+}

@@ -1,0 +1,191 @@
+//! The catalog: products, their prices, versions and end; and who sells them.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use daybook::eventstore::service::Service;
+use daybook::projections::{Overlay, Seen, Unfolded};
+use domain::product::{Command, Details, Event, Product};
+use domain::seller::Seller;
+use domain::{Currency, Money, ProductRef};
+use serde::{Deserialize, Serialize};
+
+use super::rows::{event_of, listing_key};
+use super::sellers;
+use crate::money::CURRENCY;
+use daybook::capability::Capability;
+use daybook::http::app::{App, id_of};
+use daybook::http::body::{Amount, Body};
+use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::given::Both;
+use daybook::http::place::{Path, Query};
+use daybook::http::read::{Listing, Under, list, row};
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new()
+        .route("/products", get(browse))
+        .route("/products/{id}", put(register).get(show).delete(withdraw))
+        .route("/products/{id}/price", post(change_price))
+        .route("/products/{id}/replacement", post(replace));
+    Capability::of(Service::new("catalog").owns::<Product, _>().owns::<Seller, _>())
+        .view("products", 1, fold)
+        .view("sellers", 1, sellers::fold)
+        .routes(routes)
+        .routes(sellers::routes())
+}
+
+/// What readers see of a product.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProductRow {
+    /// `<seller>-<product>`
+    pub id: String,
+    /// what buyers read first
+    pub name: String,
+    /// the seller's own code
+    pub sku: String,
+    /// its shelf
+    pub category: String,
+    /// its text
+    pub description: String,
+    /// for one
+    pub price: String,
+    /// for shipping an order line
+    pub freight_value: String,
+    /// of both
+    pub currency: String,
+    /// the seller's word for its state
+    pub status: String,
+    /// names this version
+    pub version: String,
+    /// no longer sold
+    pub withdrawn: bool,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<Product, _>(seen)? else { return Ok(()) };
+    let revision = seen.envelope.version.unwrap_or_default();
+    rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {
+        row.revision = revision;
+        match event {
+            Event::Registered(details) | Event::Replaced(details) => {
+                let Details { name, sku, category, description, price, freight, status, version } = details;
+                let (currency, id) = (price.currency.code().to_owned(), seen.envelope.subject.clone());
+                *row = ProductRow {
+                    id,
+                    name,
+                    sku,
+                    category,
+                    description,
+                    price: price.to_string(),
+                    freight_value: freight.to_string(),
+                    currency,
+                    status,
+                    version,
+                    withdrawn: false,
+                    revision,
+                };
+            }
+            Event::PriceChanged { price, .. } => row.price = price.to_string(),
+            Event::Withdrawn { .. } => row.withdrawn = true,
+        }
+    })?;
+    Ok(())
+}
+
+/// What a registration or a replacement says.
+#[derive(Deserialize)]
+pub(crate) struct ProductGiven {
+    name: String,
+    #[serde(default)]
+    sku: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    description: String,
+    price: Amount,
+    #[serde(default)]
+    freight_value: Amount,
+    currency: Option<Currency>,
+    #[serde(default)]
+    status: String,
+    #[serde(default = "first")]
+    version: String,
+}
+
+fn first() -> String {
+    "1".to_owned()
+}
+
+impl ProductGiven {
+    /// As the domain has it.
+    pub fn details(self) -> Result<Details, Failure> {
+        let currency = self.currency.unwrap_or(CURRENCY);
+        let (price, freight) = (self.price.money(currency, "/price")?, self.freight_value.money(currency, "/freight_value")?);
+        Ok(Details {
+            name: self.name,
+            sku: self.sku,
+            category: self.category,
+            description: self.description,
+            price,
+            freight,
+            status: self.status,
+            version: self.version,
+        })
+    }
+}
+
+/// A new price.
+#[derive(Deserialize)]
+pub(crate) struct PriceGiven {
+    price: Amount,
+    version: Option<String>,
+    currency: Option<Currency>,
+}
+
+impl PriceGiven {
+    /// As the domain has it.
+    pub fn command(self) -> Result<Command, Failure> {
+        let price: Money = self.price.money(self.currency.unwrap_or(CURRENCY), "/price")?;
+        Ok(Command::ChangePrice { price, version: self.version })
+    }
+}
+
+async fn register(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<ProductGiven>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    CommandRequest::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Register(given.details()?)).await
+}
+
+async fn replace(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<ProductGiven>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    CommandRequest::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Replace(given.details()?)).await
+}
+
+async fn change_price(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<PriceGiven>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    CommandRequest::<Product>::own("catalog", id, &headers)?.send(&app, &given.command()?).await
+}
+
+async fn withdraw(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    CommandRequest::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Withdraw).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    row::<ProductRow>(&app, "products", (&id, &listing_key(&id)), &headers, |row| row.revision).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    seller: Option<u64>,
+}
+
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let seller = filter.seller.map(|seller| seller.to_string());
+    let prefix = seller.as_ref().map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<ProductRow>(&app, "products", Under { subject: seller.as_deref(), prefix: &prefix }, listing, &headers).await
+}

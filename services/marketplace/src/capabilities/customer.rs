@@ -1,0 +1,95 @@
+//! Customers: registration, and what is known of one.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::put;
+use daybook::eventstore::service::Service;
+use daybook::projections::{Overlay, Seen, Unfolded};
+use domain::customer::{Command, Customer, Details, Event, Person};
+use serde::{Deserialize, Serialize};
+
+use super::rows::event_of;
+use crate::card::CardGiven;
+use daybook::capability::Capability;
+use daybook::http::app::App;
+use daybook::http::body::Body;
+use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::given::Both;
+use daybook::http::place::Path;
+use daybook::http::read;
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new().route("/customers/{id}", put(register).get(show));
+    Capability::of(Service::new("customer").owns::<Customer, _>()).view("customers", 1, fold).routes(routes)
+}
+
+/// What readers see of a customer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CustomerRow {
+    /// its number
+    pub id: u64,
+    /// who it is
+    pub person: Person,
+    /// the card's brand and last four digits
+    pub card: Option<String>,
+    /// as given
+    pub data: String,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+    let Some(Event::Registered(Details { person, card, data })) = event_of::<Customer, _>(seen)? else { return Ok(()) };
+    let id = seen.envelope.subject.parse().unwrap_or_default();
+    let card = card.map(|card| format!("{} ····{}", card.brand, card.last4));
+    rows.put(seen.envelope.subject.clone(), CustomerRow { id, person, card, data, revision: seen.envelope.version.unwrap_or_default() });
+    Ok(())
+}
+
+/// What a registration may say.
+#[derive(Deserialize)]
+pub(crate) struct CustomerGiven {
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+    #[serde(default, alias = "address")]
+    street: String,
+    #[serde(default)]
+    complement: String,
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    zip_code: String,
+    #[serde(default)]
+    birth_date: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    phone: String,
+    #[serde(default)]
+    data: String,
+}
+
+/// A registration with its card.
+pub(crate) type WithCard = Both<CustomerGiven, CardGiven>;
+
+/// As the domain has it.
+pub(crate) fn details(app: &App, Both(given, card): WithCard) -> Result<Details, Failure> {
+    let card = card.kept(&app.keys)?;
+    let CustomerGiven { first_name, last_name, street, complement, city, state, zip_code, birth_date, email, phone, data } = given;
+    Ok(Details { person: Person { first_name, last_name, street, complement, city, state, zip_code, birth_date, email, phone }, card, data })
+}
+
+async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap, Body(given): Body<WithCard>) -> Result<Response, Failure> {
+    let details = details(&app, given)?;
+    CommandRequest::<Customer>::own("customer", id.to_string(), &headers)?.send(&app, &Command::Register(details)).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
+    read::row::<CustomerRow>(&app, "customers", (&id.to_string(), &id.to_string()), &headers, |row| row.revision).await
+}

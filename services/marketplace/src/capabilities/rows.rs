@@ -1,0 +1,77 @@
+//! What the views of several services have in common: events, keys, sums, the steps of histories.
+
+use daybook::eventstore::Fault;
+use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::schemas::Codec;
+use daybook::schemas::envelope::Malformed;
+use domain::{Aggregate, Money};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
+pub fn event_of<A: Codec<W>, W>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed> {
+    let kind = &seen.envelope.kind;
+    if kind.aggregate != <A as Aggregate>::NAME || daybook::eventstore::outcome::Outcome::of_marker(kind, seen.body())?.is_some() {
+        return Ok(None);
+    }
+    A::decode_event(kind, seen.body()).map(Some)
+}
+
+/// Ids of two numbers as keys that sort like the numbers.
+pub fn listing_key(id: &str) -> String {
+    id.split('-').map(|number| format!("{number:0>20}")).collect::<Vec<_>>().join("-")
+}
+
+/// What a view stops at: an event that its rows cannot have had, or a sum that no number holds.
+pub fn impossible(why: impl std::fmt::Display) -> Unfolded {
+    Unfolded::Fault(Fault::Fatal(why.to_string()))
+}
+
+/// Changes a row by a change that may be impossible.
+pub fn try_update<T: Default + Serialize + DeserializeOwned + Send + 'static>(
+    rows: &mut Overlay,
+    key: &str,
+    change: impl FnOnce(&mut T) -> Result<(), Unfolded>,
+) -> Result<(), Unfolded> {
+    let mut changed = Ok(());
+    rows.update::<T>(key, |row| changed = change(row))?;
+    changed
+}
+
+/// Adds to an amount that is written out.
+pub fn add(sum: &mut String, amount: Money) -> Result<(), Unfolded> {
+    let after = Money::parse(sum, amount.currency).and_then(|before| before.plus(amount)).map_err(|why| impossible(format!("'{sum}' and {amount}: {why}")))?;
+    *sum = after.to_string();
+    Ok(())
+}
+
+/// One step of an aggregate's history.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepRow {
+    /// the aggregate's version after it
+    pub version: u64,
+    /// what happened
+    pub event: String,
+    /// to which line, if to one
+    pub line: Option<u32>,
+    /// when, in log time
+    pub at: String,
+}
+
+impl StepRow {
+    /// The step that an event is.
+    pub fn of(seen: &Seen<'_>, line: Option<u32>) -> Self {
+        let envelope = seen.envelope;
+        let at = envelope.time.unwrap_or(seen.record.recorded_at).to_string();
+        Self { version: envelope.version.unwrap_or_default(), event: envelope.kind.name.to_string(), line, at }
+    }
+
+    /// Before the keys of the steps of an aggregate's history.
+    pub fn prefix(key: &str) -> String {
+        format!("h/{key}/")
+    }
+
+    /// Adds it to the history of an aggregate.
+    pub fn put(self, rows: &mut Overlay, key: &str) {
+        rows.put(format!("{}{:0>20}", Self::prefix(key), self.version), self);
+    }
+}

@@ -1,0 +1,104 @@
+//! Stock: what sellers have, and what is promised to orders.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post};
+use daybook::eventstore::service::Service;
+use daybook::projections::{Overlay, Seen, Unfolded};
+use domain::ProductRef;
+use domain::policies::{BindStock, ReserveStock};
+use domain::stock::{Command, Event, Pieces, StockItem};
+use serde::{Deserialize, Serialize};
+
+use super::rows::{event_of, impossible, listing_key, try_update};
+use daybook::capability::Capability;
+use daybook::http::app::{App, id_of};
+use daybook::http::body::Body;
+use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::given::Both;
+use daybook::http::place::{Path, Query};
+use daybook::http::read::{Listing, Under, list, row};
+
+/// The service.
+pub fn capability() -> Capability {
+    let routes = axum::Router::new().route("/stock", get(browse)).route("/stock/{id}", get(show)).route("/stock/{id}/receipts", post(receive));
+    let service = Service::new("stock").owns::<StockItem, _>().follows::<BindStock, _>("catalog").follows_across::<ReserveStock, _>("ordering");
+    Capability::of(service).view("stock-items", 2, fold).routes(routes)
+}
+
+/// What readers see of a stock item.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StockRow {
+    /// `<seller>-<product>`
+    pub id: String,
+    /// the product version it is bound to; none until the catalog's event has arrived
+    pub version: Option<String>,
+    /// the product is no longer sold
+    pub withdrawn: bool,
+    /// pieces that ever came in
+    pub received: u64,
+    /// pieces that can be promised
+    pub available: u64,
+    /// pieces promised
+    pub reserved: u64,
+    /// pieces taken and kept
+    pub sold: u64,
+    /// pieces taken and given back
+    pub returned: u64,
+    /// orders' lines that took pieces
+    pub order_count: u64,
+    /// requests that could not be met
+    pub short_count: u64,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+    let Some(event) = event_of::<StockItem, _>(seen)? else { return Ok(()) };
+    let id = &seen.envelope.subject;
+    try_update::<StockRow>(rows, &listing_key(id), |row| {
+        row.id.clone_from(id);
+        row.revision = seen.envelope.version.unwrap_or_default();
+        let before = Pieces { received: row.received, reserved: row.reserved, sold: row.sold, returned: row.returned };
+        let after = before.after(&event).ok_or_else(|| impossible(format!("stock {id}: {event:?} cannot come after {before:?}")))?;
+        Pieces { received: row.received, reserved: row.reserved, sold: row.sold, returned: row.returned } = after;
+        row.available = after.available().unwrap_or_default();
+        match event {
+            Event::Bound { version } => row.version = Some(version),
+            Event::Withdrawn => row.withdrawn = true,
+            Event::Short { .. } => row.short_count += 1,
+            Event::Confirmed { .. } => row.order_count += 1,
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Receipt {
+    quantity: u64,
+    reference: String,
+}
+
+async fn receive(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Receipt>) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    CommandRequest::<StockItem>::own("stock", id, &headers)?.send(&app, &Command::Receive { quantity: given.quantity, reference: given.reference }).await
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = id_of::<ProductRef>(&id)?;
+    row::<StockRow>(&app, "stock-items", (&id, &listing_key(&id)), &headers, |row| row.revision).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    seller: Option<u64>,
+}
+
+async fn browse(State(app): State<App>, Query(Both(filter, listing)): Query<Both<Filter, Listing>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let seller = filter.seller.map(|seller| seller.to_string());
+    let prefix = seller.as_ref().map(|seller| format!("{seller:0>20}-")).unwrap_or_default();
+    list::<StockRow>(&app, "stock-items", Under { subject: seller.as_deref(), prefix: &prefix }, listing, &headers).await
+}

@@ -1,0 +1,35 @@
+//! The integration tests of the marketplace, one binary: real processes, real HTTP, real kills.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail by panicking, and their summaries are read by people"
+)]
+
+mod answers;
+mod asyncapi;
+mod audit;
+#[path = "../../../../eventstore/tests/it/broker.rs"]
+mod broker;
+mod carts;
+mod cli;
+mod clock;
+mod direction;
+mod doors;
+mod http;
+mod import;
+mod kafka;
+mod kill;
+mod load;
+mod marketplace;
+mod operate;
+mod outage;
+mod outside;
+mod process;
+mod sagas;
+mod seeded;
+mod stopped;
+mod verify;
+mod wiring;

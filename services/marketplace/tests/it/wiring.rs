@@ -1,0 +1,142 @@
+//! An added service costs few lines; and the house rules that a machine can hold.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+/// Rust files below a folder of the repository.
+pub fn sources(folder: &str) -> Vec<(String, String)> {
+    let (mut folders, mut files) = (vec![root().join(folder)], vec![]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push((path.strip_prefix(root()).unwrap().display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+/// Our crates: their folders, packages, and what each may depend on of ours. The platform's never name the marketplace's.
+const CRATES: [(&str, &str, &[&str]); 9] = [
+    ("domain/kernel", "daybook-kernel", &[]),
+    ("domain/marketplace", "marketplace-domain", &["kernel"]),
+    ("schemas/record", "daybook-schemas", &["kernel"]),
+    ("schemas/marketplace", "marketplace-schemas", &["domain", "schemas"]),
+    ("eventstore", "daybook-eventstore", &["kernel", "schemas"]),
+    ("projections", "daybook-projections", &["eventstore", "kernel", "schemas"]),
+    ("services/platform", "daybook", &["eventstore", "kernel", "projections", "schemas"]),
+    ("services/marketplace", "marketplace", &["daybook", "domain", "shapes"]),
+    ("benches", "benches", &[]),
+];
+
+fn product_sources() -> Vec<(String, String)> {
+    CRATES.iter().flat_map(|(folder, ..)| sources(&format!("{folder}/src"))).collect()
+}
+
+/// The code of a file without its unit tests and comments.
+fn code(text: &str) -> String {
+    let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+    product.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// What is wrong with what a manifest depends on: our crates in it that it may not name.
+fn not_allowed(manifest: &str, allowed: &[&str]) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let ours = ["kernel", "domain", "schemas", "shapes", "eventstore", "projections", "daybook", "marketplace", "benches"];
+    let packages = CRATES.map(|(_, package, _)| package);
+    let tables = ["dependencies", "build-dependencies"].into_iter().filter_map(|name| manifest.get(name)?.as_table());
+    let named = tables.flat_map(|table| table.iter()).flat_map(|(name, what)| [Some(name.as_str()), what.get("package").and_then(toml::Value::as_str)]);
+    named.flatten().filter(|name| (ours.contains(name) || packages.contains(name)) && !allowed.contains(name)).map(str::to_owned).collect()
+}
+
+/// The arrows of the architecture; and nothing of the platform on anything of the marketplace.
+#[test]
+fn crates_depend_in_one_direction() {
+    for (folder, package, allowed) in CRATES {
+        let text = read(&format!("{folder}/Cargo.toml"));
+        let wrong = not_allowed(&text, allowed);
+        assert!(wrong.is_empty(), "{folder}/Cargo.toml must not depend on {}: it may on {allowed:?}", wrong.join(", "));
+        let manifest: toml::Table = text.parse().unwrap();
+        assert_eq!(manifest["package"]["name"].as_str(), Some(package));
+    }
+    let workspace: toml::Table = read("Cargo.toml").parse().unwrap();
+    let members: Vec<&str> = workspace["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap()).collect();
+    assert_eq!(members, CRATES.map(|(folder, ..)| folder), "another crate needs a written reason");
+    // The check finds what it should, under any name.
+    assert_eq!(not_allowed("[dependencies]\nkernel.workspace = true\ndomain.workspace = true\n", &["kernel"]), ["domain"]);
+    assert_eq!(not_allowed("[dependencies]\nshop = { package = \"marketplace-domain\", path = \"..\" }\n", &["kernel"]), ["marketplace-domain"]);
+}
+
+#[test]
+fn the_domain_stays_pure() {
+    const ALLOWED: [&str; 5] = ["chrono", "iso_currency", "kernel", "serde", "thiserror"];
+    for folder in ["domain/kernel", "domain/marketplace"] {
+        let manifest: toml::Table = read(&format!("{folder}/Cargo.toml")).parse().unwrap();
+        for name in manifest["dependencies"].as_table().unwrap().keys() {
+            assert!(ALLOWED.contains(&name.as_str()), "{folder} stays pure: drop {name}");
+        }
+    }
+    for (file, text) in sources("domain/kernel/src").into_iter().chain(sources("domain/marketplace/src")) {
+        for banned in ["Utc::now", "SystemTime", "Instant::now", "HashMap", "async ", "std::fs", "std::net", "rand::", "f32", "f64"] {
+            assert!(!code(&text).contains(banned), "{file}: {banned} has no place in the domain");
+        }
+    }
+}
+
+#[test]
+fn what_is_folded_knows_no_clock() {
+    for (file, text) in sources("projections/src") {
+        assert!(!code(&text).contains("now()"), "{file}: a fold reads no clock");
+    }
+}
+
+#[test]
+fn libraries_are_named_where_they_belong() {
+    for (file, text) in product_sources() {
+        let text = code(&text);
+        assert!(!text.contains("bincode::") || file == "schemas/record/src/codec.rs", "{file}: bincode is schemas/record/src/codec.rs's");
+        let rocks = ["eventstore/src/rows.rs", "eventstore/src/memory.rs", "eventstore/src/log/embedded"];
+        assert!(!text.contains("rocksdb::") || rocks.iter().any(|home| file.starts_with(home)), "{file}: RocksDB is named in {rocks:?} only");
+        assert!(!text.contains("rdkafka") || file.starts_with("eventstore/src/log/kafka"), "{file}: rdkafka is named in eventstore/src/log/kafka only");
+        assert!(!text.contains("unsafe") || file == "eventstore/src/log/kafka/ffi.rs", "{file}: unsafe code is eventstore/src/log/kafka/ffi.rs's");
+        for banned in [".unwrap()", ".expect(", "println!", "eprintln!", "dbg!", "todo!", "unimplemented!", "#[ignore"] {
+            assert!(!text.contains(banned), "{file}: {banned} has no place outside tests");
+        }
+        for literal in [".commands\"", ".events\"", ".dlt\""] {
+            assert!(
+                !text.contains(literal) || file == "schemas/record/src/topic.rs" || file == "services/platform/src/http/admin.rs",
+                "{file}: topic names are schemas/record/src/topic.rs's"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_are_small_and_begin_with_what_they_own() {
+    for (file, text) in product_sources() {
+        let lines = code(&text).lines().count();
+        assert!(lines <= 400, "{file} has {lines} lines: split it by noun");
+        assert!(text.starts_with("//! "), "{file} does not begin by saying what it owns");
+        for name in ["utils", "common", "helpers", "manager"] {
+            assert!(!file.contains(name), "{file}: named after nothing");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let dependencies = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    for line in dependencies.lines().filter(|line| line.contains('=') && !line.contains("path =")) {
+        assert!(line.contains("# "), "a dependency without a reason beside it: {line}");
+    }
+}

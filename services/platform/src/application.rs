@@ -1,0 +1,23 @@
+//! An application: what its binary gives to the platform.
+
+use axum::Router;
+
+use crate::capability::Capability;
+use crate::http::app::App;
+
+/// A business on the platform.
+#[derive(Clone, Copy)]
+pub struct Application {
+    /// the binary's name
+    pub name: &'static str,
+    /// its version, as `--version` says it
+    pub version: &'static str,
+    /// what documents are titled
+    pub title: &'static str,
+    /// every service there is
+    pub capabilities: fn() -> Vec<Capability>,
+    /// routes that are no one service's
+    pub routes: fn() -> Router<App>,
+    /// What may be tried when it is ready, a line each; `{url}` and `{program}` stand for where it is reached and how it is run.
+    pub try_next: &'static [&'static str],
+}

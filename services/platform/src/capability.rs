@@ -1,0 +1,61 @@
+//! A service with all that is needed to run it: what it owns and follows, its views, its routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use eventstore::service::Service;
+use projections::{FoldEvent, View};
+use schemas::wire::{Shape, own_shapes};
+
+use crate::gateway::outcomes;
+use crate::http::app::App;
+
+/// The wire shapes of all services' aggregates, and the worker's own.
+pub fn shapes(capabilities: &[Capability]) -> Vec<Shape> {
+    let handlers = capabilities.iter().flat_map(|capability| &capability.service.aggregates);
+    handlers.flat_map(|handler| handler.shapes()).chain(own_shapes()).collect()
+}
+
+/// One of them.
+pub struct Capability {
+    /// who owns what and reacts to what
+    pub service: Service,
+    /// what readers see
+    pub views: Vec<Arc<View>>,
+    /// how it is reached over HTTP
+    pub routes: Router<App>,
+    /// Commands that another service answers at the end of a process: the event they cause here, and that service.
+    pub answered_by: &'static [(&'static str, &'static str)],
+}
+
+impl Capability {
+    /// A service with no view but its commands' outcomes, and no routes.
+    pub fn of(service: Service) -> Self {
+        let outcomes = Arc::new(outcomes::of(&service));
+        Self { service, views: vec![outcomes], routes: Router::new(), answered_by: &[] }
+    }
+
+    /// It has this view of its events; see [`View`] for what name and shape mean.
+    #[must_use]
+    pub fn view(self, name: &str, shape: u32, fold: FoldEvent) -> Self {
+        self.has(name, shape, fold, None)
+    }
+
+    /// The same, and its rows whose keys begin with `queue` wait for something.
+    #[must_use]
+    pub fn queue(self, name: &str, shape: u32, fold: FoldEvent, queue: &'static str) -> Self {
+        self.has(name, shape, fold, Some(queue))
+    }
+
+    fn has(mut self, name: &str, shape: u32, fold: FoldEvent, queue: Option<&'static str>) -> Self {
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue }));
+        self
+    }
+
+    /// It has these routes.
+    #[must_use]
+    pub fn routes(mut self, routes: Router<App>) -> Self {
+        self.routes = self.routes.merge(routes);
+        self
+    }
+}

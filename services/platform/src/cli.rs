@@ -1,0 +1,161 @@
+//! The commands. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 a check found something.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::application::Application;
+use crate::args::asynchronous;
+use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
+use crate::misuse::{Misuse, misused};
+use crate::{asyncapi, dead_letters, operate, out, up, verify};
+
+/// The platform's commands; an application adds its own beside them.
+#[derive(Subcommand)]
+pub enum Verb<S: AppSettings = NoSettings> {
+    /// Runs all services, the log and HTTP in this process
+    Up(Flags<S>),
+    /// Runs some services in this process, on a log on Kafka that other processes share
+    #[command(
+        after_help = "Example:\n  daybook serve cart ordering --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one --card-key $(openssl rand -hex 32)"
+    )]
+    Serve(up::Args<S>),
+    /// Shows the settings that hold, secrets redacted
+    Config(Flags<S>),
+    /// Folds every projection again from offset 0 beside the live one and compares
+    Verify(verify::Args),
+    /// Prints the AsyncAPI document of every topic
+    Asyncapi,
+    /// Lists, shows, retries and discards what could not be processed
+    DeadLetters(dead_letters::Args),
+    /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
+    #[command(after_help = "Example:\n  daybook inspect order/17-3 --version 2")]
+    Inspect(operate::inspect::Args),
+    /// Shows the records of a topic
+    #[command(after_help = "Example:\n  daybook tail ordering.events --from -5 --follow -o json")]
+    Tail(operate::tail::Args),
+    /// Lists the processes that have not ended, and ends one by hand
+    #[command(after_help = "Example:\n  daybook sagas list --stuck 30\n  daybook sagas end order/17-3 --refuse --reason 'payment is away'")]
+    Sagas(operate::sagas::Args),
+    /// Lists the readers that stand still at a record, shows it, and lets them try it again or pass over it
+    #[command(after_help = "Example:\n  daybook partitions list\n  daybook partitions skip catalog.events/5/17 --reason 'written by a script'")]
+    Partitions(operate::partitions::Args),
+    /// Shows every topic's length, its readers' lag, and what is kept on disk
+    Topics(operate::topics::Args),
+    /// Deletes commands that are decided, when told --yes; events are never deleted
+    #[command(after_help = "Examples:\n  daybook trim --all\n  daybook trim --all --yes")]
+    Trim(operate::trim::Args),
+    /// Prints what lets a shell complete commands and flags
+    #[command(after_help = "Example:\n  daybook completions bash > ~/.local/share/bash-completion/completions/daybook")]
+    Completions {
+        /// of this shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page of daybook, or of a command
+    #[command(after_help = "Examples:\n  daybook man | man -l -\n  daybook man dead-letters discard > daybook-dead-letters-discard.1")]
+    Man {
+        /// of this command
+        #[arg(value_name = "COMMAND")]
+        of: Vec<String>,
+    },
+}
+
+/// A program that has the platform's commands and no others.
+#[derive(Parser)]
+#[command(propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The whole program of an application that adds no commands and no settings.
+pub fn run(application: &Application) -> ExitCode {
+    main_of(Program::command().name(application.name).version(application.version).about(application.title), |program: Program, command| {
+        program.verb.run(application, command)
+    })
+}
+
+/// The whole program of an application with commands of its own, which `run` runs.
+pub fn main<P: Parser>(application: &Application, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {
+    main_of(P::command().name(application.name).version(application.version), run)
+}
+
+fn main_of<P: FromArgMatches>(command: clap::Command, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let parsed = command.clone().try_get_matches().and_then(|found| P::from_arg_matches(&found));
+    let done = match parsed {
+        Ok(program) => run(program, command),
+        // Help and version are printed, and can fail at it as everything can.
+        Err(said) => {
+            return match said.print() {
+                Ok(()) => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2)),
+                Err(why) => unprinted(&why),
+            };
+        }
+    };
+    let code = done.unwrap_or_else(|why| {
+        out::note(format!("daybook: {why:#}"));
+        if Misuse::is_cause_of(&why) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    });
+    // What a check found is worth more than that it could not be printed.
+    match out::broken() {
+        Some(why) if code == ExitCode::SUCCESS => unprinted(why),
+        _ => code,
+    }
+}
+
+impl<S: AppSettings> Verb<S> {
+    /// Runs what was asked of an application; `command` is its whole command line.
+    pub fn run(self, application: &Application, command: clap::Command) -> anyhow::Result<ExitCode> {
+        if matches!(self, Self::Up(_) | Self::Serve(_) | Self::Config(_)) {
+            check_variables(&command)?;
+        }
+        match self {
+            Self::Up(flags) => up::run(&Config::from(flags)?, None, application),
+            Self::Serve(args) => up::some(args, application),
+            Self::Config(flags) => Config::from(flags).map(|config| out::line(config.as_file())).map(|()| ExitCode::SUCCESS),
+            Self::Verify(args) => verify::run(args, application),
+            Self::Asyncapi => {
+                out::line(format!("{:#}", asyncapi::document(application)));
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::DeadLetters(args) => asynchronous(dead_letters::run(args)),
+            Self::Inspect(args) => asynchronous(operate::inspect::run(args)),
+            Self::Tail(args) => asynchronous(operate::tail::run(args)),
+            Self::Sagas(args) => asynchronous(operate::sagas::run(args)),
+            Self::Partitions(args) => asynchronous(operate::partitions::run(args)),
+            Self::Topics(args) => asynchronous(operate::topics::run(args)),
+            Self::Trim(args) => asynchronous(operate::trim::run(args)),
+            Self::Completions { shell } => completions(shell, command, application.name),
+            Self::Man { of } => manual(command, &of),
+        }
+    }
+}
+
+/// What was asked for was not printed, or not all of it. Whoever closed the pipe knows.
+fn unprinted(why: &std::io::Error) -> ExitCode {
+    if why.kind() != std::io::ErrorKind::BrokenPipe {
+        out::note(format!("daybook: standard output: {why}"));
+    }
+    ExitCode::FAILURE
+}
+
+fn completions(shell: clap_complete::Shell, mut command: clap::Command, name: &str) -> anyhow::Result<ExitCode> {
+    let mut text = vec![];
+    clap_complete::generate(shell, &mut command, name, &mut text);
+    out::line(String::from_utf8(text)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manual(mut command: clap::Command, of: &[String]) -> anyhow::Result<ExitCode> {
+    command.build();
+    for name in of {
+        command = match command.find_subcommand(name) {
+            Some(found) => found.clone(),
+            None => misused!("there is no command '{}': daybook --help lists them", of.join(" ")),
+        };
+    }
+    let mut text = vec![];
+    clap_mangen::Man::new(command).render(&mut text)?;
+    out::line(String::from_utf8(text)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,411 @@
+//! Settings: flag over environment over file over default. Unknown keys are refused, secrets are never shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use eventstore::kafka;
+use serde::Deserialize;
+pub use toml::Table;
+
+use crate::http::gate::hosts::Name;
+use crate::keys::{KeyOrigin, KeySpec};
+use crate::misuse::{Misuse, misused};
+use crate::telemetry::LogFormat;
+
+/// Where the log is, if not in the data directory.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Cluster {
+    /// Kafka's brokers, separated by commas; without any the log lies in the data directory
+    #[arg(long, env = "DAYBOOK_BROKERS", value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once, or several separated by ;
+    #[arg(long, env = "DAYBOOK_KAFKA", value_name = "KEY=VALUE", value_delimiter = ';', hide_env_values = true)]
+    pub kafka: Vec<Pair>,
+    /// Put before every topic, group and transactional id on Kafka, so that installations can share a cluster
+    #[arg(long, env = "DAYBOOK_NAMESPACE", value_name = "TEXT")]
+    pub namespace: Option<String>,
+    /// Copies of each partition of new topics on Kafka [default: 3, or as many as there are brokers]
+    #[arg(long, env = "DAYBOOK_REPLICATION", value_name = "N")]
+    pub replication: Option<u16>,
+}
+
+impl Cluster {
+    /// How the log on Kafka is opened; none if it is not there.
+    pub fn settings(&self) -> Option<kafka::Settings> {
+        let mut settings = kafka::Settings::new(self.brokers.clone()?);
+        settings.client = self.kafka.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
+        settings.namespace = self.namespace.clone().unwrap_or_default();
+        settings.replication = self.replication;
+        Some(settings)
+    }
+}
+
+/// A setting of librdkafka.
+#[derive(Clone)]
+pub struct Pair(String, String);
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}", self.0, kafka::shown(&self.0, &self.1))
+    }
+}
+
+impl std::str::FromStr for Pair {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+        Ok(Self(key.trim().to_owned(), value.to_owned()))
+    }
+}
+
+/// Settings that an application adds to the platform's own.
+pub trait AppSettings: Args + Clone + fmt::Debug {
+    /// Its keys. What the settings file says of them is taken out of `file`; flags and variables go before it.
+    fn keys(&self, file: &mut toml::Table) -> anyhow::Result<Vec<KeySetting>>;
+}
+
+/// No settings but the platform's.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NoSettings {}
+
+impl AppSettings for NoSettings {
+    fn keys(&self, _: &mut toml::Table) -> anyhow::Result<Vec<KeySetting>> {
+        Ok(vec![])
+    }
+}
+
+/// What is said of a key of the application.
+#[derive(Clone, Debug)]
+pub struct KeySetting {
+    /// which
+    pub spec: KeySpec,
+    /// itself, if it is not kept in the data directory
+    pub given: Option<Secret>,
+    /// a lost one is replaced
+    pub renew: bool,
+}
+
+impl KeySetting {
+    /// From a flag, or else from the settings file.
+    pub fn of(spec: KeySpec, flag: Option<Secret>, renew: bool, file: &mut toml::Table) -> anyhow::Result<Self> {
+        let setting = format!("{}_key", spec.name);
+        let of_file = match file.remove(&setting) {
+            None => None,
+            Some(toml::Value::String(text)) => Some(Secret(text)),
+            Some(_) => misused!("{setting} in the settings file must be a text of 64 hex digits"),
+        };
+        Ok(Self { spec, given: flag.or(of_file), renew })
+    }
+
+    /// Where the key comes from.
+    pub fn origin(&self) -> anyhow::Result<KeyOrigin> {
+        let given = self.given.as_ref().map(|secret| secret.key(self.spec)).transpose()?;
+        Ok(match given {
+            _ if self.renew => KeyOrigin::New(given),
+            Some(key) => KeyOrigin::Given(key),
+            None => KeyOrigin::Kept,
+        })
+    }
+}
+
+/// What `up` and `serve` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct Flags<S: AppSettings = NoSettings> {
+    /// Where everything is kept [default: ./daybook-data]
+    #[arg(long, env = "DAYBOOK_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where HTTP is served: an address or a name, and a port; the port alone is loopback's [default: 127.0.0.1:8080]
+    #[arg(long, env = "DAYBOOK_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<Listen>,
+    /// Allow an address other than loopback, although there is no sign-in yet
+    #[arg(long, env = "DAYBOOK_INSECURE_LISTEN")]
+    insecure_listen: bool,
+    /// Partitions of a new log; settled when it is created [default: 8]
+    #[arg(long, env = "DAYBOOK_PARTITIONS", value_name = "N")]
+    partitions: Option<u16>,
+    /// Seconds that a stop may take before the process ends anyway [default: 20]
+    #[arg(long, env = "DAYBOOK_SHUTDOWN_SECONDS", value_name = "S")]
+    shutdown_seconds: Option<u64>,
+    /// What is logged, as tracing's filter [default: info]
+    #[arg(long, env = "DAYBOOK_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How it is logged [default: text on a terminal, json otherwise]
+    #[arg(long, env = "DAYBOOK_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Logs every HTTP request: method, path, status, how long it took, and whose it was
+    #[arg(long, env = "DAYBOOK_ACCESS_LOG")]
+    access_log: bool,
+    #[command(flatten)]
+    application: S,
+    /// Opens a log in the data directory that is damaged, or has lost what was folded from it, as far as it can be read: the rest is lost,
+    /// and what was folded of it is set aside. For one start
+    #[arg(long)]
+    accept_loss: bool,
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Where other instances reach this one's HTTP [default: the address it listens on]
+    #[arg(long, env = "DAYBOOK_ADVERTISE", value_name = "URL")]
+    advertise: Option<String>,
+    /// A name under which callers and their pages reach this process, besides its addresses; can be given more than once
+    #[arg(long, env = "DAYBOOK_ALLOW_HOST", value_name = "NAME[:PORT]", value_delimiter = ',')]
+    allow_host: Vec<Name>,
+    /// Settings file (TOML)
+    #[arg(long, env = "DAYBOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The same in a file.
+#[derive(Default, Deserialize)]
+struct File {
+    data: Option<PathBuf>,
+    listen: Option<Listen>,
+    insecure_listen: Option<bool>,
+    partitions: Option<u16>,
+    shutdown_seconds: Option<u64>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+    access_log: Option<bool>,
+    brokers: Option<String>,
+    kafka: Option<BTreeMap<String, String>>,
+    namespace: Option<String>,
+    replication: Option<u16>,
+    advertise: Option<String>,
+    allow_host: Option<Vec<String>>,
+    /// the application's, and mistakes
+    #[serde(flatten)]
+    rest: toml::Table,
+}
+
+/// A host and a port to listen on. Without a host it is loopback: what is reachable by others is said in full.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Listen(String);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => Ok(Self(format!("{}:{port}", if host.is_empty() { "127.0.0.1" } else { host }))),
+            _ => Err(format!("'{text}' is no address to listen on: HOST:PORT, as 127.0.0.1:8080, localhost:8080 or :8080")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Listen {
+    /// Of a name that has several addresses, an old-fashioned one: every client tries that.
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        let all: Vec<SocketAddr> = match self.0.to_socket_addrs() {
+            Ok(all) => all.collect(),
+            Err(why) => misused!("cannot listen on {}: {why}", self.0),
+        };
+        let first = all.iter().find(|address| address.is_ipv4()).or(all.first()).copied();
+        first.ok_or_else(|| Misuse::new(format!("cannot listen on {}: it has no address", self.0)).into())
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(redacted)")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Secret {
+    /// As a key of 32 bytes.
+    fn key(&self, spec: KeySpec) -> anyhow::Result<[u8; 32]> {
+        let digits: Option<Vec<u8>> = self.0.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+        let bytes = digits.map(|digits| digits.chunks(2).map(|pair| pair.iter().fold(0, |sum, digit| (sum << 4) | digit)).collect::<Vec<u8>>());
+        match bytes.and_then(|bytes| bytes.try_into().ok()).filter(|_| self.0.len() == 64) {
+            Some(key) => Ok(key),
+            None => misused!("{}_key must be 64 hex digits", spec.name),
+        }
+    }
+}
+
+/// What holds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// where everything is kept
+    pub data: PathBuf,
+    /// where HTTP is served
+    pub listen: SocketAddr,
+    /// an address that others reach is meant
+    pub insecure_listen: bool,
+    /// partitions of a new log
+    pub partitions: Option<u16>,
+    /// seconds that a stop may take
+    pub shutdown_seconds: u64,
+    /// what is logged
+    pub log: String,
+    /// how it is logged; by where it goes if not said
+    pub log_format: Option<LogFormat>,
+    /// every request is logged
+    pub access_log: bool,
+    /// the application's keys
+    pub keys: Vec<KeySetting>,
+    /// a damaged log is opened as far as it can be read
+    pub accept_loss: bool,
+    /// where the log is
+    pub cluster: Cluster,
+    /// where others reach this instance
+    pub advertise: Option<String>,
+    /// names it is called by, besides its addresses
+    pub allow_host: Vec<Name>,
+}
+
+impl Config {
+    /// From flags and environment (which `clap` has merged), then the file, then defaults. What is wrong in them is misuse.
+    pub fn from<S: AppSettings>(flags: Flags<S>) -> anyhow::Result<Self> {
+        let mut file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let keys = flags.application.keys(&mut file.rest)?;
+        if let (Some(unknown), Some(path)) = (file.rest.keys().next(), &flags.config) {
+            misused!("settings file {}: {}unknown setting '{unknown}'", path.display(), line_of(path, unknown));
+        }
+        let given = flags.cluster;
+        let of_file = file.kafka.unwrap_or_default().into_iter().map(|(key, value)| Pair(key, value));
+        let cluster = Cluster {
+            brokers: given.brokers.or(file.brokers),
+            kafka: of_file.chain(given.kafka).collect(),
+            namespace: given.namespace.or(file.namespace),
+            replication: given.replication.or(file.replication),
+        };
+        let listen = flags.listen.or(file.listen).map(|listen| listen.address()).transpose()?;
+        let config = Self {
+            data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            insecure_listen: flags.insecure_listen || file.insecure_listen == Some(true),
+            partitions: flags.partitions.or(file.partitions),
+            shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: flags.log_format.or(file.log_format),
+            access_log: flags.access_log || file.access_log == Some(true),
+            keys,
+            accept_loss: flags.accept_loss,
+            cluster,
+            advertise: flags.advertise.or(file.advertise),
+            allow_host: if flags.allow_host.is_empty() {
+                let named = file.allow_host.unwrap_or_default();
+                named.iter().map(|name| name.parse().map_err(|why: String| Misuse::new(format!("allow_host: {why}")))).collect::<Result<_, _>>()?
+            } else {
+                flags.allow_host
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let (listen, on_kafka) = (self.listen, self.cluster.brokers.is_some());
+        if !on_kafka && (!self.cluster.kafka.is_empty() || self.cluster.namespace.is_some()) {
+            misused!("there are settings for Kafka, and no --brokers");
+        }
+        if on_kafka && self.accept_loss {
+            misused!("--accept-loss is for a log in the data directory, and this one is on Kafka");
+        }
+        if on_kafka && self.advertise.is_none() && listen.ip().is_unspecified() {
+            misused!("{listen} is no address that other instances can call: add --advertise http://<this host>:{}", listen.port());
+        }
+        if self.partitions == Some(0) {
+            misused!("a log has at least 1 partition");
+        }
+        crate::telemetry::filter(&self.log, self.access_log)?;
+        self.keys.iter().try_for_each(|key| key.origin().map(|_| ()))?;
+        if !listen.ip().is_loopback() && !self.insecure_listen {
+            misused!(
+                "{listen} is reachable by others, and there is no sign-in yet: listen on 127.0.0.1, or add --insecure-listen if the network keeps strangers out"
+            );
+        }
+        Ok(())
+    }
+
+    /// As a settings file that says the same, but for secrets: those stand there as comments.
+    pub fn as_file(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let (mut lines, cluster) = (vec![], &self.cluster);
+        let mut set = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key} = {value}")));
+        set("data", Some(quoted(&self.data.to_string_lossy())));
+        set("listen", Some(quoted(&self.listen.to_string())));
+        set("insecure_listen", Some(self.insecure_listen.to_string()));
+        set("partitions", self.partitions.map(|number| number.to_string()));
+        set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
+        set("log", Some(quoted(&self.log)));
+        set("log_format", self.log_format.map(|format| quoted(if format == LogFormat::Text { "text" } else { "json" })));
+        set("access_log", Some(self.access_log.to_string()));
+        for key in &self.keys {
+            set(&format!("# {}_key", key.spec.name), key.given.as_ref().map(|_| quoted("(redacted)")));
+        }
+        set("brokers", cluster.brokers.as_deref().map(quoted));
+        set("namespace", cluster.namespace.as_deref().map(quoted));
+        set("replication", cluster.replication.map(|number| number.to_string()));
+        set("advertise", self.advertise.as_deref().map(quoted));
+        let named: Vec<String> = self.allow_host.iter().map(|name| quoted(&name.to_string())).collect();
+        set("allow_host", (!named.is_empty()).then(|| format!("[{}]", named.join(", "))));
+        // What is given twice holds as it was given last.
+        let kafka: BTreeMap<&str, &str> = cluster.kafka.iter().map(|Pair(key, value)| (key.as_str(), value.as_str())).collect();
+        if !kafka.is_empty() {
+            lines.push("\n[kafka]".to_owned());
+        }
+        for (key, value) in kafka {
+            let shown = kafka::shown(key, value);
+            lines.push(format!("{}{} = {}", if shown == value { "" } else { "# " }, quoted(key), quoted(shown)));
+        }
+        lines.join("\n")
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<File> {
+    let wrong = |why: &dyn fmt::Display| Misuse::new(format!("settings file {}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|why| wrong(&why))?;
+    toml::from_str(&text).map_err(|why| wrong(&why).into())
+}
+
+/// Where a setting stands in a file, to be put before what is wrong with it.
+fn line_of(file: &Path, setting: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let names = |line: &str| {
+        line.trim_start()
+            .trim_start_matches(['[', '"'])
+            .strip_prefix(setting)
+            .is_some_and(|rest| !rest.starts_with(|sign: char| sign.is_alphanumeric() || sign == '_'))
+    };
+    text.lines().position(names).map(|at| format!("line {}: ", at + 1)).unwrap_or_default()
+}
+
+/// That every variable that begins as the platform's do is one that a command knows: anything else is a typing error.
+pub fn check_variables(command: &clap::Command) -> anyhow::Result<()> {
+    let mut known: Vec<String> = variables(command);
+    known.sort();
+    known.dedup();
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("DAYBOOK_") && !known.contains(&name) {
+            misused!("environment variable {name} is none of Daybook's: {}", known.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn variables(command: &clap::Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()));
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
+}

@@ -1,0 +1,81 @@
+//! Request bodies: objects with the fields of their route, amounts as they are written.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use kernel::{Currency, Money};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::failure::Failure;
+use super::given::{Given, TEXT_OR_NUMBER, Wrong, given};
+use super::json::{Json, Object, parse};
+use super::limits::BODY_BYTES_MAX;
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+/// The fields of a body, which must be an object.
+pub async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, Failure> {
+    let bytes = Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;
+    super::scope::read(&bytes);
+    match parse(&bytes) {
+        Ok(Json::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Failure::bad("", "the body must be an object: fields in braces")),
+        Err(why) => Err(Failure::bad("", why)),
+    }
+}
+
+/// What is wrong with a field, as an answer.
+pub fn bad(wrong: &Wrong) -> Failure {
+    Failure::bad(&wrong.pointer, wrong.to_string())
+}
+
+impl<T: Given, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        given(object(request, state).await?, "field").map(Self).map_err(|wrong| bad(&wrong))
+    }
+}
+
+/// A text that may be written as a number.
+#[derive(Debug)]
+pub struct Text(pub String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsWritten;
+        impl Visitor<'_> for AsWritten {
+            type Value = Text;
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(TEXT_OR_NUMBER)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(TEXT_OR_NUMBER, AsWritten)
+    }
+}
+
+/// A decimal amount, as text or as a number; read digit by digit, never computed with as a float.
+#[derive(Debug)]
+pub struct Amount(String);
+
+impl Default for Amount {
+    fn default() -> Self {
+        Self("0".to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Text::deserialize(deserializer).map(|text| Self(text.0))
+    }
+}
+
+impl Amount {
+    /// As money; `pointer` names the field in the error.
+    pub fn money(&self, currency: Currency, pointer: &str) -> Result<Money, Failure> {
+        Money::parse(&self.0, currency).map_err(|why| Failure::bad(pointer, why.to_string()))
+    }
+}

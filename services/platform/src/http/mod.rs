@@ -1,0 +1,59 @@
+//! The HTTP shell: public routes over commands and views. Decides nothing; what it promises it read from the log.
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub mod access;
+pub mod admin;
+pub mod app;
+pub mod body;
+pub mod command;
+pub mod conditions;
+pub mod discard;
+pub mod discarded;
+pub mod doors;
+pub mod elsewhere;
+pub mod failure;
+pub mod forward;
+pub mod gate;
+pub mod given;
+pub mod health;
+pub mod json;
+pub mod letters;
+pub mod limits;
+pub mod operate;
+pub mod outcome;
+pub mod place;
+pub mod prefer;
+pub mod read;
+pub mod scope;
+pub mod token;
+
+use app::App;
+use failure::Failure;
+use limits::BODY_BYTES_MAX;
+
+/// All routes: those of the capabilities, and the shell's own; behind the gate.
+pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
+    capabilities
+        .route("/commands/{id}", get(outcome::show))
+        .merge(admin::routes())
+        .merge(operate::routes())
+        .merge(health::routes())
+        .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
+        .method_not_allowed_fallback(|| async { Failure::method() })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(scope::known))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
+        .layer(middleware::from_fn(place::nothing_unread))
+        .layer(middleware::from_fn(prefer::told))
+        .layer(middleware::from_fn(token::carried))
+        .layer(middleware::from_fn_with_state(gate, gate::enter))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))
+        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Failure::internal("a handler panicked"))))
+        .with_state(app)
+}

@@ -1,0 +1,35 @@
+//! Event-sourced services on a message log: an application declares its services, and the platform runs them, serves them
+//! over HTTP, proves them, and gives operators their tools.
+//!
+//! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
+//! `http`, `capability`, `application`, `config`, `asyncapi`, `runtime`, `up`, `verify`, `cli`.
+
+pub mod application;
+pub mod args;
+pub mod asyncapi;
+pub mod capability;
+pub mod cli;
+pub mod config;
+pub mod cpu;
+pub mod dead_letters;
+mod fresh;
+pub mod gateway;
+pub mod http;
+pub mod keys;
+pub mod misuse;
+pub mod operate;
+pub mod out;
+mod patience;
+pub mod prover;
+pub mod runtime;
+pub mod telemetry;
+pub mod up;
+pub mod verify;
+
+pub use application::Application;
+pub use capability::Capability;
+pub use eventstore::service::Service;
+pub use projections::{Overlay, Seen};
+pub use schemas::{cases, codec, shape};
+pub use {eventstore, kernel, projections, schemas};

@@ -1,0 +1,70 @@
+//! `daybook inspect`: one aggregate as its events made it, now or at a version.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::{Name, answer, items, number, text};
+use crate::args::{Output, Target};
+use crate::out;
+
+/// Which aggregate, and when.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which: its type, a slash and its id, as order/17-3 or stock-item/1-1
+    name: Name,
+    /// Its state after this event of its history, instead of now
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+    /// Of an aggregate that every partition has a copy of: which copy
+    #[arg(long, value_name = "P")]
+    partition: Option<u16>,
+    /// Events of its history that are shown: the newest
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    limit: usize,
+    #[command(flatten)]
+    target: Target,
+    /// How the result is printed
+    #[arg(short, long, default_value = "table")]
+    output: Output,
+}
+
+/// Asks the marketplace.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let version = args.version.map(|version| format!("&version={version}")).unwrap_or_default();
+    let partition = args.partition.map(|partition| format!("&partition={partition}")).unwrap_or_default();
+    let url = format!("{}/inspect/{}?limit={}{version}{partition}", args.target.url, args.name.path(), args.limit);
+    let shown = answer(&args.target, reqwest::Client::new().get(url)).await?;
+    match args.output {
+        Output::Json => out::line(serde_json::to_string_pretty(&shown)?),
+        Output::Table => people(&shown)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn people(shown: &Value) -> anyhow::Result<()> {
+    let (version, as_of) = (text(shown, "version"), text(shown, "as_of"));
+    let when = if version == as_of { format!("version {version}") } else { format!("as of version {as_of} of {version}") };
+    let owner = text(shown, "owner");
+    let at = if owner.is_empty() { String::new() } else { format!(" at {owner}") };
+    out::line(format!("{}  {when}\nowner     {}, partition {}{at}", text(shown, "id"), text(shown, "service"), text(shown, "partition")));
+    let (awaited, deadline) = (text(shown, "waits_for"), text(shown, "deadline"));
+    if !awaited.is_empty() {
+        out::line(format!("waits for {awaited}"));
+    }
+    if !deadline.is_empty() {
+        out::line(format!("deadline  {deadline}"));
+    }
+    out::line(serde_json::to_string_pretty(shown.get("state").unwrap_or(&Value::Null))?);
+    const COLUMNS: [&str; 6] = ["version", "event", "offset", "at", "causation", "actor"];
+    let mut table = out::table(COLUMNS);
+    for step in items(shown, "history") {
+        table.add_row(COLUMNS.map(|column| text(step, column)));
+    }
+    out::line(table);
+    let left_off = number(shown, "left_off");
+    if left_off > 0 {
+        out::line(format!("{left_off} earlier events are left off: --version {left_off} shows the newest of them"));
+    }
+    Ok(())
+}

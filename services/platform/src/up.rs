@@ -1,0 +1,203 @@
+//! `daybook up` and `daybook serve`: services in one process, until it is told to stop. What was accepted is finished before it ends.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use eventstore::clock::{Clock, SystemClock};
+use eventstore::kafka;
+use kernel::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::application::Application;
+use crate::config::{AppSettings, Config, Flags};
+use crate::http::doors::Doors;
+use crate::misuse::misused;
+use crate::runtime::{LogLocation, Platform, Signals, Start};
+use crate::{http, out, telemetry};
+
+/// Worker threads of HTTP: routes do little, the log's threads do the rest.
+const HTTP_THREADS: usize = 2;
+
+/// A clock that has come to here is wrong. What it dates would keep the log's time there for good.
+const CLOCK_MAX: Timestamp = Timestamp(32_503_680_000_000_000); // the year 3000
+/// How long callers still wait for what they asked when the process is told to stop.
+const WAITS_END: Duration = Duration::from_secs(2);
+/// How long a broken process's threads get to end.
+const BROKEN: Duration = Duration::from_secs(3);
+/// How often a long start says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// Which services run here, and how.
+#[derive(clap::Args)]
+pub struct Args<S: AppSettings> {
+    /// The services that this process runs
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<String>,
+    #[command(flatten)]
+    flags: Flags<S>,
+}
+
+/// Runs some services, on a log that other processes share.
+pub fn some<S: AppSettings>(args: Args<S>, application: &Application) -> anyhow::Result<ExitCode> {
+    let config = Config::from(args.flags)?;
+    let known: Vec<&str> = (application.capabilities)().iter().map(|capability| capability.service.name).collect();
+    if let Some(other) = args.services.iter().find(|service| !known.contains(&service.as_str())) {
+        misused!("there is no service '{other}': {}", known.join(", "));
+    }
+    if config.cluster.brokers.is_none() {
+        misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
+    }
+    if let Some(key) = config.keys.iter().find(|key| key.given.is_none()) {
+        let name = key.spec.name;
+        misused!(
+            "serve needs --{name}-key (or DAYBOOK_{}_KEY), the same for every instance, since each makes {}: 64 hex digits, as openssl rand -hex 32 gives them",
+            name.to_ascii_uppercase(),
+            key.spec.makes
+        );
+    }
+    run(&config, Some(args.services), application)
+}
+
+/// Runs until SIGINT, SIGTERM or SIGHUP, or until a part cannot go on.
+pub fn run(config: &Config, runs: Option<Vec<String>>, application: &Application) -> anyhow::Result<ExitCode> {
+    telemetry::logs(telemetry::filter(&config.log, config.access_log)?, config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
+    let ended = runtime.block_on(serve(config, runs, application));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Application) -> anyhow::Result<ExitCode> {
+    let connections = http::gate::files::raise()?;
+    let wall = SystemClock::default().wall();
+    anyhow::ensure!(
+        (Timestamp(0)..CLOCK_MAX).contains(&wall),
+        "this machine's clock stands at {wall}: set it, since what is written now is dated by it for ever (1970 to {CLOCK_MAX} is believed)"
+    );
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
+    let address = listener.local_addr()?;
+    let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+    let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
+    let here = LogLocation::Here { partitions: config.partitions, accept_loss: config.accept_loss };
+    let log = config
+        .cluster
+        .settings()
+        .map_or(here, |settings| LogLocation::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings })));
+    let keys = config.keys.iter().map(|key| Ok((key.spec, key.origin()?))).collect::<anyhow::Result<_>>()?;
+    let start = Start { data: config.data.clone(), log, runs, keys, capabilities: (application.capabilities)() };
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
+    let (doors, signals) = (Doors::default(), Signals::default());
+    let (stopping, stop) = tokio::sync::watch::channel(false);
+    let router = doors.router().layer(axum::middleware::from_fn(http::access::log));
+    let server = tokio::spawn(http::gate::serve(listener, router, connections, stop));
+    let of_start = signals.clone();
+    let starting = tokio::task::spawn_blocking(move || Platform::start(start, &of_start));
+    let (platform, routes) = tokio::select! {
+        started = starting => started??,
+        () = signals.failed.notified() => return ended_in_start(true),
+        _ = interrupted.recv() => return ended_in_start(false),
+        _ = terminated.recv() => return ended_in_start(false),
+    };
+    doors.open(http::router(std::sync::Arc::clone(&platform.app), routes.merge((application.routes)()), gate));
+    let ready = async {
+        until_ready(&platform.app).await;
+        greet(config, application, &address.to_string());
+        std::future::pending::<()>().await;
+    };
+    let broken = tokio::select! {
+        _ = interrupted.recv() => false,
+        _ = terminated.recv() => false,
+        () = signals.failed.notified() => true,
+        () = ready => true, // never ends
+    };
+    out::note("stopping: finishing what was accepted (again to stop at once)");
+    // What cannot go on has nothing to finish: its threads get a moment, so that no database is torn down under them.
+    let deadline = if broken { BROKEN } else { Duration::from_secs(config.shutdown_seconds) };
+    stopping.send_replace(true);
+    platform.app.end_waits(tokio::time::Instant::now() + WAITS_END);
+    let drained = async {
+        // Handlers first: they still need workers for their answers.
+        if tokio::time::timeout(deadline, server).await.is_err() {
+            tracing::warn!("requests were still open at the deadline; their commands are safe in the log");
+        }
+        tokio::task::block_in_place(|| platform.stop(deadline))
+    };
+    let stopped = tokio::select! {
+        stopped = drained => stopped,
+        _ = interrupted.recv() => Err(anyhow::anyhow!("stopped at once; what was acknowledged is safe in the log")),
+    };
+    if broken {
+        stopped.err().into_iter().for_each(out::note);
+        return Ok(ExitCode::FAILURE);
+    }
+    stopped.map(|()| ExitCode::SUCCESS)
+}
+
+/// The ways to be told to stop that are no key on the terminal: SIGTERM, and SIGHUP, which a terminal that goes away sends.
+struct Terminated {
+    terminated: Signal,
+    hung_up: Option<Signal>,
+}
+
+impl Terminated {
+    /// Whoever started this process with SIGHUP ignored (nohup) wants it to outlive its terminal.
+    fn heard() -> std::io::Result<Self> {
+        let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        });
+        let hung_up = SignalKind::hangup();
+        let wanted = ignored.is_none_or(|mask| mask & (1 << (hung_up.as_raw_value() - 1)) == 0);
+        Ok(Self { terminated: signal(SignalKind::terminate())?, hung_up: wanted.then(|| signal(hung_up)).transpose()? })
+    }
+
+    async fn recv(&mut self) {
+        match &mut self.hung_up {
+            Some(hung_up) => tokio::select!(_ = self.terminated.recv() => {}, _ = hung_up.recv() => {}),
+            None => drop(self.terminated.recv().await),
+        }
+    }
+}
+
+/// The end of a process that was still opening its parts. They hold nothing that was acknowledged, and may take long.
+fn ended_in_start(broken: bool) -> anyhow::Result<ExitCode> {
+    out::note(if broken { "stopping: a part cannot go on" } else { "stopped while it was starting" });
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Waits until everything is current, and says on the way how far it is.
+async fn until_ready(app: &http::app::App) {
+    let mut told = tokio::time::Instant::now();
+    while !app.metrics.ready() || app.views.all().any(|view| !view.is_ready() && view.failed().is_none()) {
+        if told.elapsed() >= PROGRESS {
+            let (done, all) = app.views.all().map(|view| view.progress()).fold((0, 0), |sum, view| (sum.0 + view.0, sum.1 + view.1));
+            let wrong: Vec<String> = app.metrics.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
+            out::note(format!(
+                "starting: views have folded {done} of {all} offsets; {}",
+                if wrong.is_empty() { "heads are current".to_owned() } else { wrong.join("; ") }
+            ));
+            told = tokio::time::Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn greet(config: &Config, application: &Application, address: &str) {
+    let program = std::env::args().next().unwrap_or_else(|| application.name.to_owned());
+    let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
+    let log = config.cluster.brokers.as_ref().map_or_else(
+        || "with the data (durable: every answer is synced to disk first)".to_owned(),
+        |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
+    );
+    let url = format!("http://{address}");
+    let verify = "{program} verify --url {url}";
+    let next: String =
+        application.try_next.iter().chain([&verify]).map(|line| format!("\n  {}", line.replace("{program}", &program).replace("{url}", &url))).collect();
+    out::greeting(format!(
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n\nTry next:{next}\n",
+        data.display()
+    ));
+}

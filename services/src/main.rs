@@ -1,8 +1,0 @@
-//! `daybook`: the one binary.
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> std::process::ExitCode {
-    services::cli::main(services::capabilities::all)
-}
