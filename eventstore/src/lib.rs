@@ -1,5 +1,4 @@
 //! Where it is kept: the log, the worker that turns commands into events, folds and their rows.
-//! Knows no marketplace noun.
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
@@ -30,5 +29,11 @@ pub mod stop;
 pub mod turn;
 pub mod worker;
 
+pub use log::clock;
+#[cfg(feature = "contract")]
+pub use log::contract;
+#[cfg(feature = "embedded")]
+pub use log::embedded;
+#[cfg(feature = "kafka")]
+pub use log::kafka;
 pub use log::{Batch, Begin, Claim, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};
-pub use log::{clock, contract, embedded, kafka};

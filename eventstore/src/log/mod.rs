@@ -1,7 +1,7 @@
-//! The log: topics of partitions of records, appended to for ever. Says what any body of it promises;
-//! must not know which body it talks to, nor what the bytes mean.
+//! The log: topics of partitions of records, appended to for ever. Says what any backend of it promises;
+//! must not know which backend it talks to, nor what the bytes mean.
 //!
-//! The rules are Kafka's, so that every body can keep them: offsets may have gaps, ownership can be lost
+//! The rules are Kafka's, so that every backend can keep them: offsets may have gaps, ownership can be lost
 //! between poll and commit, a commit's outcome can be unknown, a batch may have to be thrown away and polled again.
 
 use std::fmt;
@@ -14,9 +14,12 @@ use schemas::{Envelope, Headers, Partition, Topic, commands_of};
 use serde::{Deserialize, Serialize};
 
 pub mod clock;
+#[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "embedded")]
 pub mod embedded;
 mod group;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 mod ring;
 
@@ -24,6 +27,8 @@ pub use group::{Begin, Group, Input};
 
 /// Largest record, headers and key included. Checked before anything of its batch is written.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+/// Partitions of a new log of which nothing else is said. On Kafka each costs a file and memory at the broker.
+pub const PARTITIONS: u16 = 8;
 /// Most bytes a poll returns, one record excepted.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(RECORD_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -34,11 +34,13 @@ impl Ring {
     }
 
     /// Where it begins: what was before is not in it any more.
+    #[cfg(any(test, feature = "kafka"))]
     pub fn first(&self) -> Offset {
         self.first
     }
 
     /// Where the next record will be, or later.
+    #[cfg(any(test, feature = "kafka"))]
     pub fn next(&self) -> Offset {
         self.next
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use eventstore::embedded::PARTITIONS;
+use eventstore::log::PARTITIONS;
 use schemas::envelope::{DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TIMESTAMP, DLT_TOPIC, Kind};
 use schemas::wire::Shape;
 use schemas::{Stream, Topic, topic};

@@ -3,7 +3,10 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
-//! `http`, `capability`, `application`, `config`, `asyncapi`, `runtime`, `up`, `verify`, `cli`.
+//! `http`, `capability`, `application`, `location`, `config`, `asyncapi`, `runtime`, `up`, `verify`, `cli`.
+
+#[cfg(not(any(feature = "embedded", feature = "kafka")))]
+compile_error!("a log is needed: one of the features embedded and kafka, or both");
 
 pub mod application;
 pub mod args;
@@ -17,6 +20,7 @@ mod fresh;
 pub mod gateway;
 pub mod http;
 pub mod keys;
+pub mod location;
 pub mod misuse;
 pub mod operate;
 pub mod out;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use eventstore::clock::{Clock, SystemClock};
-use eventstore::kafka;
 use kernel::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::application::Application;
 use crate::config::{AppSettings, Config, Flags};
 use crate::http::doors::Doors;
+use crate::location::LogLocation;
 use crate::misuse::misused;
-use crate::runtime::{LogLocation, Platform, Signals, Start};
+use crate::runtime::{Platform, Signals, Start};
 use crate::{http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
@@ -45,7 +45,7 @@ pub fn some<S: AppSettings>(args: Args<S>, application: &Application) -> anyhow:
     if let Some(other) = args.services.iter().find(|service| !known.contains(&service.as_str())) {
         misused!("there is no service '{other}': {}", known.join(", "));
     }
-    if config.cluster.brokers.is_none() {
+    if config.cluster.brokers().is_none() {
         misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
     }
     if let Some(key) = config.keys.iter().find(|key| key.given.is_none()) {
@@ -81,11 +81,10 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
     let address = listener.local_addr()?;
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
     let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
-    let here = LogLocation::Here { partitions: config.partitions, accept_loss: config.accept_loss };
-    let log = config
-        .cluster
-        .settings()
-        .map_or(here, |settings| LogLocation::Kafka(Box::new(kafka::Settings { partitions: config.partitions, advertised: Some(advertised), ..settings })));
+    let on_kafka = config.cluster.location(config.partitions, Some(advertised));
+    let Some(log) = on_kafka.or_else(|| LogLocation::here(config.partitions, config.accept_loss)) else {
+        misused!("this program was built without a log of its own (the feature embedded): name Kafka's brokers with --brokers");
+    };
     let keys = config.keys.iter().map(|key| Ok((key.spec, key.origin()?))).collect::<anyhow::Result<_>>()?;
     let start = Start { data: config.data.clone(), log, runs, keys, capabilities: (application.capabilities)() };
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
@@ -188,7 +187,7 @@ async fn until_ready(app: &http::app::App) {
 fn greet(config: &Config, application: &Application, address: &str) {
     let program = std::env::args().next().unwrap_or_else(|| application.name.to_owned());
     let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
-    let log = config.cluster.brokers.as_ref().map_or_else(
+    let log = config.cluster.brokers().map_or_else(
         || "with the data (durable: every answer is synced to disk first)".to_owned(),
         |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
     );

@@ -10,9 +10,10 @@ use projections::Verdict;
 use crate::application::Application;
 use crate::args::{Output, address, addresses, asynchronous};
 use crate::config::Cluster;
+use crate::location::LogLocation;
 use crate::misuse::Misuse;
 use crate::out;
-use crate::runtime::{LogLocation, at_rest};
+use crate::runtime::at_rest;
 
 /// What to verify.
 #[derive(clap::Args)]
@@ -63,7 +64,8 @@ struct Result {
 pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
     let urls = args.asked()?;
     let result = if urls.is_empty() {
-        let at = args.cluster.settings().map_or(LogLocation::Here { partitions: None, accept_loss: false }, |settings| LogLocation::Kafka(Box::new(settings)));
+        let here = || LogLocation::here(None, false).context("this program was built without a log of its own: name Kafka's brokers with --brokers");
+        let at = args.cluster.location(None, None).map_or_else(here, Ok)?;
         let data = args.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
         let verdicts = at_rest::prover(&data, at, (application.capabilities)())
             .context("a directory is verified at rest, a running marketplace with --url")?

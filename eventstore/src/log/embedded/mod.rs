@@ -31,8 +31,6 @@ use request::{Request, ask};
 use shared::{DAMAGED, RECORDS, Shared, damaged, is_corruption};
 use state::{Known, Place};
 
-/// Partitions of a new log.
-pub const PARTITIONS: u16 = 8;
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
 
@@ -169,7 +167,7 @@ fn recorded_partitions(dir: &Path, db: &DBWithThreadMode<MultiThreaded>, asked: 
         (Some(recorded), _) => Ok(recorded),
         (None, Some(0)) => Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
         (None, asked) => {
-            let partitions = asked.unwrap_or(PARTITIONS);
+            let partitions = asked.unwrap_or(crate::log::PARTITIONS);
             let mut options = rocksdb::WriteOptions::default();
             options.set_sync(true);
             db.put_opt(keys::PARTITIONS, partitions.to_be_bytes(), &options).map_err(|why| opening(dir, &why))?;

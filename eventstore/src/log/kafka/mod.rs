@@ -43,8 +43,6 @@ use probe::Probe;
 use producer::Producers;
 use reader::{Scans, Tail};
 
-/// Partitions of a new log.
-const PARTITIONS: u16 = 8;
 /// How long a broker may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -79,7 +77,7 @@ impl Kafka {
                 )));
             }
             (None, Some(0)) => return Err(Fault::Fatal("a log has at least 1 partition".to_owned())),
-            (found, asked) => found.or(asked).unwrap_or(PARTITIONS),
+            (found, asked) => found.or(asked).unwrap_or(crate::log::PARTITIONS),
         };
         if settings.looks && found.is_none() {
             return Err(Fault::Fatal(format!("there is no log of Daybook's on {} in namespace '{}'", settings.brokers, settings.namespace)));

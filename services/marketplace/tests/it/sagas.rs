@@ -4,7 +4,8 @@ use crate::operate::{done, fails, fill, json_of, run, until};
 use crate::process::{Caller, PATIENCE, Server, binary};
 use daybook::http::gate::{Gate, Hosts};
 use daybook::keys::KeyOrigin;
-use daybook::runtime::{LogLocation, Platform, Signals, Start};
+use daybook::location::LogLocation;
+use daybook::runtime::{Platform, Signals, Start};
 use eventstore::embedded::{Embedded, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     let runs: Vec<String> = runs.iter().map(|name| (*name).to_owned()).collect();
     let start = Start {
         data: data.to_path_buf(),
-        log: LogLocation::Here { partitions: None, accept_loss: false },
+        log: LogLocation::here(None, false).unwrap(),
         runs: Some(runs),
         keys: vec![(marketplace::card::KEY, KeyOrigin::Kept)],
         capabilities: marketplace::capabilities::all(),

@@ -7,14 +7,14 @@ use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 
-use super::location::{Layout, LogLocation};
 use crate::capability::Capability;
+use crate::location::{Layout, LogLocation};
 use crate::prover::Prover;
 
 /// What proves its folds.
 pub fn prover(data: &Path, at: LogLocation, capabilities: Vec<Capability>) -> anyhow::Result<Prover> {
     let (layout, memory) = (Layout::of(data), Memory::default());
-    let all = matches!(at, LogLocation::Here { .. });
+    let all = at.is_here();
     let there = if all { layout.log() } else { layout.views() };
     anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
     let control = Control::look(at.look(&layout, &memory)?)?;

@@ -7,8 +7,8 @@ use eventstore::rows::Rows;
 use eventstore::{Fault, Log};
 use schemas::{Partition, Topic};
 
-use super::location::Layout;
 use crate::capability::Capability;
+use crate::location::Layout;
 
 /// Sets the folds of a data directory aside if not all of them are of this log as it is.
 pub fn accept(layout: &Layout, control: &Control, capabilities: &[Capability], memory: &Memory) -> anyhow::Result<()> {

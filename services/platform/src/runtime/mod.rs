@@ -31,16 +31,14 @@ use crate::http::app::{App, AppState, Operator, Views};
 use crate::http::discarded::Discarded;
 use crate::http::elsewhere::Forward;
 use crate::keys::{KeyOrigin, KeySpec, Keys};
+use crate::location::{Layout, LogLocation};
 use crate::patience::Patience;
 use crate::prover::Prover;
 use crate::telemetry::Metrics;
 
 pub mod at_rest;
-mod location;
 mod lost;
 mod trouble;
-
-pub use location::{Layout, LogLocation};
 
 /// Memory of all databases together: block cache, and the part of it that write buffers may take.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
@@ -106,7 +104,7 @@ impl Opened {
         let (data, layout) = (&start.data, Layout::of(&start.data));
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         // Before a log is there: from then on a directory without its keys has lost them. One on Kafka was there before.
-        let (used, here) = (layout.used(), matches!(start.log, LogLocation::Here { .. }));
+        let (used, here) = (layout.used(), start.log.is_here());
         let keys_of = |log: Option<&dyn Log>| -> anyhow::Result<Keys> {
             let used = || Ok(used || log.map(|log| patience.with(|| holds_commands(log, &start.capabilities))).transpose()?.unwrap_or(false));
             let keys: anyhow::Result<Vec<_>> = start.keys.iter().map(|(spec, origin)| Ok((spec.name, origin.key(*spec, data, used)?))).collect();
@@ -118,7 +116,7 @@ impl Opened {
         patience.with(|| log.provision(&specs))?;
         let keys = known.map_or_else(|| keys_of(Some(log.as_ref())), Ok)?;
         let control = patience.with(|| Control::open(Arc::clone(&log)))?;
-        if matches!(start.log, LogLocation::Here { accept_loss: true, .. }) {
+        if start.log.accepts_loss() {
             lost::accept(&layout, &control, &start.capabilities, &memory)?;
         }
         Ok(Self { layout, memory, log, keys, control, specs })

@@ -1,12 +1,10 @@
 //! Settings: flag over environment over file over default. Unknown keys are refused, secrets are never shown.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use eventstore::kafka;
 use serde::Deserialize;
 pub use toml::Table;
 
@@ -15,51 +13,13 @@ use crate::keys::{KeyOrigin, KeySpec};
 use crate::misuse::{Misuse, misused};
 use crate::telemetry::LogFormat;
 
-/// Where the log is, if not in the data directory.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Cluster {
-    /// Kafka's brokers, separated by commas; without any the log lies in the data directory
-    #[arg(long, env = "DAYBOOK_BROKERS", value_name = "HOST:PORT")]
-    pub brokers: Option<String>,
-    /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once, or several separated by ;
-    #[arg(long, env = "DAYBOOK_KAFKA", value_name = "KEY=VALUE", value_delimiter = ';', hide_env_values = true)]
-    pub kafka: Vec<Pair>,
-    /// Put before every topic, group and transactional id on Kafka, so that installations can share a cluster
-    #[arg(long, env = "DAYBOOK_NAMESPACE", value_name = "TEXT")]
-    pub namespace: Option<String>,
-    /// Copies of each partition of new topics on Kafka [default: 3, or as many as there are brokers]
-    #[arg(long, env = "DAYBOOK_REPLICATION", value_name = "N")]
-    pub replication: Option<u16>,
-}
+#[cfg(not(feature = "kafka"))]
+#[path = "alone.rs"]
+mod cluster;
+#[cfg(feature = "kafka")]
+mod cluster;
 
-impl Cluster {
-    /// How the log on Kafka is opened; none if it is not there.
-    pub fn settings(&self) -> Option<kafka::Settings> {
-        let mut settings = kafka::Settings::new(self.brokers.clone()?);
-        settings.client = self.kafka.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
-        settings.namespace = self.namespace.clone().unwrap_or_default();
-        settings.replication = self.replication;
-        Some(settings)
-    }
-}
-
-/// A setting of librdkafka.
-#[derive(Clone)]
-pub struct Pair(String, String);
-
-impl fmt::Debug for Pair {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}={}", self.0, kafka::shown(&self.0, &self.1))
-    }
-}
-
-impl std::str::FromStr for Pair {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-        Ok(Self(key.trim().to_owned(), value.to_owned()))
-    }
-}
+pub use cluster::Cluster;
 
 /// Settings that an application adds to the platform's own.
 pub trait AppSettings: Args + Clone + fmt::Debug {
@@ -168,12 +128,10 @@ struct File {
     log: Option<String>,
     log_format: Option<LogFormat>,
     access_log: Option<bool>,
-    brokers: Option<String>,
-    kafka: Option<BTreeMap<String, String>>,
-    namespace: Option<String>,
-    replication: Option<u16>,
     advertise: Option<String>,
     allow_host: Option<Vec<String>>,
+    #[serde(flatten)]
+    cluster: cluster::File,
     /// the application's, and mistakes
     #[serde(flatten)]
     rest: toml::Table,
@@ -281,14 +239,6 @@ impl Config {
         if let (Some(unknown), Some(path)) = (file.rest.keys().next(), &flags.config) {
             misused!("settings file {}: {}unknown setting '{unknown}'", path.display(), line_of(path, unknown));
         }
-        let given = flags.cluster;
-        let of_file = file.kafka.unwrap_or_default().into_iter().map(|(key, value)| Pair(key, value));
-        let cluster = Cluster {
-            brokers: given.brokers.or(file.brokers),
-            kafka: of_file.chain(given.kafka).collect(),
-            namespace: given.namespace.or(file.namespace),
-            replication: given.replication.or(file.replication),
-        };
         let listen = flags.listen.or(file.listen).map(|listen| listen.address()).transpose()?;
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
@@ -301,7 +251,7 @@ impl Config {
             access_log: flags.access_log || file.access_log == Some(true),
             keys,
             accept_loss: flags.accept_loss,
-            cluster,
+            cluster: flags.cluster.or(file.cluster),
             advertise: flags.advertise.or(file.advertise),
             allow_host: if flags.allow_host.is_empty() {
                 let named = file.allow_host.unwrap_or_default();
@@ -315,10 +265,8 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let (listen, on_kafka) = (self.listen, self.cluster.brokers.is_some());
-        if !on_kafka && (!self.cluster.kafka.is_empty() || self.cluster.namespace.is_some()) {
-            misused!("there are settings for Kafka, and no --brokers");
-        }
+        let (listen, on_kafka) = (self.listen, self.cluster.brokers().is_some());
+        self.cluster.check()?;
         if on_kafka && self.accept_loss {
             misused!("--accept-loss is for a log in the data directory, and this one is on Kafka");
         }
@@ -341,7 +289,7 @@ impl Config {
     /// As a settings file that says the same, but for secrets: those stand there as comments.
     pub fn as_file(&self) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let (mut lines, cluster) = (vec![], &self.cluster);
+        let mut lines = vec![];
         let mut set = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key} = {value}")));
         set("data", Some(quoted(&self.data.to_string_lossy())));
         set("listen", Some(quoted(&self.listen.to_string())));
@@ -354,21 +302,11 @@ impl Config {
         for key in &self.keys {
             set(&format!("# {}_key", key.spec.name), key.given.as_ref().map(|_| quoted("(redacted)")));
         }
-        set("brokers", cluster.brokers.as_deref().map(quoted));
-        set("namespace", cluster.namespace.as_deref().map(quoted));
-        set("replication", cluster.replication.map(|number| number.to_string()));
+        self.cluster.lines(quoted).into_iter().for_each(|(key, value)| set(key, Some(value)));
         set("advertise", self.advertise.as_deref().map(quoted));
         let named: Vec<String> = self.allow_host.iter().map(|name| quoted(&name.to_string())).collect();
         set("allow_host", (!named.is_empty()).then(|| format!("[{}]", named.join(", "))));
-        // What is given twice holds as it was given last.
-        let kafka: BTreeMap<&str, &str> = cluster.kafka.iter().map(|Pair(key, value)| (key.as_str(), value.as_str())).collect();
-        if !kafka.is_empty() {
-            lines.push("\n[kafka]".to_owned());
-        }
-        for (key, value) in kafka {
-            let shown = kafka::shown(key, value);
-            lines.push(format!("{}{} = {}", if shown == value { "" } else { "# " }, quoted(key), quoted(shown)));
-        }
+        lines.extend(self.cluster.part(quoted));
         lines.join("\n")
     }
 }

@@ -1,0 +1,141 @@
+//! Where a process keeps what: its log, and in its data directory what it folds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eventstore::Log;
+#[cfg(feature = "embedded")]
+use eventstore::embedded::{Embedded, Settings, is_damage, repair};
+#[cfg(feature = "kafka")]
+use eventstore::kafka::{self, Kafka};
+use eventstore::memory::Memory;
+
+#[cfg(feature = "kafka")]
+use crate::patience::Patience;
+
+/// Where the log is.
+pub enum LogLocation {
+    /// in the data directory, which one process has
+    #[cfg(feature = "embedded")]
+    Here {
+        /// of a new log
+        partitions: Option<u16>,
+        /// one that is damaged is opened as far as it can be read
+        accept_loss: bool,
+    },
+    /// on Kafka, which many processes share
+    #[cfg(feature = "kafka")]
+    Kafka(Box<kafka::Settings>),
+}
+
+impl LogLocation {
+    /// In the data directory; none if this program was built without such logs.
+    #[cfg(feature = "embedded")]
+    pub fn here(partitions: Option<u16>, accept_loss: bool) -> Option<Self> {
+        Some(Self::Here { partitions, accept_loss })
+    }
+
+    /// In the data directory; none if this program was built without such logs.
+    #[cfg(not(feature = "embedded"))]
+    pub fn here(_: Option<u16>, _: bool) -> Option<Self> {
+        None
+    }
+
+    /// Whether it is in the data directory.
+    pub fn is_here(&self) -> bool {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Here { .. } => true,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
+        }
+    }
+
+    /// Whether a damaged one is opened as far as it can be read.
+    pub fn accepts_loss(&self) -> bool {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Here { accept_loss, .. } => *accept_loss,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
+        }
+    }
+
+    /// Opens the log only to read it, where that is another thing.
+    #[cfg_attr(not(feature = "embedded"), allow(unused_variables, reason = "Kafka needs neither"))]
+    pub(crate) fn look(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+        Ok(match self {
+            #[cfg(feature = "embedded")]
+            Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, memory: memory.clone(), ..Settings::default() })?),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, ..*settings })?),
+        })
+    }
+
+    #[cfg_attr(not(feature = "embedded"), allow(unused_variables, reason = "Kafka needs neither"))]
+    pub(crate) fn open(&self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+        Ok(match self {
+            #[cfg(feature = "embedded")]
+            Self::Here { partitions, accept_loss } => embedded(*partitions, *accept_loss, layout, memory)?,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open((**settings).clone()))?),
+        })
+    }
+}
+
+#[cfg(feature = "embedded")]
+fn embedded(partitions: Option<u16>, accept_loss: bool, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+    let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, memory: memory.clone(), ..Settings::default() });
+    match open(false) {
+        Err(fault) if accept_loss && is_damage(&fault) => {
+            tracing::error!(%fault, "the loss is accepted");
+            let log = match open(true) {
+                Err(fault) if is_damage(&fault) => repair(&layout.log()).and_then(|()| open(true))?,
+                opened => opened?,
+            };
+            layout.set_folds_aside(log.now())?; // they may hold what the log has lost
+            Ok(Arc::new(log))
+        }
+        opened => Ok(Arc::new(opened?)),
+    }
+}
+
+/// Where a data directory keeps what.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// Of the directory of one installation.
+    pub fn of(data: &Path) -> Self {
+        Self(data.to_path_buf())
+    }
+    pub(crate) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+    pub(crate) fn heads(&self, service: &str) -> PathBuf {
+        self.0.join("heads").join(service)
+    }
+    pub(crate) fn views(&self) -> PathBuf {
+        self.0.join("views")
+    }
+    /// The directories that hold something, each with those below it that are measured apart.
+    pub(crate) fn directories(&self) -> Vec<(&'static str, PathBuf, bool)> {
+        vec![("log", self.log(), false), ("heads", self.0.join("heads"), true), ("views", self.views(), true)]
+    }
+    /// Moves what is folded out of the way, to be folded anew.
+    pub(crate) fn set_folds_aside(&self, now: kernel::Timestamp) -> anyhow::Result<()> {
+        let aside = self.0.join(format!("set-aside-{}", now.0));
+        eventstore::directory::make(&aside)?;
+        for folds in [self.0.join("heads"), self.views()].iter().filter(|folds| folds.exists()) {
+            std::fs::rename(folds, aside.join(folds.file_name().unwrap_or_default()))?;
+        }
+        tracing::warn!(to = %aside.display(), "what was folded is set aside, and folded anew from the log that is left");
+        Ok(())
+    }
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.0.join("scratch")
+    }
+    /// Whether a process ran here before, and may have made something with its keys.
+    pub(crate) fn used(&self) -> bool {
+        [self.log(), self.0.join("heads"), self.views()].iter().any(|dir| dir.exists())
+    }
+}
