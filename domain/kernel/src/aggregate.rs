@@ -29,6 +29,8 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     /// The shape of the saved state. Raise it with every change of the struct: saved heads of another
     /// shape are thrown away and folded again from the log.
     const STATE_VERSION: u8;
+    /// The stable names of all its refusals, which [`Aggregate::refusal_code`] gives: documents list them.
+    const REFUSALS: &'static [&'static str];
     /// How its records find their partition.
     const ROUTING: Routing = Routing::BySubject;
     /// Its ids. Each has one spelling, the one that parses: a command under another is put aside before it is decided.

@@ -414,6 +414,21 @@ impl Cart {
 impl Aggregate for Cart {
     const NAME: &'static str = "cart";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &[
+        "bad-id",
+        "id-out-of-range",
+        "price-not-agreed",
+        "empty-cart",
+        "nothing-left",
+        "checkout-sent",
+        "unknown-product",
+        "withdrawn",
+        "cart-full",
+        "quantity-out-of-range",
+        "price-out-of-range",
+        "total-out-of-range",
+        "text-out-of-range",
+    ];
     type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;

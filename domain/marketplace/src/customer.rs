@@ -121,6 +121,7 @@ pub enum Refusal {
 impl Aggregate for Customer {
     const NAME: &'static str = "customer";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["id-out-of-range", "text-out-of-range"];
     type Id = crate::CustomerId;
     type Command = Command;
     type Event = Event;

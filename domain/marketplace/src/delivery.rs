@@ -62,6 +62,7 @@ pub enum Refusal {
 impl Aggregate for Delivery {
     const NAME: &'static str = "delivery";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["too-many-packages"];
     type Id = crate::TransactionId;
     type Command = Command;
     type Event = Event;

@@ -89,6 +89,18 @@ impl Order {
 impl Aggregate for Order {
     const NAME: &'static str = "order";
     const STATE_VERSION: u8 = 3;
+    const REFUSALS: &'static [&'static str] = &[
+        "already-placed",
+        "unknown-order",
+        "unknown-line",
+        "amounts-out-of-range",
+        "not-due",
+        "not-awaited",
+        "not-paid",
+        "over-returned",
+        "reference-used",
+        "refund-out-of-range",
+    ];
     type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;

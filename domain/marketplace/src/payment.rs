@@ -174,6 +174,7 @@ fn decline(demand: &Demand) -> Option<Decline> {
 impl Aggregate for Payment {
     const NAME: &'static str = "payment";
     const STATE_VERSION: u8 = 2;
+    const REFUSALS: &'static [&'static str] = &["amount-out-of-range", "over-refunded"];
     type Id = crate::PaymentId;
     type Command = Command;
     type Event = Event;

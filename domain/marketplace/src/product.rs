@@ -144,6 +144,17 @@ fn checked(details: Details) -> Result<Details, Refusal> {
 impl Aggregate for Product {
     const NAME: &'static str = "product";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &[
+        "unknown-product",
+        "already-registered",
+        "withdrawn",
+        "other-version",
+        "same-version",
+        "id-out-of-range",
+        "price-out-of-range",
+        "other-currency",
+        "text-out-of-range",
+    ];
     type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;

@@ -62,6 +62,7 @@ pub enum Refusal {
 impl Aggregate for Replica {
     const NAME: &'static str = "replica";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["unknown-product"];
     const ROUTING: Routing = Routing::EveryPartition;
     type Id = crate::ProductRef;
     type Command = Command;

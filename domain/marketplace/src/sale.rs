@@ -164,6 +164,7 @@ impl Sale {
 impl Aggregate for Sale {
     const NAME: &'static str = "sale";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["unknown-sale", "amounts-out-of-range"];
     type Id = crate::SaleId;
     type Command = Command;
     type Event = Event;

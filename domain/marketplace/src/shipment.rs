@@ -148,6 +148,7 @@ impl Shipment {
 impl Aggregate for Shipment {
     const NAME: &'static str = "shipment";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["unknown-shipment"];
     type Id = crate::OrderId;
     type Command = Command;
     type Event = Event;

@@ -297,6 +297,7 @@ impl StockItem {
 impl Aggregate for StockItem {
     const NAME: &'static str = "stock-item";
     const STATE_VERSION: u8 = 3;
+    const REFUSALS: &'static [&'static str] = &["delivery-booked", "not-sold", "id-out-of-range", "delivery-out-of-range"];
     type Id = crate::ProductRef;
     type Command = Command;
     type Event = Event;

@@ -58,6 +58,7 @@ mod later {
     impl Aggregate for Later {
         const NAME: &'static str = "tally";
         const STATE_VERSION: u8 = 2;
+        const REFUSALS: &'static [&'static str] = &["thirteen", "never"];
         type Id = String;
         type Command = Command;
         type Event = Event;

@@ -80,6 +80,7 @@ pub static MENDED: AtomicBool = AtomicBool::new(false);
 impl Aggregate for Tally {
     const NAME: &'static str = "tally";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["thirteen", "never"];
     type Id = String;
     type Command = Command;
     type Event = Event;

@@ -3,26 +3,29 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
-use axum::{Json, Router};
 use daybook::http::app::App;
 use daybook::http::body::{Amount, Text, bad, object};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::{Both, Given, Unused, given};
 use daybook::http::place::Path;
 use daybook::http::read::stamped;
+use daybook::http::route::{Kind, Operation, Routes, Takes};
+use daybook::schemas::wire::Code;
 use domain::cart::Cart;
 use domain::customer::Customer;
+use domain::delivery::Delivery;
 use domain::product::Product;
 use domain::sale::{Line, Status};
 use domain::seller::Seller;
 use domain::stock::StockItem;
 use domain::{Charge, Currency, Money, MoneyError, customer, product, stock};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::capabilities::cart::{self, LineGiven, WithCard, reopened};
 use crate::capabilities::catalog::{PriceGiven, ProductGiven};
@@ -33,18 +36,33 @@ use crate::capabilities::shipment::{send, transaction};
 use crate::money::CURRENCY;
 
 /// How they are reached.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/product", post(register_product).patch(change_price).put(replace_product))
-        .route("/stock", post(register_stock))
-        .route("/seller", post(register_seller))
-        .route("/customer", post(register_customer))
-        .route("/cart/{customer}/add", put(add).patch(add))
-        .route("/cart/{customer}/checkout", post(check_out))
-        .route("/cart/{customer}/seal", post(seal).patch(seal))
-        .route("/cart/{customer}", delete(cart::empty))
-        .route("/shipment/{tid}", patch(deliver))
-        .route("/seller/dashboard/{id}", get(dashboard))
+pub fn routes() -> Routes {
+    let cart = |summary| Operation::command::<Cart>(summary).part("customer", "17");
+    Routes::of("benchmark")
+        .post("/product", register_product, Operation::command::<Product>("Registers a product").created())
+        .put("/product", replace_product, Operation::command::<Product>("Replaces a product by another version of it"))
+        .patch("/product", change_price, Operation::command::<Product>("Changes a product's price"))
+        .post("/stock", register_stock, Operation::command::<StockItem>("Registers a product's first pieces").created())
+        .post("/seller", register_seller, Operation::command::<Seller>("Registers a seller").created())
+        .post("/customer", register_customer, Operation::command::<Customer>("Registers a customer").created())
+        .put("/cart/{customer}/add", add, cart("Adds an item to a cart"))
+        .patch("/cart/{customer}/add", add, cart("Adds an item to a cart"))
+        .post("/cart/{customer}/checkout", check_out, cart("Checks a cart out: answered when its order has ended"))
+        .post("/cart/{customer}/seal", seal, cart("Empties a cart"))
+        .patch("/cart/{customer}/seal", seal, cart("Empties a cart"))
+        .delete("/cart/{customer}", cart::empty, cart("Empties a cart"))
+        .patch(
+            "/shipment/{tid}",
+            deliver,
+            Operation::command::<Delivery>("Delivers the oldest packages of ten sellers").text_part("tid", "run_2", "^[A-Za-z0-9_]{1,100}$"),
+        )
+        .get(
+            "/seller/dashboard/{id}",
+            dashboard,
+            Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words") }
+                .answers::<DashboardShown>(200, "One snapshot")
+                .part("id", "42"),
+        )
 }
 
 /// How long its routes wait: they answer when the transaction has ended.
@@ -96,6 +114,12 @@ const NAMES: &[&str] = &[
     "mobile_phone",
 ];
 
+impl<T: JsonSchema> Takes for AnyCase<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(T::json_schema);
+    }
+}
+
 impl<T: Given, S: Send + Sync> FromRequest<S> for AnyCase<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
@@ -111,7 +135,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// A product as the benchmark names it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Named {
     seller_id: u64,
     product_id: u64,
@@ -142,7 +166,7 @@ async fn change_price(State(app): State<App>, headers: HeaderMap, AnyCase(Both(n
 const FIRST: &str = "registration";
 
 /// What the benchmark's registration says besides, and its stock counts by itself.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[allow(dead_code, reason = "read, and not needed")]
 struct Counted {
@@ -153,7 +177,7 @@ struct Counted {
     version: Unused,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Registration {
     seller_id: u64,
     product_id: u64,
@@ -171,7 +195,7 @@ async fn register_stock(
 }
 
 /// What the benchmark says of a seller besides.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[allow(dead_code, reason = "read, and not all of it needed")]
 struct NumberedSeller {
     id: u64,
@@ -188,7 +212,7 @@ async fn register_seller(
 }
 
 /// What the benchmark says of a customer besides: what it counts itself is not needed.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[allow(dead_code, reason = "read, and not all of it needed")]
 struct NumberedCustomer {
     id: u64,
@@ -215,7 +239,7 @@ async fn register_customer(
     request::<Customer>("customer", id.to_string(), &headers, None)?.created().send(&app, &customer::Command::Register(details)).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Addition {
     seller_id: u64,
     product_id: u64,
@@ -228,6 +252,7 @@ struct Addition {
     #[serde(default)]
     voucher: Amount,
     version: Option<Text>,
+    #[schemars(with = "Option<Code>")]
     currency: Option<Currency>,
     instance_id: Option<Text>,
 }
@@ -250,7 +275,7 @@ async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderM
 }
 
 /// What a checkout says of itself besides.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Repeated {
     instance_id: Option<Text>,
     customer_id: Option<Text>,
@@ -276,6 +301,17 @@ async fn seal(State(app): State<App>, Path(customer): Path<u64>, headers: Header
 
 async fn deliver(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     send(&app, request("shipment", transaction(tid)?, &headers, None)?, &headers).await
+}
+
+/// A dashboard in the benchmark's words, for documents.
+#[derive(JsonSchema)]
+#[schemars(rename = "BenchmarkDashboard")]
+#[allow(non_snake_case, dead_code, reason = "only described")]
+struct DashboardShown {
+    /// totals, in one currency
+    sellerView: Map<String, Value>,
+    /// lines of orders in progress
+    orderEntries: Vec<Map<String, Value>>,
 }
 
 /// The same in the benchmark's words: one currency's totals, amounts as numbers.

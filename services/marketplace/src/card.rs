@@ -2,6 +2,7 @@
 
 use domain::customer::Card;
 use domain::payment::REFUSED_TOKEN;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use daybook::config::{AppSettings, KeySetting, Secret};
@@ -34,7 +35,7 @@ impl AppSettings for CardSettings {
 }
 
 /// A card as a caller gives it. Neither `Debug` nor `Serialize`: it cannot be logged or stored by accident.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct CardGiven {
     card_number: Option<Text>,
     card_brand: Option<String>,

@@ -1,9 +1,7 @@
 //! An application: what its binary gives to the platform.
 
-use axum::Router;
-
 use crate::capability::Capability;
-use crate::http::app::App;
+use crate::http::route::Routes;
 
 /// A business on the platform.
 #[derive(Clone, Copy)]
@@ -17,7 +15,7 @@ pub struct Application {
     /// every service there is
     pub capabilities: fn() -> Vec<Capability>,
     /// routes that are no one service's
-    pub routes: fn() -> Router<App>,
+    pub routes: fn() -> Routes,
     /// What may be tried when it is ready, a line each; `{url}` and `{program}` stand for where it is reached and how it is run.
     pub try_next: &'static [&'static str],
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use eventstore::service::Service;
 use projections::{FoldEvent, View};
 use schemas::wire::{Shape, own_shapes};
 
 use crate::gateway::outcomes;
-use crate::http::app::App;
+use crate::http::route::Routes;
 
 /// The wire shapes of all services' aggregates, and the worker's own.
 pub fn shapes(capabilities: &[Capability]) -> Vec<Shape> {
@@ -23,7 +22,7 @@ pub struct Capability {
     /// what readers see
     pub views: Vec<Arc<View>>,
     /// how it is reached over HTTP
-    pub routes: Router<App>,
+    pub routes: Routes,
     /// Commands that another service answers at the end of a process: the event they cause here, and that service.
     pub answered_by: &'static [(&'static str, &'static str)],
 }
@@ -32,7 +31,7 @@ impl Capability {
     /// A service with no view but its commands' outcomes, and no routes.
     pub fn of(service: Service) -> Self {
         let outcomes = Arc::new(outcomes::of(&service));
-        Self { service, views: vec![outcomes], routes: Router::new(), answered_by: &[] }
+        Self { service, views: vec![outcomes], routes: Routes::default(), answered_by: &[] }
     }
 
     /// It has this view of its events; see [`View`] for what name and shape mean.
@@ -54,7 +53,7 @@ impl Capability {
 
     /// It has these routes.
     #[must_use]
-    pub fn routes(mut self, routes: Router<App>) -> Self {
+    pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = self.routes.merge(routes);
         self
     }

@@ -8,7 +8,7 @@ use crate::application::Application;
 use crate::args::asynchronous;
 use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
 use crate::misuse::{Misuse, misused};
-use crate::{asyncapi, dead_letters, operate, out, up, verify};
+use crate::{dead_letters, documents, operate, out, up, verify};
 
 /// The platform's commands; an application adds its own beside them.
 #[derive(Subcommand)]
@@ -26,6 +26,8 @@ pub enum Verb<S: AppSettings = NoSettings> {
     Verify(verify::Args),
     /// Prints the AsyncAPI document of every topic
     Asyncapi,
+    /// Prints the OpenAPI document of every route
+    Openapi,
     /// Lists, shows, retries and discards what could not be processed
     DeadLetters(dead_letters::Args),
     /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
@@ -115,7 +117,11 @@ impl<S: AppSettings> Verb<S> {
             Self::Config(flags) => Config::from(flags).map(|config| out::line(config.as_file())).map(|()| ExitCode::SUCCESS),
             Self::Verify(args) => verify::run(args, application),
             Self::Asyncapi => {
-                out::line(format!("{:#}", asyncapi::document(application)));
+                out::line(format!("{:#}", documents::asyncapi::document(application)));
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Openapi => {
+                out::line(format!("{:#}", documents::openapi(application)));
                 Ok(ExitCode::SUCCESS)
             }
             Self::DeadLetters(args) => asynchronous(dead_letters::run(args)),

@@ -3,19 +3,19 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
-//! `http`, `capability`, `application`, `location`, `config`, `asyncapi`, `runtime`, `up`, `verify`, `cli`.
+//! `http`, `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`.
 
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
 compile_error!("a log is needed: one of the features embedded and kafka, or both");
 
 pub mod application;
 pub mod args;
-pub mod asyncapi;
 pub mod capability;
 pub mod cli;
 pub mod config;
 pub mod cpu;
 pub mod dead_letters;
+pub mod documents;
 mod fresh;
 pub mod gateway;
 pub mod http;

@@ -14,7 +14,7 @@ use crate::http::doors::Doors;
 use crate::location::LogLocation;
 use crate::misuse::misused;
 use crate::runtime::{Platform, Signals, Start};
-use crate::{http, out, telemetry};
+use crate::{documents, http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
 const HTTP_THREADS: usize = 2;
@@ -100,7 +100,7 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         _ = interrupted.recv() => return ended_in_start(false),
         _ = terminated.recv() => return ended_in_start(false),
     };
-    doors.open(http::router(std::sync::Arc::clone(&platform.app), routes.merge((application.routes)()), gate));
+    doors.open(http::router(std::sync::Arc::clone(&platform.app), &documents::routes(application, routes), gate));
     let ready = async {
         until_ready(&platform.app).await;
         greet(config, application, &address.to_string());

@@ -25,6 +25,7 @@ enum Event {
 impl Aggregate for Bell {
     const NAME: &'static str = "bell";
     const STATE_VERSION: u8 = 1;
+    const REFUSALS: &'static [&'static str] = &["thirteen", "never"];
     type Id = String;
     type Command = Command;
     type Event = Event;

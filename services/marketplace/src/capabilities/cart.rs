@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::schemas::wire::Code;
 use daybook::schemas::{Partition, partition_of};
 use domain::cart::{Cart, Checkout, Command, Line};
 use domain::customer::Person;
@@ -16,7 +16,9 @@ use domain::payment::{Means, Method};
 use domain::policies::{CopyProduct, ReopenCart};
 use domain::replica::Replica;
 use domain::{Aggregate, Currency, Money, ProductRef, routing_key};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::rows::event_of;
 use crate::card::CardGiven;
@@ -28,6 +30,7 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::{Both, Given, Wrong, inner};
 use daybook::http::json::Object;
 use daybook::http::place::Path;
+use daybook::http::route::{Operation, Routes};
 use daybook::http::{read, token};
 
 /// How long an answered checkout waits for its cart to be open again before it says so anyway.
@@ -35,17 +38,27 @@ const REOPEN_WAIT: Duration = Duration::from_secs(2);
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new()
-        .route("/carts/{customer}", get(show))
-        .route("/carts/{customer}/items", post(add).delete(empty))
-        .route("/carts/{customer}/checkout", post(check_out))
-        .route("/carts/{customer}/sales", post(record));
+    let command = |summary| Operation::command::<Cart>(summary).part("customer", "17");
+    let items = || json!([{ "product": "42-1", "quantity": 2, "name": "Lantern", "unit_price": "2.75", "freight_value": "0.50", "currency": "GBP" }]);
+    let sold = || json!([{ "product": "42-1", "quantity": 1, "name": "Lantern", "agreed_price": "2.75", "currency": "GBP" }]);
+    let checkout = || json!({ "payment_type": "BOLETO", "first_name": "Anna", "city": "Turku" });
+    let routes = Routes::of("cart")
+        .get("/carts/{customer}", show, Operation::row::<CartShown>("Shows a cart, as a checkout of now would charge it").part("customer", "17"))
+        .post("/carts/{customer}/items", add, command("Adds items to a cart").example(json!({ "items": items() })))
+        .delete("/carts/{customer}/items", empty, command("Empties a cart"))
+        .post("/carts/{customer}/checkout", check_out, command("Checks a cart out: answered when its order has ended").example(checkout()))
+        .post(
+            "/carts/{customer}/sales",
+            record,
+            command("Records a sale that was made elsewhere, at its prices").example(json!({ "items": sold(), "checkout": checkout() })),
+        );
     let service = Service::new("cart").owns::<Cart, _>().owns::<Replica, _>().follows::<ReopenCart, _>("ordering").follows_across::<CopyProduct, _>("catalog");
     Capability { answered_by: &[("checked-out", "ordering"), ("recorded", "ordering")], ..Capability::of(service).view("carts", 2, fold).routes(routes) }
 }
 
 /// What readers see of a cart's line: as a checkout of now would charge it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "CartLine")]
 struct LineShown {
     /// `<seller>-<product>`
     product: String,
@@ -70,7 +83,8 @@ struct LineShown {
 }
 
 /// What readers see of a cart.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Cart")]
 struct CartShown {
     /// the customer's number
     customer: String,
@@ -167,7 +181,7 @@ impl CartShown {
 }
 
 /// A line as our own route takes it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LineGiven {
     pub product: String,
@@ -183,6 +197,7 @@ pub(crate) struct LineGiven {
     #[serde(default)]
     pub voucher: Amount,
     pub version: Option<String>,
+    #[schemars(with = "Option<Code>")]
     pub currency: Option<Currency>,
 }
 
@@ -214,7 +229,7 @@ fn lines_of(items: Vec<LineGiven>) -> Result<Vec<Line>, Failure> {
     items.into_iter().enumerate().map(|(at, line)| line.line(at)).collect()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Addition {
     items: Vec<LineGiven>,
@@ -222,6 +237,7 @@ struct Addition {
 }
 
 /// A sale that was made elsewhere: its lines, and how and to whom.
+#[derive(JsonSchema)]
 struct SaleGiven {
     items: Vec<LineGiven>,
     checkout: WithCard,
@@ -240,7 +256,7 @@ impl Given for SaleGiven {
 }
 
 /// A checkout as a route takes it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct CheckoutGiven {
     payment_type: String,
     #[serde(default)]

@@ -3,15 +3,17 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::schemas::wire::Code;
 use domain::product::{Command, Details, Event, Product};
 use domain::seller::Seller;
 use domain::{Currency, Money, ProductRef};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::rows::{event_of, listing_key};
+use super::rows::{PAIR, event_of, listing_key};
 use super::sellers;
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
@@ -21,14 +23,23 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::Both;
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new()
-        .route("/products", get(browse))
-        .route("/products/{id}", put(register).get(show).delete(withdraw))
-        .route("/products/{id}/price", post(change_price))
-        .route("/products/{id}/replacement", post(replace));
+    let command = |summary| Operation::command::<Product>(summary).text_part("id", "42-1", PAIR);
+    let lamp = || json!({ "name": "Lantern", "sku": "71053", "price": "2.55", "freight_value": "0.50", "currency": "GBP" });
+    let routes = Routes::of("catalog")
+        .get("/products", browse, Operation::page::<ProductRow>("Lists products"))
+        .put("/products/{id}", register, command("Registers a product, whose id is <seller>-<number>").example(lamp()))
+        .get("/products/{id}", show, Operation::row::<ProductRow>("Shows a product").text_part("id", "42-1", PAIR))
+        .post("/products/{id}/price", change_price, command("Changes a product's price").example(json!({ "price": "2.75", "currency": "GBP" })))
+        .post(
+            "/products/{id}/replacement",
+            replace,
+            command("Replaces a product by another version of it").example(json!({ "name": "Lantern", "price": "3.10", "currency": "GBP", "version": "2" })),
+        )
+        .delete("/products/{id}", withdraw, command("Withdraws a product from sale").text_part("id", "42-1", PAIR));
     Capability::of(Service::new("catalog").owns::<Product, _>().owns::<Seller, _>())
         .view("products", 1, fold)
         .view("sellers", 1, sellers::fold)
@@ -37,7 +48,7 @@ pub fn capability() -> Capability {
 }
 
 /// What readers see of a product.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ProductRow {
     /// `<seller>-<product>`
     pub id: String,
@@ -97,7 +108,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 /// What a registration or a replacement says.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct ProductGiven {
     name: String,
     #[serde(default)]
@@ -109,6 +120,7 @@ pub(crate) struct ProductGiven {
     price: Amount,
     #[serde(default)]
     freight_value: Amount,
+    #[schemars(with = "Option<Code>")]
     currency: Option<Currency>,
     #[serde(default)]
     status: String,
@@ -139,10 +151,11 @@ impl ProductGiven {
 }
 
 /// A new price.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct PriceGiven {
     price: Amount,
     version: Option<String>,
+    #[schemars(with = "Option<Code>")]
     currency: Option<Currency>,
 }
 
@@ -179,7 +192,7 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
     row::<ProductRow>(&app, "products", (&id, &listing_key(&id)), &headers, |row| row.revision).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Filter {
     seller: Option<u64>,
 }

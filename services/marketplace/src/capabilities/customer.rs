@@ -3,11 +3,12 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::put;
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::customer::{Command, Customer, Details, Event, Person};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::rows::event_of;
 use crate::card::CardGiven;
@@ -18,19 +19,24 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::Both;
 use daybook::http::place::Path;
 use daybook::http::read;
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new().route("/customers/{id}", put(register).get(show));
+    let anna = json!({ "first_name": "Anna", "last_name": "Berg", "city": "Turku", "card_number": "4111111111111111", "card_brand": "visa" });
+    let routes = Routes::of("customer")
+        .put("/customers/{id}", register, Operation::command::<Customer>("Registers a customer").part("id", "17").example(anna))
+        .get("/customers/{id}", show, Operation::row::<CustomerRow>("Shows a customer").part("id", "17"));
     Capability::of(Service::new("customer").owns::<Customer, _>()).view("customers", 1, fold).routes(routes)
 }
 
 /// What readers see of a customer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CustomerRow {
     /// its number
     pub id: u64,
     /// who it is
+    #[schemars(with = "PersonShown")]
     pub person: Person,
     /// the card's brand and last four digits
     pub card: Option<String>,
@@ -38,6 +44,33 @@ pub struct CustomerRow {
     pub data: String,
     /// the aggregate's version
     pub revision: u64,
+}
+
+/// [`Person`], for documents.
+#[derive(JsonSchema)]
+#[schemars(rename = "Person")]
+#[allow(dead_code, reason = "only described")]
+struct PersonShown {
+    /// given name
+    first_name: String,
+    /// family name
+    last_name: String,
+    /// street and number
+    street: String,
+    /// flat, floor, care of
+    complement: String,
+    /// town
+    city: String,
+    /// state or country
+    state: String,
+    /// postal code
+    zip_code: String,
+    /// as the caller writes it
+    birth_date: String,
+    /// e-mail
+    email: String,
+    /// phone
+    phone: String,
 }
 
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
@@ -49,7 +82,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 /// What a registration may say.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct CustomerGiven {
     #[serde(default)]
     first_name: String,

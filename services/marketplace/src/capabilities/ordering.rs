@@ -3,16 +3,17 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::order::{Command, Ending, Event, Order, Returned};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment};
 use domain::shipment::{Package, Status};
 use domain::{Currency, Money, OrderId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::rows::{StepRow, add, event_of, impossible, listing_key, try_update};
+use super::rows::{PAIR, StepRow, add, event_of, impossible, listing_key, try_update};
 use super::{shipment, statistics};
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
@@ -22,15 +23,23 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::Both;
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, list_through, row};
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new()
-        .route("/orders", get(browse))
-        .route("/orders/{id}", get(show))
-        .route("/orders/{id}/history", get(history))
-        .route("/orders/{id}/refunds", get(refunds).post(refund))
-        .route("/customers/{id}/statistics", get(statistics::show));
+    let order = |operation: Operation| operation.text_part("id", "17-1", PAIR);
+    let refund_of = Operation::command::<Order>("Asks for the money of pieces that come back");
+    let routes = Routes::of("ordering")
+        .get("/orders", browse, Operation::page::<OrderRow>("Lists orders"))
+        .get("/orders/{id}", show, order(Operation::row::<OrderRow>("Shows an order")))
+        .get("/orders/{id}/history", history, order(Operation::page::<StepRow>("Lists what happened to an order")))
+        .get("/orders/{id}/refunds", refunds, order(Operation::page::<RefundRow>("Lists an order's refunds")))
+        .post("/orders/{id}/refunds", refund, order(refund_of).example(json!({ "reference": "return 1", "lines": [{ "line": 0, "quantity": 1 }] })))
+        .get(
+            "/customers/{id}/statistics",
+            statistics::show,
+            Operation::row::<statistics::StatisticsRow>("Shows what a customer's orders came to").part("id", "17"),
+        );
     let service = Service::new("ordering")
         .owns::<Order, _>()
         .follows::<PlaceOrder, _>("cart")
@@ -41,7 +50,8 @@ pub fn capability() -> Capability {
 }
 
 /// What readers see of an order's line.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "OrderLine")]
 pub struct LineRow {
     /// `<seller>-<product>`
     pub product: String,
@@ -68,7 +78,7 @@ pub struct LineRow {
 }
 
 /// What readers see of an order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRow {
     /// `<customer>-<number>`
     pub id: String,
@@ -105,7 +115,7 @@ pub struct OrderRow {
 }
 
 /// What readers see of a refund.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RefundRow {
     /// which of the order's refunds, from 1
     pub refund: u32,
@@ -120,7 +130,7 @@ pub struct RefundRow {
 }
 
 /// Pieces of an order's line that come back.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefundLine {
     /// the line's place in the order, from 0
@@ -285,7 +295,7 @@ async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing):
 }
 
 /// What is to come back.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundGiven {
     /// the caller's own name for it: the same again changes nothing
@@ -304,7 +314,7 @@ async fn refunds(State(app): State<App>, Path(id): Path<String>, Query(listing):
     list::<RefundRow>(&app, "orders", Under::one(&id, &format!("f/{}/", listing_key(&id))), listing, &headers).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Filter {
     customer: Option<u64>,
     reference: Option<String>,

@@ -3,29 +3,35 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::payment::{Decline, Event, Method, Payment};
 use domain::policies::RequestPayment;
 use domain::{Money, PaymentId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{StepRow, add, event_of, listing_key, try_update};
+use super::rows::{PAIR, StepRow, add, event_of, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::command::Failure;
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new().route("/payments", get(browse)).route("/payments/{id}", get(show)).route("/payments/{id}/history", get(history));
+    let payment = |operation: Operation| operation.text_part("id", "17-1", PAIR);
+    let routes = Routes::of("payment")
+        .get("/payments", browse, Operation::page::<PaymentRow>("Lists payments"))
+        .get("/payments/{id}", show, payment(Operation::row::<PaymentRow>("Shows an order's payment")))
+        .get("/payments/{id}/history", history, payment(Operation::page::<StepRow>("Lists what happened to a payment")));
     Capability::of(Service::new("payment").owns::<Payment, _>().follows::<RequestPayment, _>("ordering")).view("payments", 1, fold).routes(routes)
 }
 
 /// One way an order was paid: its method, or a voucher, which is a discount.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PaymentLine")]
 pub struct LineRow {
     /// `credit-card`, `debit-card`, `boleto` or `voucher`
     pub method: String,
@@ -34,7 +40,7 @@ pub struct LineRow {
 }
 
 /// What readers see of a payment.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentRow {
     /// its order's
     pub id: String,

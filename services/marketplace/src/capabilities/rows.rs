@@ -5,6 +5,7 @@ use daybook::projections::{Overlay, Seen, Unfolded};
 use daybook::schemas::Codec;
 use daybook::schemas::envelope::Malformed;
 use domain::{Aggregate, Money};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
@@ -15,6 +16,9 @@ pub fn event_of<A: Codec<W>, W>(seen: &Seen<'_>) -> Result<Option<A::Event>, Mal
     }
     A::decode_event(kind, seen.body()).map(Some)
 }
+
+/// What ids of two numbers look like.
+pub(crate) const PAIR: &str = "^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$";
 
 /// Ids of two numbers as keys that sort like the numbers.
 pub fn listing_key(id: &str) -> String {
@@ -45,7 +49,7 @@ pub fn add(sum: &mut String, amount: Money) -> Result<(), Unfolded> {
 }
 
 /// One step of an aggregate's history.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StepRow {
     /// the aggregate's version after it
     pub version: u64,

@@ -5,14 +5,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::policies::ShareSales;
 use domain::sale::{Line, Sale, Status};
 use domain::{Aggregate, Currency, Money, MoneyError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::rows::{event_of, impossible, listing_key, try_update};
 use daybook::capability::Capability;
@@ -20,6 +20,7 @@ use daybook::http::app::App;
 use daybook::http::command::Failure;
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{missing, stamped, view};
+use daybook::http::route::{Kind, Operation, Routes};
 use daybook::http::token;
 
 /// Most sales that one dashboard shows.
@@ -29,7 +30,8 @@ const SALES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new().route("/sellers/{id}/dashboard", get(dashboard));
+    let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's sales that are in progress, and what they add up to") };
+    let routes = Routes::of("seller").get("/sellers/{id}/dashboard", dashboard, shown.answers::<Shown>(200, "One snapshot").part("id", "42"));
     Capability::of(Service::new("seller").owns::<Sale, _>().follows_across::<ShareSales, _>("ordering")).view("dashboards", 2, fold).routes(routes)
 }
 
@@ -124,7 +126,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     Ok(())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Most {
     limit: Option<usize>,
 }
@@ -162,17 +164,23 @@ async fn dashboard(State(app): State<App>, Path(seller): Path<u64>, Query(most):
     let read = read(&app, seller, most, &headers).await?;
     let totals = read.totals.iter().map(|(currency, sums)| {
         let money = |minor: i64| Money::new(minor, *currency).to_string();
-        Ok(json!({
-            "currency": currency.code(), "orders": sums.orders, "lines": sums.lines, "items": sums.items, "amount": money(sums.amount),
-            "freight": money(sums.freight), "discounts": money(sums.discounts), "invoice": money(sums.invoice().ok_or_else(too_large)?),
-        }))
+        Ok(TotalsShown {
+            currency: currency.code(),
+            orders: sums.orders,
+            lines: sums.lines,
+            items: sums.items,
+            amount: money(sums.amount),
+            freight: money(sums.freight),
+            discounts: money(sums.discounts),
+            invoice: money(sums.invoice().ok_or_else(too_large)?),
+        })
     });
     let totals = totals.collect::<Result<_, Failure>>()?;
     let every = read.sales.iter().flat_map(|sale| sale.sale.in_progress().map(move |line| shown(sale, line)));
-    let lines: Vec<Shown<'_>> = every.take(most).collect::<Result<_, _>>().map_err(Failure::internal)?;
+    let lines: Vec<LineShown> = every.take(most).collect::<Result<_, _>>().map_err(Failure::internal)?;
     let all = read.totals.iter().try_fold(0_i64, |all, (_, sums)| all.checked_add(sums.lines));
     let left_off = i64::try_from(lines.len()).ok().and_then(|shown| all?.checked_sub(shown)).ok_or_else(too_large)?;
-    let body = Body { seller, totals, lines, left_off, missing: read.missing };
+    let body = Shown { seller, totals, lines, left_off, missing: read.missing };
     Ok(stamped(Json(body).into_response(), &read.positions, None))
 }
 
@@ -182,11 +190,15 @@ pub(crate) fn too_large() -> Failure {
 }
 
 /// A dashboard as our own route gives it.
-#[derive(Serialize)]
-struct Body<'r> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Dashboard")]
+struct Shown {
+    /// whose
     seller: u64,
-    totals: Vec<Value>,
-    lines: Vec<Shown<'r>>,
+    /// in each currency
+    totals: Vec<TotalsShown>,
+    /// lines of orders that are in progress
+    lines: Vec<LineShown>,
     /// lines that are in the totals and not shown
     left_off: i64,
     /// partitions of orders of which nothing new is in this
@@ -194,28 +206,52 @@ struct Body<'r> {
     missing: Vec<Value>,
 }
 
-#[derive(Serialize)]
-struct Shown<'r> {
-    order: &'r str,
+/// What lines in progress add up to, in one currency.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DashboardTotals")]
+struct TotalsShown {
+    /// of all amounts
+    currency: &'static str,
+    /// orders in progress
+    orders: i64,
+    /// their lines
+    lines: i64,
+    /// their pieces
+    items: i64,
+    /// prices of the pieces
+    amount: String,
+    /// their freight
+    freight: String,
+    /// their discounts
+    discounts: String,
+    /// amount + freight - discounts
+    invoice: String,
+}
+
+/// A line of an order in progress.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DashboardLine")]
+struct LineShown {
+    order: String,
     line: u32,
     product: String,
-    name: &'r str,
+    name: String,
     quantity: u32,
     unit_price: String,
     freight_value: String,
     discount: String,
     invoice: String,
     currency: &'static str,
-    status: &'r str,
+    status: &'static str,
 }
 
-fn shown<'r>(sale: &'r SaleRow, line: &'r Line) -> Result<Shown<'r>, MoneyError> {
+fn shown(sale: &SaleRow, line: &Line) -> Result<LineShown, MoneyError> {
     let charge = line.charge()?;
-    Ok(Shown {
-        order: &sale.order,
+    Ok(LineShown {
+        order: sale.order.clone(),
         line: line.line,
         product: line.product.to_string(),
-        name: &line.name,
+        name: line.name.clone(),
         quantity: line.quantity,
         unit_price: line.unit_price.to_string(),
         freight_value: line.freight.to_string(),

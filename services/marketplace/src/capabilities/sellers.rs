@@ -1,13 +1,13 @@
 //! Sellers: registration, and what is known of one. Part of the catalog's service.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{get, put};
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::seller::{Command, Contact, Details, Event, Seller};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::rows::event_of;
 use daybook::http::app::App;
@@ -15,24 +15,58 @@ use daybook::http::body::{Body, Text};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::route::{Operation, Routes};
 
 /// How they are reached.
-pub fn routes() -> Router<App> {
-    Router::new().route("/sellers", get(browse)).route("/sellers/{id}", put(register).get(show))
+pub fn routes() -> Routes {
+    Routes::of("catalog")
+        .get("/sellers", browse, Operation::page::<SellerRow>("Lists sellers"))
+        .put("/sellers/{id}", register, Operation::command::<Seller>("Registers a seller").part("id", "42").example(json!({ "name": "Rose Lamps" })))
+        .get("/sellers/{id}", show, Operation::row::<SellerRow>("Shows a seller").part("id", "42"))
 }
 
 /// What readers see of a seller.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SellerRow {
     /// its number
     pub id: u64,
     /// how to reach it
     #[serde(flatten)]
+    #[schemars(with = "ContactShown")]
     pub contact: Contact,
     /// the company's name
     pub company_name: String,
     /// the aggregate's version
     pub revision: u64,
+}
+
+/// [`Contact`], for documents.
+#[derive(JsonSchema)]
+#[schemars(rename = "Contact")]
+#[allow(dead_code, reason = "only described")]
+struct ContactShown {
+    /// the seller's name
+    name: String,
+    /// e-mail
+    email: String,
+    /// phone
+    phone: String,
+    /// mobile phone
+    mobile_phone: String,
+    /// the tax number of a person
+    cpf: String,
+    /// the tax number of a company
+    cnpj: String,
+    /// street and number
+    address: String,
+    /// flat, floor, care of
+    complement: String,
+    /// town
+    city: String,
+    /// state or country
+    state: String,
+    /// postal code
+    zip_code: String,
 }
 
 /// The view of them.
@@ -44,7 +78,7 @@ pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 /// What a registration may say.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct SellerGiven {
     name: String,
     #[serde(default)]

@@ -5,30 +5,34 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::get;
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Projection, Seen, Unfolded};
 use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
 use domain::shipment::{Event, Package, Shipment, Status};
 use domain::{OrderId, ProductRef, SellerId, TransactionId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{StepRow, event_of, listing_key};
+use super::rows::{PAIR, StepRow, event_of, listing_key};
 use crate::recently::{RECENTLY, Recently};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row, view};
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new()
-        .route("/shipments", get(browse))
-        .route("/shipments/{id}", get(show))
-        .route("/shipments/{id}/history", get(history))
-        .route("/deliveries/{tid}", get(show_delivery).post(deliver));
+    let shipment = |operation: Operation| operation.text_part("id", "17-1", PAIR);
+    let run = |operation: Operation| operation.text_part("tid", "run_1", "^[A-Za-z0-9_]{1,100}$");
+    let routes = Routes::of("shipment")
+        .get("/shipments", browse, Operation::page::<ShipmentRow>("Lists shipments"))
+        .get("/shipments/{id}", show, shipment(Operation::row::<ShipmentRow>("Shows an order's shipment")))
+        .get("/shipments/{id}/history", history, shipment(Operation::page::<StepRow>("Lists what happened to a shipment")))
+        .get("/deliveries/{tid}", show_delivery, run(Operation::row::<DeliveryRow>("Shows what a run of deliveries brought")))
+        .post("/deliveries/{tid}", deliver, run(Operation::command::<Delivery>("Delivers the oldest packages of ten sellers")));
     let service = Service::new("shipment")
         .owns::<Shipment, _>()
         .owns::<Delivery, _>()
@@ -38,7 +42,7 @@ pub fn capability() -> Capability {
 }
 
 /// What readers see of a package.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PackageRow {
     /// the order's line, from 0
     pub line: u32,
@@ -49,7 +53,7 @@ pub struct PackageRow {
 }
 
 /// What readers see of a shipment.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ShipmentRow {
     /// its order's
     pub id: String,
@@ -148,7 +152,7 @@ pub fn stands(status: Status) -> &'static str {
 }
 
 /// What readers see of a seller's packages in a run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ChosenRow {
     /// the shipment's, and its order's
     pub order: String,
@@ -159,7 +163,7 @@ pub struct ChosenRow {
 }
 
 /// What readers see of a run of "update delivery".
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryRow {
     /// its caller's transaction id
     pub id: String,

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::order::{Event, Order};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rows::event_of;
@@ -15,7 +16,7 @@ use daybook::http::place::Path;
 use daybook::http::read::row;
 
 /// What readers see of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StatisticsRow {
     /// the customer's number
     pub customer: u64,

@@ -3,15 +3,16 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{get, post};
 use daybook::eventstore::service::Service;
 use daybook::projections::{Overlay, Seen, Unfolded};
 use domain::ProductRef;
 use domain::policies::{BindStock, ReserveStock};
 use domain::stock::{Command, Event, Pieces, StockItem};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::rows::{event_of, impossible, listing_key, try_update};
+use super::rows::{PAIR, event_of, impossible, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::body::Body;
@@ -19,16 +20,21 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::given::Both;
 use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::route::{Operation, Routes};
 
 /// The service.
 pub fn capability() -> Capability {
-    let routes = axum::Router::new().route("/stock", get(browse)).route("/stock/{id}", get(show)).route("/stock/{id}/receipts", post(receive));
+    let receipt = Operation::command::<StockItem>("Books pieces that came in").text_part("id", "42-1", PAIR);
+    let routes = Routes::of("stock")
+        .get("/stock", browse, Operation::page::<StockRow>("Lists stock"))
+        .get("/stock/{id}", show, Operation::row::<StockRow>("Shows what there is of a product").text_part("id", "42-1", PAIR))
+        .post("/stock/{id}/receipts", receive, receipt.example(json!({ "quantity": 10, "reference": "delivery 1" })));
     let service = Service::new("stock").owns::<StockItem, _>().follows::<BindStock, _>("catalog").follows_across::<ReserveStock, _>("ordering");
     Capability::of(service).view("stock-items", 2, fold).routes(routes)
 }
 
 /// What readers see of a stock item.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StockRow {
     /// `<seller>-<product>`
     pub id: String,
@@ -75,7 +81,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Receipt {
     quantity: u64,
@@ -92,7 +98,7 @@ async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
     row::<StockRow>(&app, "stock-items", (&id, &listing_key(&id)), &headers, |row| row.revision).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Filter {
     seller: Option<u64>,
 }

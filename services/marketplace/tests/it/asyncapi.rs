@@ -18,7 +18,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn the_document_describes_every_topic_and_does_not_drift() {
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/marketplace");
-    let (path, document) = (schemas.join("asyncapi.json"), daybook::asyncapi::document(&marketplace::APPLICATION));
+    let (path, document) = (schemas.join("asyncapi.json"), daybook::documents::asyncapi::document(&marketplace::APPLICATION));
     let text = format!("{document:#}\n");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &text).unwrap();

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use eventstore::dead_letters::Reason;
 use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, is_signed, sign};
 use eventstore::log::RECORD_BYTES_MAX;
 use eventstore::reactions::{Writer, anchors};
 use eventstore::{Limits, Message, Offset, Record};
+use schemars::JsonSchema;
 use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_POLICY, DLT_REASON, DLT_TOPIC};
 use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
@@ -21,21 +21,33 @@ use super::discard;
 use super::discarded::Mark;
 use super::failure::Failure;
 use super::letters::{at, letter};
+use super::operate::answers::{DeadLetter, DeadLetters, DiscardedLetter, Proven, Retried};
 use super::operate::places::topic_of;
 use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
+use super::route::{Operation, Routes};
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
 
 /// The operators' routes.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/verify", post(verify))
-        .route("/dead-letters", get(list))
-        .route("/dead-letters/{service}/{partition}/{offset}", get(show))
-        .route("/dead-letters/{service}/{partition}/{offset}/retry", post(retry))
-        .route("/dead-letters/{service}/{partition}/{offset}/discard", post(discard::discard))
+pub fn routes() -> Routes {
+    let letter = |operation: Operation| {
+        operation.text_part("service", "catalog", "^[a-z-]+$").part("partition", "0").part("offset", "0").fails(&["not-found", "unknown-name"])
+    };
+    let proof = Operation::new("Folds everything again beside the live folds and compares").answers::<Proven>(200, "What was found");
+    let retried = Operation::new("Writes what a letter was made of once more").answers::<Retried>(200, "It is written");
+    let settled = Operation::new("Settles that nothing is done about a letter").answers::<DiscardedLetter>(200, "It is settled");
+    Routes::of("operators")
+        .post("/verify", verify, proof.fails(&["proof-running"]))
+        .get("/dead-letters", list, Operation::new("Lists what could not be processed").answers::<DeadLetters>(200, "A page"))
+        .get("/dead-letters/{service}/{partition}/{offset}", show, letter(Operation::new("Shows a letter whole").answers::<DeadLetter>(200, "The letter")))
+        .post(
+            "/dead-letters/{service}/{partition}/{offset}/retry",
+            retry,
+            letter(retried.fails(&["discarded", "too-large", "cut", "not-a-command", "not-retried"])),
+        )
+        .post("/dead-letters/{service}/{partition}/{offset}/discard", discard::discard, letter(settled).example(json!({ "reason": "a test" })))
 }
 
 async fn verify(State(app): State<App>) -> Result<Response, Failure> {
@@ -45,7 +57,7 @@ async fn verify(State(app): State<App>) -> Result<Response, Failure> {
     Ok(Json(json!({ "matches": verdicts.iter().all(projections::Verdict::matches), "folds": verdicts })).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Filter {
     service: Option<String>,
     limit: Option<usize>,

@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use kernel::{Currency, Money};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -60,6 +61,24 @@ impl<'de> Deserialize<'de> for Text {
 /// A decimal amount, as text or as a number; read digit by digit, never computed with as a float.
 #[derive(Debug)]
 pub struct Amount(String);
+
+impl JsonSchema for Amount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Amount".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "a decimal amount", "anyOf": [{ "type": "string", "pattern": "^[0-9]{1,6}\\.[0-9]{2}$" }, { "type": "number", "minimum": 0, "maximum": 100_000, "multipleOf": 1 }] })
+    }
+}
+
+impl JsonSchema for Text {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TextOrNumber".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0 }] })
+    }
+}
 
 impl Default for Amount {
     fn default() -> Self {

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use eventstore::Message;
 use eventstore::dead_letters::masked;
 use eventstore::inside::sign;
+use schemars::JsonSchema;
 use schemas::envelope::{DLT_DETAIL, DLT_DISCARDS};
 use schemas::{Headers, Stream, topic};
 use serde::Deserialize;
@@ -22,7 +23,7 @@ use super::place::Path;
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// why

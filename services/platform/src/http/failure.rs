@@ -78,15 +78,30 @@ impl Failure {
         self.status
     }
 
-    /// A business no, under its stable name.
-    pub fn refused(code: &str, detail: impl Into<String>) -> Self {
-        let status = match code {
+    /// The status of a problem's code; of a business no by what its name says.
+    pub fn status_of(code: &str) -> StatusCode {
+        match code {
+            "bad-request" => StatusCode::BAD_REQUEST,
+            "other-origin" => StatusCode::FORBIDDEN,
+            "not-found" | "unknown-name" => StatusCode::NOT_FOUND,
+            "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
+            "too-slow" => StatusCode::REQUEST_TIMEOUT,
             "version-conflict" => StatusCode::PRECONDITION_FAILED,
+            "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+            "not-json" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "other-host" => StatusCode::MISDIRECTED_REQUEST,
+            "id-used" | "malformed" | "unknown-type" | "newer-version" | "misrouted" | "panicked" => StatusCode::UNPROCESSABLE_ENTITY,
+            "internal" => StatusCode::INTERNAL_SERVER_ERROR,
+            "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
             unknown if unknown.starts_with("unknown-") => StatusCode::NOT_FOUND,
             range if range.ends_with("-out-of-range") => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
-        };
-        Self::new(status, code, detail)
+        }
+    }
+
+    /// A business no, under its stable name.
+    pub fn refused(code: &str, detail: impl Into<String>) -> Self {
+        Self::new(Self::status_of(code), code, detail)
     }
 
     /// The command id was used for another command.

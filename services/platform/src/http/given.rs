@@ -3,9 +3,11 @@
 
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::StringDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
+use serde_json::Value;
 
 use super::json::{Json, Object};
 
@@ -109,6 +111,35 @@ impl<A: Given, B: Given> Given for Both<A, B> {
     }
 }
 
+/// The fields of both.
+impl<A: JsonSchema, B: JsonSchema> JsonSchema for Both<A, B> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}And{}", A::schema_name(), B::schema_name()).into()
+    }
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        let mut both = A::json_schema(schemas);
+        let other = B::json_schema(schemas);
+        for part in ["properties", "required"] {
+            match (both.get(part).cloned(), other.get(part).cloned()) {
+                (Some(Value::Object(mut own)), Some(Value::Object(more))) => {
+                    own.extend(more);
+                    both.insert(part.to_owned(), own.into());
+                }
+                (Some(Value::Array(mut own)), Some(Value::Array(more))) => {
+                    own.extend(more);
+                    both.insert(part.to_owned(), own.into());
+                }
+                (None, Some(more)) => drop(both.insert(part.to_owned(), more)),
+                _ => {}
+            }
+        }
+        both
+    }
+}
+
 /// What a route takes, from an object; `what` is a field or a parameter.
 pub fn given<T: Given>(object: Object, what: &str) -> Result<T, Wrong> {
     let names = T::names();
@@ -132,9 +163,21 @@ pub fn inner<T: Given>(value: Json) -> Result<T, Wrong> {
     }
 }
 
-/// A value of the benchmark's that nobody here needs.
+/// A value that nobody here needs.
 #[derive(Debug, Default)]
 pub struct Unused;
+
+impl JsonSchema for Unused {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Unused".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "passed over" })
+    }
+}
 
 impl<'de> Deserialize<'de> for Unused {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,37 +1,54 @@
-//! Health, metrics and the list of routes.
+//! Health, metrics, and what became of commands.
 
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use eventstore::clock;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::app::App;
 use super::failure::Failure;
+use super::outcome::{self, Told};
 use super::place::Query;
+use super::route::{Kind, Operation, Routes};
 
 /// Health and metrics.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/", get(index))
-        .route("/startupz", get(started))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/version", get(|| async { Json(json!({ "version": env!("CARGO_PKG_VERSION") })) }))
+pub fn routes() -> Routes {
+    let started = Operation::new("Says whether every part has come up").text(200, "It has").text(503, "Not yet: how far it is");
+    let told = Operation { kind: Kind::Command, ..Operation::new("Tells what became of a command; waits for it where Prefer says so") };
+    let told = told.answers::<Told>(200, "What it came to, or that it is not decided yet");
+    let told = told.text_part("id", "catalog.0.nobodys", r"^[a-z-]+\.(0|[1-9][0-9]*)\..+$").fails(&["not-found"]).any_refusal();
+    let ready = Operation::new("Says whether requests can be served").text(200, "They can").text(503, "Not now: which checks fail");
+    Routes::of("platform")
+        .get("/startupz", start_up, started)
+        .get("/readyz", ready_now, ready)
+        .get("/metrics", metrics, Operation::new("Shows all metrics, as Prometheus reads them").text(200, "The metrics"))
+        .get("/version", version, Operation::new("Shows the version").answers::<Version>(200, "The version"))
+        .get("/commands/{id}", outcome::show, told)
 }
 
-#[derive(serde::Deserialize)]
+/// Which version this is.
+#[derive(Serialize, JsonSchema)]
+struct Version {
+    version: &'static str,
+}
+
+async fn version() -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION") })
+}
+
+#[derive(serde::Deserialize, JsonSchema)]
 struct Verbose {
     verbose: Option<String>,
 }
 
 /// Ready or not, by the checks; what stands still beside that is named, and takes nothing else out.
-async fn ready(State(app): State<App>, Query(query): Query<Verbose>) -> Response {
+async fn ready_now(State(app): State<App>, Query(query): Query<Verbose>) -> Response {
     let checks = app.metrics.checks();
     let all = checks.iter().all(|(_, wrong)| wrong.is_none());
     let shown = checks.iter().filter(|(_, wrong)| query.verbose.is_some() || wrong.is_some());
@@ -58,7 +75,7 @@ fn folding(app: &App) -> impl Iterator<Item = String> {
 }
 
 /// Whether every part has come up: heads current, every view caught up once, or told why it is not.
-async fn started(State(app): State<App>) -> Response {
+async fn start_up(State(app): State<App>) -> Response {
     let (ready, lines): (bool, String) = (app.metrics.ready(), folding(&app).collect());
     let all = ready && lines.is_empty();
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -67,13 +84,6 @@ async fn started(State(app): State<App>) -> Response {
 
 async fn metrics(State(app): State<App>) -> Result<String, Failure> {
     app.metrics.text(app.log.as_ref(), app.views.all().cloned()).map_err(Failure::internal) // waits for nobody
-}
-
-async fn index() -> Json<serde_json::Value> {
-    Json(json!({
-        "products": "/products", "stock": "/stock", "customers": "/customers/{id}", "carts": "/carts/{customer}",
-        "orders": "/orders", "commands": "/commands/{id}", "dead letters": "/dead-letters", "health": ["/livez", "/startupz", "/readyz?verbose", "/metrics", "/version"],
-    }))
 }
 
 /// Measures every request by its route, never by its path.

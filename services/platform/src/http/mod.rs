@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -30,26 +29,32 @@ pub mod outcome;
 pub mod place;
 pub mod prefer;
 pub mod read;
+pub mod route;
 pub mod scope;
 pub mod token;
+pub mod unread;
 
 use app::App;
 use failure::Failure;
 use limits::BODY_BYTES_MAX;
+use route::Routes;
 
-/// All routes: those of the capabilities, and the shell's own; behind the gate.
-pub fn router(app: App, capabilities: Router<App>, gate: Arc<gate::Gate>) -> Router {
-    capabilities
-        .route("/commands/{id}", get(outcome::show))
-        .merge(admin::routes())
-        .merge(operate::routes())
-        .merge(health::routes())
+/// The platform's own routes.
+pub fn routes() -> Routes {
+    health::routes().merge(admin::routes()).merge(operate::routes())
+}
+
+/// What serves these routes, behind the gate.
+pub fn router(app: App, routes: &Routes, gate: Arc<gate::Gate>) -> Router {
+    let takes = Arc::new(unread::Takings::of(routes));
+    routes
+        .router()
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
-        .layer(middleware::from_fn(place::nothing_unread))
+        .layer(middleware::from_fn_with_state(takes, unread::nothing_unread))
         .layer(middleware::from_fn(prefer::told))
         .layer(middleware::from_fn(token::carried))
         .layer(middleware::from_fn_with_state(gate, gate::enter))

@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::fingerprint::Fingerprints;
 use eventstore::{Limits, Offset};
+use schemars::JsonSchema;
 use schemas::envelope::{DLT_DETAIL, DLT_REASON};
 use schemas::wire::ReplyV1;
 use schemas::{Partition, Stream, Topic, topic};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::app::{App, blocking};
@@ -35,15 +35,42 @@ const SOUGHT_MAX: usize = 20_000;
 const SOUGHT: Limits = Limits { records: 1_000, bytes: 1024 * 1024 };
 
 /// What the caller is told of an answered command.
-#[derive(Debug, Serialize)]
-struct Answered<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Answered<'a> {
+    /// its name, under which its outcome is found
     command: String,
+    /// `accepted`
     outcome: &'a str,
+    /// the type of the aggregate that answers
     aggregate: &'a str,
+    /// its id
     id: &'a str,
+    /// its version after the command
     version: Option<u64>,
     /// how the process ended that the command began, where it began one
     ended: Option<&'a str>,
+}
+
+/// What the caller is told of a command without an outcome.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Pending {
+    /// its name
+    command: String,
+    /// `pending`
+    outcome: &'static str,
+    /// where its outcome is found
+    location: String,
+}
+
+/// What is told of a command to whoever asks.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only described")]
+pub enum Told {
+    /// it is decided
+    Answered(Answered<'static>),
+    /// it is not
+    Pending(Pending),
 }
 
 /// What is known of a command's outcome.
@@ -94,8 +121,8 @@ impl Place {
     }
 
     /// What is said of a command without an outcome.
-    fn pending(&self) -> Json<serde_json::Value> {
-        Json(json!({ "command": self.name(), "outcome": "pending", "location": self.path() }))
+    fn pending(&self) -> Json<Pending> {
+        Json(Pending { command: self.name(), outcome: "pending", location: self.path() })
     }
 
     /// The same command as it was decided under another id.
@@ -239,7 +266,7 @@ impl Place {
 }
 
 /// Which of the commands of a name is meant, as its location says.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Which {
     of: Option<String>,
     /// it was accepted elsewhere, and its process has not ended as far as is known there

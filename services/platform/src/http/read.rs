@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use eventstore::{Fault, Offset, Positions};
 use kernel::routing_key;
 use projections::{NotServed, Projection};
+use schemars::JsonSchema;
 use schemas::{Partition, Topic, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ pub async fn row<T: Serialize + DeserializeOwned>(
 }
 
 /// How much of a listing, and from where.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Listing {
     limit: Option<usize>,
     cursor: Option<String>,

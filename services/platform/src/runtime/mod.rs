@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use axum::Router as Routes;
 use eventstore::caught::caught;
 use eventstore::control::Control;
 use eventstore::log::{Stuck, TopicSpec};
@@ -30,6 +29,7 @@ use crate::gateway::sender::Sender;
 use crate::http::app::{App, AppState, Operator, Views};
 use crate::http::discarded::Discarded;
 use crate::http::elsewhere::Forward;
+use crate::http::route::Routes;
 use crate::keys::{KeyOrigin, KeySpec, Keys};
 use crate::location::{Layout, LogLocation};
 use crate::patience::Patience;
@@ -126,7 +126,7 @@ impl Opened {
 /// What the services of a process come to: a part of each of what routes use.
 #[derive(Default)]
 struct Parts {
-    routes: Routes<App>,
+    routes: Routes,
     services: BTreeMap<&'static str, Arc<Service>>,
     answered_by: BTreeMap<(&'static str, &'static str), &'static str>,
     owners: BTreeMap<&'static str, &'static str>,
@@ -172,7 +172,7 @@ impl Parts {
 
 impl Platform {
     /// Opens the log and starts every part of the services that run here. Ready when [`Metrics::ready`] says so.
-    pub fn start(mut start: Start, signals: &Signals) -> anyhow::Result<(Self, Routes<App>)> {
+    pub fn start(mut start: Start, signals: &Signals) -> anyhow::Result<(Self, Routes)> {
         let patience = Patience::default();
         let opened = Opened::open(&start, &patience)?;
         let here = start.capabilities.iter().map(|capability| capability.service.name).filter(|name| start.runs(name)).collect();

@@ -10,6 +10,7 @@ use eventstore::inspect::Aggregate;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use kernel::{Routing, routing_key};
+use schemars::JsonSchema;
 use schemas::{Envelope, Partition, partition_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ const FOLDED_MAX: u64 = 10_000;
 /// Most events of a page of history.
 const LIMIT_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Asked {
     /// the state as it was then; now if not given
     version: Option<u64>,

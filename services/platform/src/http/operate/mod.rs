@@ -2,11 +2,11 @@
 //! things they may do: end a saga through a command of its own, and trim commands that are decided. Knows no noun of
 //! the marketplace.
 
-use axum::Router;
-use axum::routing::{get, post};
+use super::route::{Operation, Routes};
+use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Trimmed};
+use serde_json::json;
 
-use super::app::App;
-
+pub mod answers;
 mod disk;
 mod inspect;
 pub mod places;
@@ -17,17 +17,57 @@ mod topics;
 mod trim;
 
 /// The routes.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/inspect/{aggregate}/{id}", get(inspect::show))
-        .route("/sagas", get(sagas::list))
-        .route("/sagas/{aggregate}/{id}/end", post(sagas::end))
-        .route("/partitions", get(stopped::list))
-        .route("/partitions/{topic}/{partition}/{offset}", get(stopped::show))
-        .route("/partitions/{topic}/{partition}/{offset}/retry", post(stopped::retry))
-        .route("/partitions/{topic}/{partition}/{offset}/skip", post(stopped::skip))
-        .route("/topics", get(topics::list))
-        .route("/topics/{topic}", get(topics::extents))
-        .route("/topics/{topic}/{partition}", get(records::page))
-        .route("/trim", post(trim::trim))
+pub fn routes() -> Routes {
+    let topic = |operation: Operation| operation.text_part("topic", "catalog.events", "^[a-z.-]+$").fails(&["unknown-name", "not-found"]);
+    let record = |operation: Operation| topic(operation).part("partition", "0").part("offset", "0");
+    let aggregate = |operation: Operation| operation.text_part("aggregate", "product", "^[a-z-]+$").part("id", "42-1").fails(&["unknown-name", "not-found"]);
+    let ended = Operation::commands("Ends a process by hand, as its own deadline would", &["not-endable", "unknown-name"]);
+    Routes::of("operators")
+        .get(
+            "/inspect/{aggregate}/{id}",
+            inspect::show,
+            aggregate(Operation::new("Shows an aggregate's state, history and owner").answers::<Inspected>(200, "The aggregate")),
+        )
+        .get("/sagas", sagas::list, Operation::new("Lists the processes that have not ended").answers::<Gathered<Saga>>(200, "Those that wait for the longest"))
+        .post("/sagas/{aggregate}/{id}/end", sagas::end, ended.about("Daybook-Actor must say who, and why."))
+        .get(
+            "/partitions",
+            stopped::list,
+            Operation::new("Lists the readers that stand still at a record").answers::<Gathered<StoppedReader>>(200, "All of them"),
+        )
+        .get(
+            "/partitions/{topic}/{partition}/{offset}",
+            stopped::show,
+            record(Operation::new("Shows a record and the readers that stand still at it").answers::<StoppedAt>(200, "The record")),
+        )
+        .post(
+            "/partitions/{topic}/{partition}/{offset}/retry",
+            stopped::retry,
+            record(Operation::new("Lets readers try a record again").answers::<Settled>(200, "It is settled")).fails(&["not-stopped"]).example(json!({})),
+        )
+        .post(
+            "/partitions/{topic}/{partition}/{offset}/skip",
+            stopped::skip,
+            record(Operation::new("Lets readers pass over a record, for ever").answers::<Settled>(200, "It is settled"))
+                .fails(&["not-stopped"])
+                .example(json!({ "reason": "written by a script" })),
+        )
+        .get("/topics", topics::list, Operation::new("Lists every topic's length and its readers' lag").answers::<Topics>(200, "All topics"))
+        .get(
+            "/topics/{topic}",
+            topics::extents,
+            topic(Operation::new("Shows where a topic's partitions begin and end").answers::<Extents>(200, "Its partitions")),
+        )
+        .get(
+            "/topics/{topic}/{partition}",
+            records::page,
+            topic(Operation::new("Shows records as they lie in the log").answers::<Records>(200, "A page")).part("partition", "0"),
+        )
+        .post(
+            "/trim",
+            trim::trim,
+            Operation::new("Deletes commands that are decided; events are never deleted")
+                .answers::<Trimmed>(200, "What went, or would go")
+                .example(json!({ "all": true, "dry_run": true })),
+        )
 }

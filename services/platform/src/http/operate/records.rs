@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use eventstore::dead_letters::masked;
 use eventstore::{Limits, Log, Offset, Page, Record};
+use schemars::JsonSchema;
 use schemas::{Partition, Stream, Topic, topic};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ const LIMIT_MAX: usize = 1_000;
 /// Most bytes of a page, a single larger record excepted.
 const BYTES_MAX: usize = 1024 * 1024;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Asked {
     /// `beginning`, `end`, an offset, or `-N`: the last N records
     from: Option<String>,

@@ -10,6 +10,7 @@ use eventstore::inspect::{Aggregate, Waiting, waiting};
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use kernel::Timestamp;
+use schemars::JsonSchema;
 use schemas::Partition;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ const LOOKED_MAX: usize = 100_000;
 /// Rows read at once.
 const PAGE: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Filter {
     /// only those past their deadline, or without a step for this many seconds
     stuck: Option<i64>,
@@ -158,7 +159,7 @@ fn shown(service: &Service, rows: &Rows, partition: Partition, saga: &Waiting, n
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct End {
     /// the only end an operator can ask for
     outcome: String,

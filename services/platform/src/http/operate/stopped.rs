@@ -12,6 +12,7 @@ use axum::http::HeaderMap;
 use eventstore::control::{Ruling, Settled};
 use eventstore::observer::{view as view_name, worker};
 use eventstore::{Limits, Offset, Record};
+use schemars::JsonSchema;
 use schemas::{Partition, Topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -118,7 +119,7 @@ async fn at(app: &App, (topic, partition, offset): (String, u16, u64)) -> Result
     Ok(At { record, standing, later, silent })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// why; required for a skip

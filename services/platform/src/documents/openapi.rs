@@ -1,0 +1,231 @@
+//! The OpenAPI 3.1 document of the HTTP interface, made of the routes as they are declared. OpenAPI 3.1's schemas are JSON
+//! Schema 2020-12 (https://spec.openapis.org/oas/v3.1.1), which is what the types' schemas are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::http::failure::Failure;
+use crate::http::route::{Kind, Operation, Route, Routes, SchemaOf};
+
+/// Where the types of answers are.
+const COMPONENTS: &str = "/components/schemas";
+/// The codes that every route's problems may have.
+const ALWAYS: [&str; 6] = ["bad-request", "other-host", "other-origin", "too-slow", "internal", "unavailable"];
+/// The statuses that a command's refusal may have.
+const REFUSALS: [u16; 4] = [404, 409, 412, 422];
+/// Those of a route that takes a body.
+const OF_BODIES: [&str; 2] = ["too-large", "not-json"];
+
+/// The document.
+pub fn document(title: &str, version: &str, routes: &Routes) -> Value {
+    let mut answers = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.definitions_path = COMPONENTS.into()).into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    let mut tags = BTreeSet::new();
+    for route in routes.iter() {
+        tags.insert(route.operation.tag);
+        let path = paths.entry(route.path.replace("{*", "{")).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut answers);
+    }
+    let mut schemas = answers.take_definitions(true);
+    schemas.insert("Problem".to_owned(), problem());
+    json!({
+        "openapi": "3.1.1",
+        "info": {
+            "title": title,
+            "version": version,
+            "description": "Commands are written durably before they are answered, and may be repeated under their Idempotency-Key. \
+                Reads are of views; a read that carries the Daybook-Position of an answer is at least as fresh as that answer.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "security": [],
+        "tags": tags.into_iter().map(|tag| json!({ "name": tag, "description": about(tag) })).collect::<Vec<_>>(),
+        "paths": paths,
+        "components": { "schemas": schemas, "parameters": parameters(), "headers": headers() },
+    })
+}
+
+fn about(tag: &str) -> String {
+    match tag {
+        "platform" => "Health, documents, and what became of commands.".to_owned(),
+        "operators" => "What operators look at and settle.".to_owned(),
+        service => format!("The service {service}."),
+    }
+}
+
+fn operation(route: &Route, answers: &mut SchemaGenerator) -> Value {
+    let Route { method, path, operation: said, .. } = route;
+    let id: Vec<String> = path.split(['/', '{', '}', '*', '.']).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let mut shown = json!({
+        "operationId": format!("{}-{}", method.as_str().to_ascii_lowercase(), if id.is_empty() { "index".to_owned() } else { id.join("-") }),
+        "tags": [said.tag],
+        "summary": said.summary,
+        "parameters": taken(path, said),
+        "responses": responses(said, answers),
+    });
+    if !said.description.is_empty() {
+        shown["description"] = said.description.into();
+    }
+    if let Some(body) = said.body {
+        shown["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": given(body) } } });
+        if let Some(example) = &said.example {
+            shown["requestBody"]["content"]["application/json"]["example"] = example.clone();
+        }
+    }
+    shown
+}
+
+/// The schema of what callers give, whole in its place.
+fn given(of: SchemaOf) -> Schema {
+    let mut schemas = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true).into_generator();
+    of(&mut schemas)
+}
+
+/// The parameters of a route: of its path, its query and its headers.
+fn taken(path: &str, said: &Operation) -> Vec<Value> {
+    let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| name.trim_start_matches('*'));
+    let schema = said.path.map(given).map(Value::from).unwrap_or_default();
+    let parts: Vec<Value> = schema.get("prefixItems").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![schema.clone()]);
+    let mut all: Vec<Value> = names
+        .zip(parts)
+        .map(|(name, mut schema)| {
+            let more = said.parts.iter().find(|(known, ..)| *known == name);
+            if let Some((.., Some(pattern))) = more {
+                schema["pattern"] = (*pattern).into();
+            }
+            let mut part = json!({ "name": name, "in": "path", "required": true, "schema": schema });
+            if let Some((_, example, _)) = more {
+                part["example"] = if part["schema"]["type"] == "integer" { example.parse::<u64>().map_or(Value::Null, Value::from) } else { (*example).into() };
+            }
+            part
+        })
+        .collect();
+    if let Some(query) = said.query {
+        let schema = Value::from(given(query));
+        let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        for (name, of) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let mut of = of.clone();
+            let description = of.as_object_mut().and_then(|of| of.remove("description"));
+            let mut parameter = json!({ "name": name, "in": "query", "required": required.contains(&json!(name)), "schema": present(of) });
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            all.push(parameter);
+        }
+    }
+    let headers: &[&str] = match said.kind {
+        Kind::Plain => &[],
+        Kind::Read => &["Position", "Prefer"],
+        Kind::Row => &["Position", "Prefer", "IfMatch", "IfNoneMatch"],
+        Kind::Command => &["IdempotencyKey", "Prefer", "IfMatch", "IfNoneMatchAny", "OccurredAt", "Actor", "Traceparent"],
+    };
+    all.extend(headers.iter().map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })));
+    all
+}
+
+/// A parameter's schema: one that is not there is not written, and never null.
+fn present(mut schema: Value) -> Value {
+    if let Some(types) = schema.get_mut("type").filter(|types| types.is_array()) {
+        let some = types.as_array().and_then(|types| types.iter().find(|name| *name != "null").cloned());
+        *types = some.unwrap_or_default();
+    }
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("default");
+    }
+    schema
+}
+
+fn responses(said: &Operation, answers: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (status, answer) in &said.answers {
+        let mut shown = json!({ "description": answer.what });
+        if let Some((media, of)) = answer.body {
+            shown["content"] = json!({ media: { "schema": of(answers) } });
+        }
+        let headers: &[&str] = match said.kind {
+            Kind::Plain => &[],
+            Kind::Read => &["Daybook-Position"],
+            Kind::Row => &["Daybook-Position", "ETag"],
+            Kind::Command => &["Daybook-Position", "ETag", "Location"],
+        };
+        let headers: Map<String, Value> = headers.iter().map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }))).collect();
+        if !headers.is_empty() {
+            shown["headers"] = headers.into();
+        }
+        all.insert(status.to_string(), shown);
+    }
+    let bodies = if said.body.is_some() { OF_BODIES.as_slice() } else { &[] };
+    let mut problems: BTreeMap<u16, BTreeSet<&str>> = BTreeMap::new();
+    for code in ALWAYS.iter().chain(bodies).chain(&said.codes) {
+        problems.entry(Failure::status_of(code).as_u16()).or_default().insert(code);
+    }
+    if said.any_refusal {
+        problems.extend(REFUSALS.map(|status| (status, BTreeSet::new())));
+    }
+    for (status, codes) in problems {
+        let open = said.any_refusal && REFUSALS.contains(&status);
+        let of_codes = codes.iter().copied().collect::<Vec<_>>().join(", ");
+        let described = if open { "A problem (RFC 9457): a refusal".to_owned() } else { format!("A problem (RFC 9457): {of_codes}") };
+        let any = json!({ "$ref": "#/components/schemas/Problem" });
+        let schema = if open { any } else { json!({ "allOf": [any, { "properties": { "code": { "enum": codes } } }] }) };
+        let problem = json!({ "schema": schema });
+        match all.get_mut(&status.to_string()) {
+            Some(shown) => shown["content"]["application/problem+json"] = problem,
+            None => drop(all.insert(status.to_string(), json!({ "description": described, "content": { "application/problem+json": problem } }))),
+        }
+    }
+    all
+}
+
+fn problem() -> Value {
+    json!({
+        "title": "Problem",
+        "description": "What went wrong, as RFC 9457 has it.",
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail", "retryable"],
+        "properties": {
+            "type": { "type": "string", "format": "uri" },
+            "title": { "type": "string" },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "code": { "type": "string", "description": "Stable: match on this." },
+            "detail": { "type": "string", "description": "For people." },
+            "retryable": { "type": "boolean", "description": "The same request may succeed later." },
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["pointer", "detail"],
+                    "properties": { "pointer": { "type": "string", "description": "JSON Pointer of what is at fault" }, "detail": { "type": "string" } },
+                },
+            },
+        },
+    })
+}
+
+fn parameters() -> Value {
+    let header =
+        |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
+    let tags = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[^\"]*\"(, *(W/)?\"[^\"]*\")*)$" });
+    json!({
+        "Position": header("Daybook-Position", "What the answer must be at least as fresh as: the header of an earlier answer.", json!({ "type": "string", "pattern": "^$" })),
+        "Prefer": header("Prefer", "RFC 7240: `wait=<seconds>` for an answer, or `respond-async`.", json!({ "type": "string", "enum": ["wait=1", "wait=10", "respond-async"] })),
+        "IfMatch": header("If-Match", "The version that must hold (RFC 9110).", tags.clone()),
+        "IfNoneMatch": header("If-None-Match", "The version that is known: 304 if it still holds.", tags),
+        "IfNoneMatchAny": header("If-None-Match", "Only if there is none yet.", json!({ "type": "string", "const": "*" })),
+        "IdempotencyKey": header("Idempotency-Key", "Names the command: the same name is the same command for seven days.", json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,200}$" })),
+        "OccurredAt": header("Occurred-At", "When it happened, in business time (RFC 3339, UTC); now if not said.", json!({ "type": "string", "enum": ["2026-11-26T12:00:00Z"] })),
+        "Actor": header("Daybook-Actor", "Who acts, as the caller names itself.", json!({ "type": "string", "pattern": "^[A-Za-z0-9@._-]{1,100}$" })),
+        "Traceparent": header("traceparent", "W3C Trace Context; carried on to everything that follows.", json!({ "type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$" })),
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "Daybook-Position": { "description": "Where the answer stands: send it with a read that must not be behind it.", "schema": { "type": "string" } },
+        "ETag": { "description": "The aggregate's version.", "schema": { "type": "string" } },
+        "Location": { "description": "Where the command's outcome is found.", "schema": { "type": "string" } },
+    })
+}

@@ -1,0 +1,358 @@
+//! Routes as data: what is declared of a route serves it, lists it at `GET /`, and documents it. A route that is not
+//! declared cannot be served: a capability has no other way to give one.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::handler::Handler;
+use axum::http::{HeaderMap, Method};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use kernel::Aggregate;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use super::app::App;
+use super::body::Body;
+use super::place::{Path, Query};
+
+/// Makes the schema of a type.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// A route: how it is asked, and what is said of it.
+pub struct Route {
+    /// how
+    pub method: Method,
+    /// where, with its parameters in braces
+    pub path: &'static str,
+    /// what is said of it
+    pub operation: Operation,
+    serve: MethodRouter<App>,
+}
+
+/// Routes of one service, or of several.
+#[derive(Default)]
+pub struct Routes {
+    tag: &'static str,
+    all: Vec<Route>,
+}
+
+impl Routes {
+    /// Those of this service, in documents.
+    pub fn of(tag: &'static str) -> Self {
+        Self { tag, all: vec![] }
+    }
+
+    /// It is read.
+    #[must_use]
+    pub fn get<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.with(Method::GET, MethodFilter::GET, path, handler, operation)
+    }
+
+    /// It is asked to do something.
+    #[must_use]
+    pub fn post<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.with(Method::POST, MethodFilter::POST, path, handler, operation)
+    }
+
+    /// It is put there.
+    #[must_use]
+    pub fn put<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.with(Method::PUT, MethodFilter::PUT, path, handler, operation)
+    }
+
+    /// It is changed.
+    #[must_use]
+    pub fn patch<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.with(Method::PATCH, MethodFilter::PATCH, path, handler, operation)
+    }
+
+    /// It is taken away.
+    #[must_use]
+    pub fn delete<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
+        self.with(Method::DELETE, MethodFilter::DELETE, path, handler, operation)
+    }
+
+    fn with<H: Handler<T, App>, T: Takes + 'static>(
+        mut self,
+        method: Method,
+        filter: MethodFilter,
+        path: &'static str,
+        handler: H,
+        mut operation: Operation,
+    ) -> Self {
+        T::describe(&mut operation);
+        operation.tag = self.tag;
+        self.all.push(Route { method, path, operation, serve: on(filter, handler) });
+        self
+    }
+
+    /// These, and others.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.all.extend(other.all);
+        self
+    }
+
+    /// Each of them, in the order of their declaration.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.all.iter()
+    }
+
+    /// What serves them.
+    pub fn router(&self) -> Router<App> {
+        self.all.iter().fold(Router::new(), |router, route| router.route(route.path, route.serve.clone()))
+    }
+}
+
+/// What a handler takes says what its route takes.
+pub trait Takes {
+    /// Adds it to what is said of the route.
+    fn describe(operation: &mut Operation);
+}
+
+impl Takes for State<App> {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Takes for HeaderMap {
+    fn describe(_: &mut Operation) {}
+}
+
+impl<T: JsonSchema> Takes for Path<T> {
+    fn describe(operation: &mut Operation) {
+        operation.path = Some(T::json_schema);
+    }
+}
+
+impl<T: JsonSchema> Takes for Query<T> {
+    fn describe(operation: &mut Operation) {
+        operation.query = Some(T::json_schema);
+    }
+}
+
+impl<T: JsonSchema> Takes for Body<T> {
+    fn describe(operation: &mut Operation) {
+        operation.body = Some(T::json_schema);
+    }
+}
+
+macro_rules! takes {
+    ($($taken:ident)*) => {
+        impl<M, $($taken: Takes),*> Takes for (M, $($taken,)*) {
+            fn describe(operation: &mut Operation) {
+                $($taken::describe(operation);)*
+                let _no_part = operation;
+            }
+        }
+    };
+}
+takes! {}
+takes! { A }
+takes! { A B }
+takes! { A B C }
+takes! { A B C D }
+takes! { A B C D E }
+
+/// An answer that a route gives.
+#[derive(Clone)]
+pub struct Answer {
+    /// in words
+    pub what: &'static str,
+    /// its body: type and schema; none without one
+    pub body: Option<(&'static str, SchemaOf)>,
+}
+
+/// Which headers a route goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// none of those below
+    #[default]
+    Plain,
+    /// a read of a view: how fresh, and how long it may wait for that
+    Read,
+    /// a read of one row, which has a version
+    Row,
+    /// a command: its name, how long it is waited for, its conditions
+    Command,
+}
+
+/// What is said of a route: what it does, takes and answers.
+#[derive(Clone)]
+pub struct Operation {
+    /// what it does, in a line
+    pub summary: &'static str,
+    /// more about it
+    pub description: &'static str,
+    /// whose it is
+    pub tag: &'static str,
+    /// which headers it goes by
+    pub kind: Kind,
+    /// of the parts of its path, one or a tuple of them
+    pub path: Option<SchemaOf>,
+    /// of its query
+    pub query: Option<SchemaOf>,
+    /// of its body
+    pub body: Option<SchemaOf>,
+    /// what it answers, by status
+    pub answers: BTreeMap<u16, Answer>,
+    /// the codes of its problems, besides those that every route has
+    pub codes: Vec<&'static str>,
+    /// it tells the refusals of other routes' commands as well
+    pub any_refusal: bool,
+    /// a part of its path by name: an example, and the pattern of a text
+    pub parts: Vec<(&'static str, &'static str, Option<&'static str>)>,
+    /// a body that it takes
+    pub example: Option<Value>,
+}
+
+/// A page of rows.
+#[derive(JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
+#[allow(dead_code, reason = "only described")]
+struct PageOf<T> {
+    /// the rows
+    items: Vec<T>,
+    /// where the next page begins; null after the last
+    next: Option<String>,
+    /// the partitions of which nothing new is shown; not there when there are none
+    #[serde(default)]
+    missing: Vec<Missing>,
+}
+
+/// A partition that stands still.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only described")]
+struct Missing {
+    /// its number
+    partition: u16,
+    /// why
+    why: String,
+}
+
+impl Operation {
+    /// One that does this, and answers as is added.
+    pub fn new(summary: &'static str) -> Self {
+        Self {
+            summary,
+            description: "",
+            tag: "",
+            kind: Kind::Plain,
+            path: None,
+            query: None,
+            body: None,
+            answers: BTreeMap::new(),
+            codes: vec![],
+            any_refusal: false,
+            parts: vec![],
+            example: None,
+        }
+    }
+
+    /// A read of one aggregate's row, by its id.
+    pub fn row<T: JsonSchema>(summary: &'static str) -> Self {
+        Self { kind: Kind::Row, ..Self::new(summary) }
+            .answers::<T>(200, "The row")
+            .nothing(304, "It is still at the version that If-None-Match names")
+            .fails(&["not-found", "version-conflict"])
+    }
+
+    /// A read of rows, a page at a time.
+    pub fn page<T: JsonSchema>(summary: &'static str) -> Self {
+        Self { kind: Kind::Read, ..Self::new(summary) }.answers::<PageOf<T>>(200, "A page")
+    }
+
+    /// A command to an aggregate, which may refuse it.
+    pub fn command<A: Aggregate>(summary: &'static str) -> Self {
+        Self::commands(summary, A::REFUSALS)
+    }
+
+    /// A command to any aggregate, and the codes of what it may be refused for.
+    pub fn commands(summary: &'static str, refusals: &[&'static str]) -> Self {
+        Self { kind: Kind::Command, ..Self::new(summary) }
+            .answers::<super::outcome::Answered>(200, "Done: what it came to")
+            .answers::<super::outcome::Pending>(202, "Written for good, and not decided yet: where its outcome is found")
+            .fails(refusals)
+            .fails(&["version-conflict", "id-used", "malformed", "unknown-type", "newer-version", "misrouted", "too-large", "panicked"])
+    }
+
+    /// More about it.
+    #[must_use]
+    pub fn about(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    /// It answers this status with a JSON body.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(self, status: u16, what: &'static str) -> Self {
+        self.with(status, Answer { what, body: Some(("application/json", |schemas| schemas.subschema_for::<T>())) })
+    }
+
+    /// It answers this status with text.
+    #[must_use]
+    pub fn text(self, status: u16, what: &'static str) -> Self {
+        self.with(status, Answer { what, body: Some(("text/plain", |schemas| schemas.subschema_for::<String>())) })
+    }
+
+    /// It answers this status with a page or a file of one.
+    #[must_use]
+    pub fn html(self, status: u16, what: &'static str) -> Self {
+        self.with(status, Answer { what, body: Some(("text/html", |schemas| schemas.subschema_for::<String>())) })
+    }
+
+    /// It answers this status without a body.
+    #[must_use]
+    pub fn nothing(self, status: u16, what: &'static str) -> Self {
+        self.with(status, Answer { what, body: None })
+    }
+
+    /// It answers 201 where a command of another route answers 200.
+    #[must_use]
+    pub fn created(mut self) -> Self {
+        if let Some(done) = self.answers.remove(&200) {
+            self.answers.insert(201, done);
+        }
+        self
+    }
+
+    /// It may fail with these codes.
+    #[must_use]
+    pub fn fails(mut self, codes: &[&'static str]) -> Self {
+        self.codes.extend(codes);
+        self
+    }
+
+    /// It tells the refusals of other routes' commands.
+    #[must_use]
+    pub fn any_refusal(mut self) -> Self {
+        self.any_refusal = true;
+        self
+    }
+
+    /// A part of its path: an example.
+    #[must_use]
+    pub fn part(mut self, name: &'static str, example: &'static str) -> Self {
+        self.parts.push((name, example, None));
+        self
+    }
+
+    /// A part of its path that is a text: an example, and what it must look like.
+    #[must_use]
+    pub fn text_part(mut self, name: &'static str, example: &'static str, pattern: &'static str) -> Self {
+        self.parts.push((name, example, Some(pattern)));
+        self
+    }
+
+    /// A body that it takes.
+    #[must_use]
+    pub fn example(mut self, body: Value) -> Self {
+        self.example = Some(body);
+        self
+    }
+
+    fn with(mut self, status: u16, answer: Answer) -> Self {
+        self.answers.insert(status, answer);
+        self
+    }
+}
