@@ -2,7 +2,7 @@
 //! through. Whatever a record holds, its letter fits a record: else it could be neither processed nor put aside.
 
 use schemas::envelope::{DLT_CUT, DLT_DETAIL, DLT_OFFSET, DLT_PARTITION, DLT_REASON, DLT_TIMESTAMP, DLT_TOPIC};
-use schemas::{Headers, Topic};
+use schemas::{Headers, Partition, Topic};
 
 use crate::log::{Message, RECORD_BYTES_MAX, Record};
 
@@ -70,9 +70,29 @@ pub fn shortened(text: &str) -> String {
     format!("{}…", &text[..end])
 }
 
+/// A record that could not be processed, as it is put aside.
+pub struct DeadLetter {
+    /// the record's
+    pub partition: Partition,
+    /// the record's, masked
+    pub key: Vec<u8>,
+    /// the record's, masked, and what went wrong
+    pub headers: Headers,
+    /// the record's, masked; none where it was cut
+    pub value: Option<Vec<u8>>,
+}
+
+impl DeadLetter {
+    /// Its record, in a service's topic of dead letters.
+    pub fn message(self, to: Topic) -> Message {
+        let Self { partition, key, headers, value } = self;
+        Message { topic: to, partition, key, headers, value }
+    }
+}
+
 /// The dead letter of `record`: the same key, headers and body, card numbers masked, what went wrong, and what else is to
 /// be known `about` it. What does not fit is cut, and [`DLT_CUT`] says so; the record itself stays where the headers say.
-pub fn dead_letter(to: Topic, record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)]) -> Message {
+pub fn dead_letter(record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)]) -> DeadLetter {
     let mut notes = Headers::default();
     notes.push(DLT_REASON, reason.as_str());
     notes.push(DLT_DETAIL, masked(shortened(detail).as_bytes()));
@@ -105,7 +125,7 @@ pub fn dead_letter(to: Topic, record: &Record, reason: Reason, detail: &str, abo
     if !cut.is_empty() {
         headers.push(DLT_CUT, cut.join(","));
     }
-    Message { topic: to, partition: record.partition, key: masked(key), headers, value: value.map(masked) }
+    DeadLetter { partition: record.partition, key: masked(key), headers, value: value.map(masked) }
 }
 
 /// Of headers that do not fit: ours first, each cut to a part, as many as there is room for.

@@ -148,6 +148,6 @@ impl<'s> Writer<'s> {
     fn bury(&self, record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)], notes: &mut Vec<Note>) -> Message {
         tracing::warn!(router = self.service.name, partition = record.partition.0, offset = record.offset.0, reason = reason.as_str(), detail, "dead letter");
         notes.push(Note::DeadLetter(reason.as_str()));
-        dead_letter(self.service.dead_letters(), record, reason, detail, about)
+        dead_letter(record, reason, detail, about).message(self.service.dead_letters())
     }
 }

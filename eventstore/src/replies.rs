@@ -1,10 +1,9 @@
 //! Answers to waiting callers. A lost reply costs nothing: the outcome is in the events.
 
 use schemas::wire::{ReplyV1, marker};
-use schemas::{Envelope, Partition, Stream, codec, topic};
+use schemas::{Envelope, Headers, Partition, codec};
 
 use crate::dead_letters::shortened;
-use crate::log::Message;
 use crate::outcome::Outcome;
 
 /// Where a caller waits: an instance and the partition of the reply topic it tails. Written `<instance>@<partition>`.
@@ -29,7 +28,7 @@ impl ReplyTo {
     }
 
     /// The answer of a decision.
-    pub fn message(&self, answer: &Answer<'_>, outcome: &Outcome) -> Message {
+    pub fn decided(&self, answer: &Answer<'_>, outcome: &Outcome) -> Reply {
         match outcome {
             Outcome::Accepted { version } => self.write(answer, "accepted", None, None, Some(*version)),
             Outcome::Refused { code, detail } => self.write(answer, "refused", Some(code), Some(detail), None),
@@ -37,21 +36,21 @@ impl ReplyTo {
     }
 
     /// The command was accepted before, and its answer is given by another aggregate's event.
-    pub fn later(&self, answer: &Answer<'_>) -> Message {
+    pub fn later(&self, answer: &Answer<'_>) -> Reply {
         self.write(answer, "later", None, None, None)
     }
 
     /// The id was used before for another command.
-    pub fn conflict(&self, answer: &Answer<'_>) -> Message {
+    pub fn conflict(&self, answer: &Answer<'_>) -> Reply {
         self.write(answer, "conflict", Some("id-used"), Some("this command id was used before, for another command"), None)
     }
 
     /// The command became a dead letter.
-    pub fn failed(&self, answer: &Answer<'_>, reason: &str, detail: &str) -> Message {
+    pub fn failed(&self, answer: &Answer<'_>, reason: &str, detail: &str) -> Reply {
         self.write(answer, "failed", Some(reason), Some(detail), None)
     }
 
-    fn write(&self, answer: &Answer<'_>, outcome: &str, code: Option<&str>, detail: Option<&str>, version: Option<u64>) -> Message {
+    fn write(&self, answer: &Answer<'_>, outcome: &str, code: Option<&str>, detail: Option<&str>, version: Option<u64>) -> Reply {
         let body = ReplyV1 {
             command_id: answer.command_id.to_owned(),
             outcome: outcome.to_owned(),
@@ -66,14 +65,18 @@ impl ReplyTo {
         let id = schemas::envelope::caused_id(answer.command_id, "reply", 0);
         let mut envelope = Envelope::new(id, "/daybook/replies", marker::reply_kind(), answer.subject);
         envelope.causation = Some(answer.command_id.to_owned());
-        Message {
-            topic: topic(Stream::Replies),
-            partition: self.partition,
-            key: self.instance.clone().into_bytes(),
-            headers: envelope.headers(),
-            value: Some(codec::to_json(&body)),
-        }
+        Reply { to: self.clone(), headers: envelope.headers(), body: codec::to_json(&body) }
     }
+}
+
+/// An answer, encoded.
+pub struct Reply {
+    /// where its caller waits
+    pub to: ReplyTo,
+    /// its envelope
+    pub headers: Headers,
+    /// its body
+    pub body: Vec<u8>,
 }
 
 /// Whose command is answered, and by which aggregate.

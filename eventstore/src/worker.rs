@@ -107,13 +107,12 @@ impl Worker {
             return Err(fault);
         }
         let now = self.log.now();
-        let turn = self.decide(&batch, now)?;
+        let Decision { outputs, written, notes } = self.decide(&batch, now)?;
         let positions = batch.positions.into_iter().filter(|(_, partition, _)| !self.stopped.contains_key(partition)).collect::<Vec<_>>();
-        if turn.outputs.is_empty() && positions.is_empty() {
+        if outputs.is_empty() && positions.is_empty() {
             return Ok(Progress::Idle);
         }
-        let (written, notes) = (turn.written(&self.service), turn.notes);
-        match self.member.commit(turn.outputs, &positions, &batch.claim) {
+        match self.member.commit(outputs, &positions, &batch.claim) {
             Ok(Commit::Committed(offsets)) if self.others_wrote(&written, &offsets) => {
                 // What they wrote is folded before these, or stops the partition there, as in a fold from zero.
                 self.heads.forget();

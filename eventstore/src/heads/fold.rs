@@ -60,7 +60,7 @@ impl Heads {
                 let handler = handler(&service, envelope).map_err(stop)?;
                 let event = caught(|| handler.decode_event(&envelope.kind, body)).map_err(panicked)?.map_err(stop)?;
                 if self.closed(record.partition, handler.name(), &envelope.subject)?.is_none() {
-                    self.evolve(record.partition, handler, &envelope.subject, (version, at, place), event).map_err(|why| match why {
+                    self.evolve(record.partition, handler, &envelope.subject, (version, at, place), &event).map_err(|why| match why {
                         Unevolved::Panicked(panic) => panicked(panic),
                         Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why))),
                         Unevolved::Fault(fault) => fault,

@@ -71,7 +71,6 @@ struct Indexed {
     version: u64,
     at: Timestamp,
     place: usize,
-    event: Erased,
 }
 
 /// Why a head could not be evolved by an event.
@@ -187,7 +186,7 @@ impl Heads {
         handler: &dyn Handler,
         id: &str,
         (version, at, place): (u64, Timestamp, usize),
-        event: Erased,
+        event: &Erased,
     ) -> Result<(), Unevolved> {
         let (head, state) = self.head(partition, handler, id)?;
         drop(state); // the slot's must be the only one, or evolving copies it
@@ -195,8 +194,8 @@ impl Heads {
             let name = handler.name();
             return Err(Unevolved::Gap(format!("{name} {id}: version {version} follows {head}: a gap or a repeat in its stream, refusing to invent state")));
         }
-        self.evolve_slot(partition, handler, id, (version, at), &event)?;
-        self.indexed.push(Indexed { partition, aggregate: handler.name(), id: id.to_owned(), version, at, place, event });
+        self.evolve_slot(partition, handler, id, (version, at), event)?;
+        self.indexed.push(Indexed { partition, aggregate: handler.name(), id: id.to_owned(), version, at, place });
         Ok(())
     }
 
@@ -227,8 +226,15 @@ impl Heads {
     }
 
     /// Takes back all events but the first `events`, which are all of this aggregate: its head is made anew of what is
-    /// saved and of the batch's earlier events.
-    pub fn take_back(&mut self, events: usize, partition: Partition, handler: &dyn Handler, id: &str) -> Result<(), Unevolved> {
+    /// saved and of the batch's earlier events, which `event` gives by their places.
+    pub fn take_back<'e>(
+        &mut self,
+        events: usize,
+        partition: Partition,
+        handler: &dyn Handler,
+        id: &str,
+        event: impl Fn(usize) -> Option<&'e Erased>,
+    ) -> Result<(), Unevolved> {
         self.indexed.truncate(events);
         if let Some(of_type) = self.slots.get_mut().get_mut(&(partition, handler.name())) {
             of_type.remove(id);
@@ -236,7 +242,10 @@ impl Heads {
         self.head(partition, handler, id)?;
         let indexed = std::mem::take(&mut self.indexed);
         let mut own = indexed.iter().filter(|event| (event.partition, event.aggregate, event.id.as_str()) == (partition, handler.name(), id));
-        let evolved = own.try_for_each(|own| self.evolve_slot(partition, handler, id, (own.version, own.at), &own.event));
+        let evolved = own.try_for_each(|own| {
+            let lost = || Unevolved::Gap(format!("{} {id}: version {} is not at its place in the batch", handler.name(), own.version));
+            self.evolve_slot(partition, handler, id, (own.version, own.at), event(own.place).ok_or_else(lost)?)
+        });
         self.indexed = indexed;
         evolved
     }

@@ -75,6 +75,16 @@ impl Message {
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.bytes()
     }
+
+    /// That a record can hold it.
+    pub fn fits(&self) -> Result<(), Fault> {
+        let bytes = self.bytes();
+        if bytes <= RECORD_BYTES_MAX {
+            return Ok(());
+        }
+        let (topic, key) = (&self.topic, String::from_utf8_lossy(&self.key));
+        Err(Fault::Abort(format!("a record for {topic} with key '{key}' has {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")))
+    }
 }
 
 /// A record of the log, shared by all who read it.

@@ -4,8 +4,8 @@ use kernel::{Routing, routing_key};
 use schemas::envelope::Malformed;
 use schemas::{Headers, partition_of};
 
-use super::Turn;
 use super::asked::{Asked, Came, TELL, TELL_DECISION, UNSCOPED, is_id};
+use super::batch::Turn;
 use crate::bounds::{ACTOR_BYTES_MAX, PART_BYTES_MAX};
 use crate::caught::caught;
 use crate::dead_letters::Reason;

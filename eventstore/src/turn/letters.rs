@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_POLICY, Kind, caused_id};
 use schemas::{Envelope, Partition};
 
-use super::Turn;
 use super::asked::{Asked, Came, is_id};
+use super::batch::Turn;
+use super::effects::Effect;
 use crate::bounds::PART_BYTES_MAX;
 use crate::dead_letters::{Reason, dead_letter, shortened};
 use crate::heads::Timer;
@@ -43,7 +44,7 @@ impl Turn<'_> {
         let reply_to = record.headers.text("reply-to").and_then(|text| ReplyTo::parse(text, self.partitions).ok());
         if let Some(to) = reply_to {
             let answer = Answer { command_id: id, subject: text("ce_subject").unwrap_or_default(), aggregate: "", ended: None, decided_as: None };
-            self.outputs.push(to.failed(&answer, reason.as_str(), detail));
+            self.effects.push(Effect::Reply(to.failed(&answer, reason.as_str(), detail)));
         }
         if self.is_a_clients(record) {
             self.remember_dead(record, id, text("ce_subject").unwrap_or(id), reason, detail)?;
@@ -74,9 +75,8 @@ impl Turn<'_> {
             subject,
         );
         (envelope.time, envelope.causation, envelope.dead_letter) = (Some(now), Some(id.to_owned()), Some(reason.as_str().to_owned()));
-        let key = if record.key.len() <= PART_BYTES_MAX { record.key.clone() } else { vec![] };
-        self.append_own(partition, &key, &envelope, body)?;
-        Ok(())
+        let key: &[u8] = if record.key.len() <= PART_BYTES_MAX { &record.key } else { &[] };
+        self.leave_marker(partition, key, &envelope, body)
     }
 
     /// There is no record of a deadline's command, so the letter is the command itself, signed: it can be written as it is.
@@ -95,6 +95,6 @@ impl Turn<'_> {
         let said = shortened(detail);
         tracing::warn!(service = self.service.name, partition, offset = record.offset.0, reason = reason.as_str(), detail = said, "dead letter");
         self.notes.push(Note::DeadLetter(reason.as_str()));
-        self.outputs.push(dead_letter(self.service.dead_letters(), record, reason, detail, about));
+        self.effects.push(Effect::DeadLetter(dead_letter(record, reason, detail, about)));
     }
 }

@@ -11,8 +11,8 @@ use eventstore::reactions::{Writer, anchors};
 use eventstore::router::Router;
 use eventstore::worker::{Progress, Worker};
 use parking_lot::Mutex;
-use schemas::Partition;
 use schemas::envelope::{DLT_COMMAND, DLT_POLICY, DLT_TOPIC};
+use schemas::{Partition, partition_of};
 
 use crate::tally::{Across, BREAKS_DEADLINE, BREAKS_EVOLVE, BREAKS_REACT, BREAKS_SECOND, Bench, Echo, MENDED, alone, settle};
 
@@ -53,6 +53,20 @@ fn events_that_cannot_be_folded_are_never_written() {
         assert_eq!(reasons, vec!["panicked"; letters], "{broken}");
         bench.assert_equals_a_fold_from_zero();
     }
+}
+
+/// What is taken back is made anew of the batch's earlier events of that aggregate alone.
+#[test]
+fn a_head_that_is_taken_back_keeps_its_own_earlier_events_and_no_others() {
+    let bench = Bench::of(alone(), 38);
+    let own = Bench::subjects()[0];
+    let neighbour = (0..).map(|n| format!("neighbour{n}")).find(|subject| partition_of(subject.as_bytes(), 3) == Partition(0)).unwrap();
+    for (id, subject, more) in [("a", own, 3), ("b", &neighbour, 4), ("c", own, 5), ("d", own, BREAKS_SECOND), ("e", own, 2), ("f", &neighbour, 1)] {
+        bench.send(bench.command(id, subject, more));
+    }
+    settle(&mut bench.worker_of(Limits::default()));
+    assert_eq!((bench.count(own), bench.count(&neighbour)), ((3, 10), (2, 5)));
+    bench.assert_equals_a_fold_from_zero();
 }
 
 /// An event in the log that breaks the fold stops its partition at that record, in a fold from zero too.

@@ -12,7 +12,7 @@ use super::request::Kept;
 use super::state::{Place, State, Waiter};
 use super::{keys, records};
 use crate::log::clock::{Clock, LogClock};
-use crate::log::{Claim, Fault, Message, Offset, Positions, RECORD_BYTES_MAX};
+use crate::log::{Claim, Fault, Message, Offset, Positions};
 
 /// How a fault begins to say that a log is damaged.
 pub const DAMAGED: &str = "is damaged:";
@@ -47,14 +47,7 @@ impl Shared {
     pub(super) fn kept(&self, messages: Vec<Message>) -> Result<Vec<Kept>, Fault> {
         let kept = |message: Message| {
             let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
-            if message.bytes() > RECORD_BYTES_MAX {
-                let key = String::from_utf8_lossy(&message.key);
-                return Err(Fault::Abort(format!(
-                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                    message.topic,
-                    message.bytes()
-                )));
-            }
+            message.fits()?;
             Ok(Kept { place, bytes: records::encode(&message), message })
         };
         messages.into_iter().map(kept).collect()

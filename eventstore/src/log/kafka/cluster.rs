@@ -21,7 +21,7 @@ use super::producer::{Producers, Reporting};
 use super::reader::{Scans, Tail};
 use super::{closing, topics};
 use crate::log::clock::{Clock, LogClock};
-use crate::log::{Fault, Limits, Message, Offset, Page, Positions, RECORD_BYTES_MAX, may_trim};
+use crate::log::{Fault, Limits, Message, Offset, Page, Positions, may_trim};
 
 /// A topic that was just made is not heard of from every broker at once.
 const HEARSAY: Duration = Duration::from_millis(500);
@@ -79,14 +79,7 @@ impl Cluster {
     pub(super) fn check(&self, messages: &[Message]) -> Result<(), Fault> {
         for message in messages {
             self.place(&message.topic, message.partition)?;
-            if message.bytes() > RECORD_BYTES_MAX {
-                let key = String::from_utf8_lossy(&message.key);
-                return Err(Fault::Abort(format!(
-                    "a record for {} with key '{key}' has {} bytes; a record has at most {RECORD_BYTES_MAX}",
-                    message.topic,
-                    message.bytes()
-                )));
-            }
+            message.fits()?;
         }
         Ok(())
     }
