@@ -37,32 +37,33 @@ use crate::money::CURRENCY;
 
 /// How they are reached.
 pub fn routes() -> Routes {
-    let cart = |summary| Operation::command::<Cart>(summary).part("customer", "17");
+    let product = || json!({ "seller_id": 43, "product_id": 1, "name": "Hook", "price": 1.20, "version": "1" });
+    let other = json!({ "seller_id": 43, "product_id": 1, "name": "Hook", "price": 1.40, "version": "2" });
+    let price = json!({ "seller_id": 43, "product_id": 1, "price": 1.30 });
+    let pieces = json!({ "seller_id": 43, "product_id": 1, "qty_available": 100 });
+    let seller = json!({ "id": 43, "name": "Hooks and Eyes" });
+    let customer = json!({ "id": 18, "first_name": "Bert" });
+    let item =
+        |run: &str| json!({ "seller_id": 43, "product_id": 1, "product_name": "Hook", "unit_price": 1.40, "quantity": 2, "version": "2", "instance_id": run });
+    let checkout = json!({ "payment_type": "BOLETO", "first_name": "Bert", "instance_id": "12" });
+    let cart = |summary| Operation::command::<Cart>(summary).part("customer", "18");
+    let run = Operation::command::<Delivery>("Delivers the oldest packages of ten sellers");
+    let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words") };
     Routes::of("benchmark")
-        .post("/product", register_product, Operation::command::<Product>("Registers a product").created())
-        .put("/product", replace_product, Operation::command::<Product>("Replaces a product by another version of it"))
-        .patch("/product", change_price, Operation::command::<Product>("Changes a product's price"))
-        .post("/stock", register_stock, Operation::command::<StockItem>("Registers a product's first pieces").created())
-        .post("/seller", register_seller, Operation::command::<Seller>("Registers a seller").created())
-        .post("/customer", register_customer, Operation::command::<Customer>("Registers a customer").created())
-        .put("/cart/{customer}/add", add, cart("Adds an item to a cart"))
-        .patch("/cart/{customer}/add", add, cart("Adds an item to a cart"))
-        .post("/cart/{customer}/checkout", check_out, cart("Checks a cart out: answered when its order has ended"))
+        .post("/product", register_product, Operation::command::<Product>("Registers a product").created().example(product()))
+        .put("/product", replace_product, Operation::command::<Product>("Replaces a product by another version of it").example(other))
+        .patch("/product", change_price, Operation::command::<Product>("Changes a product's price").example(price))
+        .post("/stock", register_stock, Operation::command::<StockItem>("Registers a product's first pieces").created().example(pieces))
+        .post("/seller", register_seller, Operation::command::<Seller>("Registers a seller").created().example(seller))
+        .post("/customer", register_customer, Operation::command::<Customer>("Registers a customer").created().example(customer))
+        .put("/cart/{customer}/add", add, cart("Adds an item to a cart").example(item("10")))
+        .patch("/cart/{customer}/add", add, cart("Adds an item to a cart").example(item("11")))
+        .post("/cart/{customer}/checkout", check_out, cart("Checks a cart out: answered when its order has ended").example(checkout))
         .post("/cart/{customer}/seal", seal, cart("Empties a cart"))
         .patch("/cart/{customer}/seal", seal, cart("Empties a cart"))
         .delete("/cart/{customer}", cart::empty, cart("Empties a cart"))
-        .patch(
-            "/shipment/{tid}",
-            deliver,
-            Operation::command::<Delivery>("Delivers the oldest packages of ten sellers").text_part("tid", "run_2", "^[A-Za-z0-9_]{1,100}$"),
-        )
-        .get(
-            "/seller/dashboard/{id}",
-            dashboard,
-            Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words") }
-                .answers::<DashboardShown>(200, "One snapshot")
-                .part("id", "42"),
-        )
+        .patch("/shipment/{tid}", deliver, run.text_part("tid", "run_2", "^[A-Za-z0-9_]{1,100}$"))
+        .get("/seller/dashboard/{id}", dashboard, shown.answers::<DashboardShown>(200, "One snapshot").part("id", "43"))
 }
 
 /// How long its routes wait: they answer when the transaction has ended.

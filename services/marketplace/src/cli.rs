@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use daybook::Application;
 use daybook::args::asynchronous;
 use daybook::cli::Verb as Platform;
+use daybook::http::route::Example;
 
 use crate::card::CardSettings;
 use crate::{audit, benchmark, capabilities, import, load};
@@ -17,6 +18,7 @@ pub const APPLICATION: Application = Application {
     title: "Daybook marketplace",
     capabilities: capabilities::all,
     routes: benchmark::routes,
+    example: Example { service: "catalog", aggregate: "product", id: "42-1", command: "catalog.0.nobodys" },
     try_next: &["curl -s {url}/products?limit=3", "{program} import services/marketplace/tests/data/online-retail.csv --url {url}"],
 };
 

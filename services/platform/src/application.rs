@@ -1,7 +1,7 @@
 //! An application: what its binary gives to the platform.
 
 use crate::capability::Capability;
-use crate::http::route::Routes;
+use crate::http::route::{Example, Routes};
 
 /// A business on the platform.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct Application {
     pub capabilities: fn() -> Vec<Capability>,
     /// routes that are no one service's
     pub routes: fn() -> Routes,
+    /// what the platform's own routes have as examples
+    pub example: Example,
     /// What may be tried when it is ready, a line each; `{url}` and `{program}` stand for where it is reached and how it is run.
     pub try_next: &'static [&'static str],
 }

@@ -24,6 +24,7 @@ mod kafka;
 mod kill;
 mod load;
 mod marketplace;
+mod openapi;
 mod operate;
 mod outage;
 mod outside;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::http::header;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -36,14 +36,13 @@ pub fn routes(application: &Application, of_services: Routes) -> Routes {
             async move || Json(described.get().map(|(document, _)| document.clone())),
             Operation::new("Describes the routes, as OpenAPI 3.1").answers::<Map<String, Value>>(200, "The document"),
         )
-        .get("/docs", async || Redirect::permanent("/docs/"), Operation::new("Leads to the viewer").nothing(308, "There"))
-        .get("/docs/", async || viewer(""), Operation::new("Shows the routes to people").html(200, "A page"))
+        .get("/docs", async || viewer("index.html"), Operation::new("Shows the routes to people").file(200, "text/html", "A page"))
         .get(
             "/docs/{*file}",
             async |Path(file): Path<String>| viewer(&file),
-            Operation::new("Gives the viewer's files").html(200, "A file").part("file", "index.html").fails(&["not-found"]),
+            Operation::new("Gives the viewer's files").file(200, "*/*", "A file").part("file", "swagger-ui.css").fails(&["not-found"]),
         );
-    let all = of_services.merge((application.routes)()).merge(http::routes()).merge(own);
+    let all = of_services.merge((application.routes)()).merge(http::routes(application.example)).merge(own);
     let routes = all.iter().map(|route| Listed { method: route.method.to_string(), path: route.path, what: route.operation.summary }).collect();
     let _once = made.set((openapi::document(application.title, env!("CARGO_PKG_VERSION"), &all), routes));
     all
@@ -72,10 +71,13 @@ struct Listed {
     what: &'static str,
 }
 
-/// A file of the viewer, which needs nothing from elsewhere.
+/// A file of the viewer, which needs nothing from elsewhere. Its page lies a level above its other files.
 fn viewer(file: &str) -> Response {
-    let file = if file.is_empty() { "index.html" } else { file };
     match serve(file, Arc::new(Config::from("/openapi.json"))) {
+        Ok(Some(found)) if file == "index.html" => {
+            let page = String::from_utf8_lossy(&found.bytes).replace("=\"./", "=\"/docs/").replace("href=\"index.css", "href=\"/docs/index.css");
+            ([(header::CONTENT_TYPE, found.content_type)], page).into_response()
+        }
         Ok(Some(found)) => ([(header::CONTENT_TYPE, found.content_type)], found.bytes).into_response(),
         Ok(None) => Failure::not_found("the viewer has no such file").into_response(),
         Err(why) => Failure::internal(why).into_response(),

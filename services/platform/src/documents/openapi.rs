@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
@@ -44,7 +45,7 @@ pub fn document(title: &str, version: &str, routes: &Routes) -> Value {
         "security": [],
         "tags": tags.into_iter().map(|tag| json!({ "name": tag, "description": about(tag) })).collect::<Vec<_>>(),
         "paths": paths,
-        "components": { "schemas": schemas, "parameters": parameters(), "headers": headers() },
+        "components": { "schemas": schemas, "parameters": parameters(), "headers": headers(), "responses": shared() },
     })
 }
 
@@ -81,7 +82,16 @@ fn operation(route: &Route, answers: &mut SchemaGenerator) -> Value {
 /// The schema of what callers give, whole in its place.
 fn given(of: SchemaOf) -> Schema {
     let mut schemas = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true).into_generator();
-    of(&mut schemas)
+    let mut schema = of(&mut schemas);
+    RecursiveTransform(closed).transform(&mut schema);
+    schema
+}
+
+/// An object has no fields but those that are named: others are refused.
+fn closed(schema: &mut Schema) {
+    if schema.get("properties").is_some() {
+        schema.insert("additionalProperties".to_owned(), false.into());
+    }
 }
 
 /// The parameters of a route: of its path, its query and its headers.
@@ -166,18 +176,38 @@ fn responses(said: &Operation, answers: &mut SchemaGenerator) -> Map<String, Val
         problems.extend(REFUSALS.map(|status| (status, BTreeSet::new())));
     }
     for (status, codes) in problems {
-        let open = said.any_refusal && REFUSALS.contains(&status);
-        let of_codes = codes.iter().copied().collect::<Vec<_>>().join(", ");
-        let described = if open { "A problem (RFC 9457): a refusal".to_owned() } else { format!("A problem (RFC 9457): {of_codes}") };
-        let any = json!({ "$ref": "#/components/schemas/Problem" });
-        let schema = if open { any } else { json!({ "allOf": [any, { "properties": { "code": { "enum": codes } } }] }) };
-        let problem = json!({ "schema": schema });
-        match all.get_mut(&status.to_string()) {
-            Some(shown) => shown["content"]["application/problem+json"] = problem,
-            None => drop(all.insert(status.to_string(), json!({ "description": described, "content": { "application/problem+json": problem } }))),
+        let status = status.to_string();
+        let codes: Vec<&str> = codes.into_iter().collect();
+        let open = said.any_refusal && REFUSALS.iter().any(|refusal| refusal.to_string() == status);
+        match (all.get_mut(&status), shared_name(&codes)) {
+            (Some(shown), _) => shown["content"]["application/problem+json"] = json!({ "schema": of_codes(if open { &[] } else { &codes }) }),
+            (None, Some(name)) if !open => drop(all.insert(status, json!({ "$ref": format!("#/components/responses/{name}") }))),
+            (None, _) => drop(all.insert(status, a_problem(if open { &[] } else { &codes }))),
         }
     }
     all
+}
+
+/// The schema of a problem with one of these codes, or with any.
+fn of_codes(codes: &[&str]) -> Value {
+    let any = json!({ "$ref": "#/components/schemas/Problem" });
+    if codes.is_empty() { any } else { json!({ "allOf": [any, { "properties": { "code": { "enum": codes } } }] }) }
+}
+
+fn a_problem(codes: &[&str]) -> Value {
+    let description = if codes.is_empty() { "A problem (RFC 9457): a refusal".to_owned() } else { format!("A problem (RFC 9457): {}", codes.join(", ")) };
+    json!({ "description": description, "content": { "application/problem+json": { "schema": of_codes(codes) } } })
+}
+
+/// The name of a response that many routes have: that of its one code.
+fn shared_name<'c>(codes: &[&'c str]) -> Option<&'c str> {
+    let [code] = codes else { return None };
+    (ALWAYS.contains(code) || OF_BODIES.contains(code) || *code == "not-found").then_some(*code)
+}
+
+/// The responses that many routes have.
+fn shared() -> Map<String, Value> {
+    ALWAYS.iter().chain(&OF_BODIES).chain(&["not-found"]).map(|code| ((*code).to_owned(), a_problem(&[code]))).collect()
 }
 
 fn problem() -> Value {
@@ -208,17 +238,26 @@ fn problem() -> Value {
 fn parameters() -> Value {
     let header =
         |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
+    let text = || json!({ "type": "string" });
     let tags = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[^\"]*\"(, *(W/)?\"[^\"]*\")*)$" });
     json!({
-        "Position": header("Daybook-Position", "What the answer must be at least as fresh as: the header of an earlier answer.", json!({ "type": "string", "pattern": "^$" })),
-        "Prefer": header("Prefer", "RFC 7240: `wait=<seconds>` for an answer, or `respond-async`.", json!({ "type": "string", "enum": ["wait=1", "wait=10", "respond-async"] })),
+        "Position": header(
+            "Daybook-Position",
+            "What the answer must be at least as fresh as: the header of an earlier answer.",
+            json!({ "type": "string", "pattern": "^([a-z.-]+:[0-9]+:[0-9]+(,[a-z.-]+:[0-9]+:[0-9]+)*)?$" }),
+        ),
+        "Prefer": header("Prefer", "RFC 7240: `wait=<seconds>` for an answer, or `respond-async`.", text()),
         "IfMatch": header("If-Match", "The version that must hold (RFC 9110).", tags.clone()),
         "IfNoneMatch": header("If-None-Match", "The version that is known: 304 if it still holds.", tags),
         "IfNoneMatchAny": header("If-None-Match", "Only if there is none yet.", json!({ "type": "string", "const": "*" })),
-        "IdempotencyKey": header("Idempotency-Key", "Names the command: the same name is the same command for seven days.", json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,200}$" })),
-        "OccurredAt": header("Occurred-At", "When it happened, in business time (RFC 3339, UTC); now if not said.", json!({ "type": "string", "enum": ["2026-11-26T12:00:00Z"] })),
-        "Actor": header("Daybook-Actor", "Who acts, as the caller names itself.", json!({ "type": "string", "pattern": "^[A-Za-z0-9@._-]{1,100}$" })),
-        "Traceparent": header("traceparent", "W3C Trace Context; carried on to everything that follows.", json!({ "type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$" })),
+        "IdempotencyKey": header(
+            "Idempotency-Key",
+            "Names the command: the same name is the same command for seven days.",
+            json!({ "type": "string", "minLength": 1, "maxLength": 200 }),
+        ),
+        "OccurredAt": header("Occurred-At", "When it happened, in business time, UTC; now if not said.", json!({ "type": "string", "format": "date-time" })),
+        "Actor": header("Daybook-Actor", "Who acts, as the caller names itself.", json!({ "type": "string", "maxLength": 500 })),
+        "Traceparent": header("traceparent", "W3C Trace Context; carried on to everything that follows.", text()),
     })
 }
 

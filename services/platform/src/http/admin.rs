@@ -25,15 +25,15 @@ use super::operate::answers::{DeadLetter, DeadLetters, DiscardedLetter, Proven, 
 use super::operate::places::topic_of;
 use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
-use super::route::{Operation, Routes};
+use super::route::{Example, Operation, Routes};
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
 
 /// The operators' routes.
-pub fn routes() -> Routes {
+pub fn routes(example: Example) -> Routes {
     let letter = |operation: Operation| {
-        operation.text_part("service", "catalog", "^[a-z-]+$").part("partition", "0").part("offset", "0").fails(&["not-found", "unknown-name"])
+        operation.text_part("service", example.service, "^[a-z-]+$").part("partition", "0").part("offset", "0").fails(&["not-found", "unknown-name"])
     };
     let proof = Operation::new("Folds everything again beside the live folds and compares").answers::<Proven>(200, "What was found");
     let retried = Operation::new("Writes what a letter was made of once more").answers::<Retried>(200, "It is written");

@@ -67,7 +67,7 @@ impl JsonSchema for Amount {
         "Amount".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "a decimal amount", "anyOf": [{ "type": "string", "pattern": "^[0-9]{1,6}\\.[0-9]{2}$" }, { "type": "number", "minimum": 0, "maximum": 100_000, "multipleOf": 1 }] })
+        json_schema!({ "description": "a decimal amount", "anyOf": [{ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }, { "type": "number", "minimum": 0 }] })
     }
 }
 

@@ -15,14 +15,14 @@ use super::app::App;
 use super::failure::Failure;
 use super::outcome::{self, Told};
 use super::place::Query;
-use super::route::{Kind, Operation, Routes};
+use super::route::{Example, Kind, Operation, Routes};
 
 /// Health and metrics.
-pub fn routes() -> Routes {
+pub fn routes(example: Example) -> Routes {
     let started = Operation::new("Says whether every part has come up").text(200, "It has").text(503, "Not yet: how far it is");
     let told = Operation { kind: Kind::Command, ..Operation::new("Tells what became of a command; waits for it where Prefer says so") };
     let told = told.answers::<Told>(200, "What it came to, or that it is not decided yet");
-    let told = told.text_part("id", "catalog.0.nobodys", r"^[a-z-]+\.(0|[1-9][0-9]*)\..+$").fails(&["not-found"]).any_refusal();
+    let told = told.text_part("id", example.command, r"^[a-z-]+\.(0|[1-9][0-9]*)\..+$").fails(&["not-found"]).any_refusal();
     let ready = Operation::new("Says whether requests can be served").text(200, "They can").text(503, "Not now: which checks fail");
     Routes::of("platform")
         .get("/startupz", start_up, started)

@@ -37,11 +37,11 @@ pub mod unread;
 use app::App;
 use failure::Failure;
 use limits::BODY_BYTES_MAX;
-use route::Routes;
+use route::{Example, Routes};
 
 /// The platform's own routes.
-pub fn routes() -> Routes {
-    health::routes().merge(admin::routes()).merge(operate::routes())
+pub fn routes(example: Example) -> Routes {
+    health::routes(example).merge(admin::routes(example)).merge(operate::routes(example))
 }
 
 /// What serves these routes, behind the gate.

@@ -206,6 +206,19 @@ pub struct Operation {
     pub example: Option<Value>,
 }
 
+/// What the platform's own routes have as examples: something of the application's.
+#[derive(Clone, Copy)]
+pub struct Example {
+    /// a service
+    pub service: &'static str,
+    /// the type of an aggregate
+    pub aggregate: &'static str,
+    /// the id of one
+    pub id: &'static str,
+    /// a command, as `<service>.<partition>.<id>`
+    pub command: &'static str,
+}
+
 /// A page of rows.
 #[derive(JsonSchema)]
 #[schemars(rename = "PageOf{T}")]
@@ -216,7 +229,7 @@ struct PageOf<T> {
     /// where the next page begins; null after the last
     next: Option<String>,
     /// the partitions of which nothing new is shown; not there when there are none
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<Missing>,
 }
 
@@ -295,10 +308,10 @@ impl Operation {
         self.with(status, Answer { what, body: Some(("text/plain", |schemas| schemas.subschema_for::<String>())) })
     }
 
-    /// It answers this status with a page or a file of one.
+    /// It answers this status with a file of this media type, or of any (`*/*`).
     #[must_use]
-    pub fn html(self, status: u16, what: &'static str) -> Self {
-        self.with(status, Answer { what, body: Some(("text/html", |schemas| schemas.subschema_for::<String>())) })
+    pub fn file(self, status: u16, media: &'static str, what: &'static str) -> Self {
+        self.with(status, Answer { what, body: Some((media, |schemas| schemas.subschema_for::<String>())) })
     }
 
     /// It answers this status without a body.

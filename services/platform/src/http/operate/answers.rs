@@ -13,12 +13,12 @@ pub struct Gathered<T> {
     /// what was found
     items: Vec<T>,
     /// there are more than were asked for
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     more: Option<bool>,
     /// instances that did not answer, each with the reason
     silent: Vec<Silent>,
     /// partitions that nobody owns at this moment, as `<service>/<partition>`
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     unowned: Option<Vec<String>>,
 }
 
@@ -57,7 +57,7 @@ pub struct StoppedReader {
     reason: String,
     since: Option<String>,
     /// whose it is, where it is another's
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
 }
 
@@ -220,10 +220,10 @@ pub struct DeadLetter {
     recorded_at: String,
     discarded: Option<Discarded>,
     /// of one that is shown whole
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Map<String, Value>>,
     /// of one that is shown whole
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Value::is_null")]
     body: Value,
 }
 
@@ -278,6 +278,6 @@ pub struct ProvenFold {
     business: String,
     records: u64,
     differences: Vec<Value>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
 }

@@ -2,7 +2,7 @@
 //! things they may do: end a saga through a command of its own, and trim commands that are decided. Knows no noun of
 //! the marketplace.
 
-use super::route::{Operation, Routes};
+use super::route::{Example, Operation, Routes};
 use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Trimmed};
 use serde_json::json;
 
@@ -17,10 +17,11 @@ mod topics;
 mod trim;
 
 /// The routes.
-pub fn routes() -> Routes {
-    let topic = |operation: Operation| operation.text_part("topic", "catalog.events", "^[a-z.-]+$").fails(&["unknown-name", "not-found"]);
+pub fn routes(example: Example) -> Routes {
+    let topic = |operation: Operation| operation.text_part("topic", "daybook.control", "^[a-z.-]+$").fails(&["unknown-name", "not-found"]);
     let record = |operation: Operation| topic(operation).part("partition", "0").part("offset", "0");
-    let aggregate = |operation: Operation| operation.text_part("aggregate", "product", "^[a-z-]+$").part("id", "42-1").fails(&["unknown-name", "not-found"]);
+    let aggregate =
+        |operation: Operation| operation.text_part("aggregate", example.aggregate, "^[a-z-]+$").part("id", example.id).fails(&["unknown-name", "not-found"]);
     let ended = Operation::commands("Ends a process by hand, as its own deadline would", &["not-endable", "unknown-name"]);
     Routes::of("operators")
         .get(
@@ -29,7 +30,15 @@ pub fn routes() -> Routes {
             aggregate(Operation::new("Shows an aggregate's state, history and owner").answers::<Inspected>(200, "The aggregate")),
         )
         .get("/sagas", sagas::list, Operation::new("Lists the processes that have not ended").answers::<Gathered<Saga>>(200, "Those that wait for the longest"))
-        .post("/sagas/{aggregate}/{id}/end", sagas::end, ended.about("Daybook-Actor must say who, and why."))
+        .post(
+            "/sagas/{aggregate}/{id}/end",
+            sagas::end,
+            ended
+                .about("Daybook-Actor must say who, and why.")
+                .text_part("aggregate", example.aggregate, "^[a-z-]+$")
+                .part("id", example.id)
+                .example(json!({ "outcome": "refuse" })),
+        )
         .get(
             "/partitions",
             stopped::list,

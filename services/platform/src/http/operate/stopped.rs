@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use eventstore::control::{Ruling, Settled};
 use eventstore::observer::{view as view_name, worker};
-use eventstore::{Limits, Offset, Record};
+use eventstore::{Offset, Record};
 use schemars::JsonSchema;
 use schemas::{Partition, Topic};
 use serde::Deserialize;
@@ -22,6 +22,7 @@ use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
+use super::super::letters::at as at_place;
 use super::super::place::Path;
 use super::places::{partition_in, topic_of};
 use super::records::shown;
@@ -104,9 +105,7 @@ async fn at(app: &App, (topic, partition, offset): (String, u16, u64)) -> Result
     let here = app.clone();
     let record = blocking(move || {
         let (topic, partition) = (topic_of(&here, &topic)?, partition_in(&here, partition)?);
-        let page = here.log.read(&topic, partition, Offset(offset), Limits { records: 1, ..Limits::default() })?;
-        let found = page.records.into_iter().next().filter(|record| record.offset.0 == offset);
-        found.ok_or_else(|| Failure::not_found(format!("{topic}/{partition} has no record at offset {offset}")))
+        at_place(&here, &topic, partition.0, offset)
     })
     .await?;
     let (stops, silent) = stops(app, false).await?;
