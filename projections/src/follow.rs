@@ -24,7 +24,7 @@ use crate::view::{Folding, View};
 
 /// Why a read is not served now.
 #[derive(Debug, thiserror::Error)]
-pub enum NotServed {
+pub enum ReadError {
     /// The view has not caught up since it was opened.
     #[error("view {0} is being folded: try again shortly")]
     Rebuilding(String),
@@ -263,13 +263,13 @@ impl Projection {
 
     /// Whether it may serve a reader who brings `token` (possibly empty) and asks about what lies in the partition `of`
     /// of its topic, if that is known.
-    pub fn serves(&self, token: &Positions, of: Option<Partition>) -> Result<(), NotServed> {
-        let not_going_on = |why: String| NotServed::Stopped { view: self.name().to_owned(), why };
+    pub fn serves(&self, token: &Positions, of: Option<Partition>) -> Result<(), ReadError> {
+        let not_going_on = |why: String| ReadError::Stopped { view: self.name().to_owned(), why };
         if let Some(why) = self.failed() {
             return Err(not_going_on(why));
         }
         if !self.is_ready() {
-            return Err(NotServed::Rebuilding(self.name().to_owned()));
+            return Err(ReadError::Rebuilding(self.name().to_owned()));
         }
         let stopped = self.stopped.lock();
         if let Some(stuck) = of.and_then(|partition| stopped.get(&partition)) {
@@ -281,7 +281,7 @@ impl Projection {
         match own.find(behind) {
             None => Ok(()),
             Some((_, partition, _)) => {
-                Err(stopped.get(partition).map_or_else(|| NotServed::Behind(self.name().to_owned()), |stuck| not_going_on(stuck.to_string())))
+                Err(stopped.get(partition).map_or_else(|| ReadError::Behind(self.name().to_owned()), |stuck| not_going_on(stuck.to_string())))
             }
         }
     }

@@ -10,8 +10,8 @@ mod queue;
 mod verify;
 mod view;
 
-pub use follow::{NotServed, Projection};
+pub use follow::{Projection, ReadError};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
 pub use verify::{Difference, Proof, Verdict};
-pub use view::{FoldEvent, Folding, Seen, Unfolded, View};
+pub use view::{FoldError, FoldEvent, Folding, Seen, View};

@@ -7,10 +7,12 @@ use eventstore::control::Skips;
 use eventstore::fold::{Fold, unreadable};
 use eventstore::log::Stuck;
 use eventstore::observer::view as reader;
+use eventstore::outcome::Outcome;
 use eventstore::rows::{Last, Rows};
 use eventstore::{Fault, Offset, Page, Record};
+use kernel::Aggregate;
 use schemas::envelope::Malformed;
-use schemas::{Envelope, Partition, Topic};
+use schemas::{Codec, Envelope, Partition, Topic};
 
 use crate::overlay::Overlay;
 use crate::queue::Queue;
@@ -28,11 +30,20 @@ impl Seen<'_> {
     pub fn body(&self) -> &[u8] {
         self.record.body()
     }
+
+    /// The event, if it is one of aggregate `A`'s; none if it is another's, or tells only what became of a command.
+    pub fn event<A: Codec<W>, W>(&self) -> Result<Option<A::Event>, Malformed> {
+        let kind = &self.envelope.kind;
+        if kind.aggregate != <A as Aggregate>::NAME || Outcome::of_marker(kind, self.body())?.is_some() {
+            return Ok(None);
+        }
+        A::decode_event(kind, self.body()).map(Some)
+    }
 }
 
 /// Why a view could not fold an event.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfolded {
+pub enum FoldError {
     /// The event cannot be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -42,7 +53,7 @@ pub enum Unfolded {
 }
 
 /// What an event changes.
-pub type FoldEvent = fn(&Seen<'_>, &mut Overlay) -> Result<(), Unfolded>;
+pub type FoldEvent = fn(&Seen<'_>, &mut Overlay) -> Result<(), FoldError>;
 
 /// A read model as data. Stateless: its rows are all it knows.
 pub struct View {
@@ -129,8 +140,8 @@ impl Folding {
             // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
             let folded = caught(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay));
             folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
-                Unfolded::Malformed(why) => unreadable(record, &why),
-                Unfolded::Fault(fault) => fault,
+                FoldError::Malformed(why) => unreadable(record, &why),
+                FoldError::Fault(fault) => fault,
             })?;
         }
         Ok(passed)

@@ -18,7 +18,7 @@ use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::Worker;
 use eventstore::{Fault, Limits, Log, Message, Offset};
-use projections::{Overlay, Projection, Seen, Unfolded, View};
+use projections::{FoldError, Overlay, Projection, Seen, View};
 use rdkafka::Message as _;
 use rdkafka::consumer::BaseConsumer;
 use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
@@ -228,7 +228,7 @@ fn append(times: u64) {
     println!("{}", Paired::run(7, ours, limit).report("append, 1,000 records at a time, all acknowledged", "Daybook", "raw idempotent producer", 0.8));
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     rows.update::<u64>(&seen.envelope.subject, |count| *count += 1)?;
     Ok(())
 }

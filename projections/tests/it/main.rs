@@ -14,7 +14,7 @@ use eventstore::log::TopicSpec;
 use eventstore::memory::Memory;
 use eventstore::rows::{Changes, Rows};
 use eventstore::{Fault, Limits, Log, Message, Offset};
-use projections::{Folding, NotServed, Overlay, Projection, Proof, Seen, Unfolded, View};
+use projections::{FoldError, Folding, Overlay, Projection, Proof, ReadError, Seen, View};
 use schemas::envelope::{Kind, Malformed};
 use schemas::{Envelope, Partition, Topic, anchor_key, partition_of};
 use tempfile::TempDir;
@@ -24,7 +24,7 @@ fn events() -> Topic {
 }
 
 /// Counts letters: `+x` adds one, `-x` removes the row, `=x` lists it and makes its row a long one, `?` is an event nobody knows.
-fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     let text = String::from_utf8_lossy(seen.body()).into_owned();
     match text.split_at(1) {
         ("+", letter) => rows.update::<u64>(letter, |count| *count += 1)?,
@@ -144,9 +144,9 @@ fn nothing_is_served_before_it_has_caught_up() {
         bench.write(0, "+a");
     }
     let projection = bench.open();
-    assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Rebuilding(_))));
+    assert!(matches!(projection.serves(&vec![], None), Err(ReadError::Rebuilding(_))));
     projection.turn(Duration::ZERO, Limits::test_min()).unwrap();
-    assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Rebuilding(_))), "two of five records are folded");
+    assert!(matches!(projection.serves(&vec![], None), Err(ReadError::Rebuilding(_))), "two of five records are folded");
     follow(&projection);
     assert!(projection.serves(&vec![], None).is_ok() && bench.steps.load(Ordering::Relaxed) >= 3);
     assert_eq!((projection.get::<u64>("a").unwrap(), projection.get::<u64>("b").unwrap()), (Some(5), None));
@@ -159,7 +159,7 @@ fn a_token_is_waited_for_and_must_fit() {
     follow(&projection);
     let token = |topic: Topic, next| vec![(topic, Partition(1), next)];
     let next = bench.write(1, "+a");
-    assert!(matches!(projection.serves(&token(events(), next), None), Err(NotServed::Behind(_))));
+    assert!(matches!(projection.serves(&token(events(), next), None), Err(ReadError::Behind(_))));
     follow(&projection);
     assert!(projection.serves(&token(events(), next), None).is_ok());
     assert!(projection.serves(&token(Topic::named("other.events"), next), None).is_ok(), "what is said of another topic concerns other views");
@@ -231,9 +231,9 @@ fn an_event_it_cannot_read_stops_its_partition_and_no_other() {
         let rows = |projection: &Projection| projection.scan::<u64>("", None, 10).unwrap().into_iter().map(|(key, _)| key).collect::<String>();
         assert_eq!(rows(&projection), "abz", "what lies before it, and the other partition, are folded");
         assert!(projection.serves(&vec![], None).is_ok() && projection.serves(&vec![], Some(Partition(1))).is_ok());
-        assert!(matches!(projection.serves(&vec![], Some(Partition(0))), Err(NotServed::Stopped { why, .. }) if why.contains("letters.events/0")));
+        assert!(matches!(projection.serves(&vec![], Some(Partition(0))), Err(ReadError::Stopped { why, .. }) if why.contains("letters.events/0")));
         let beyond = vec![(events(), Partition(0), at.next())];
-        assert!(matches!(projection.serves(&beyond, None), Err(NotServed::Stopped { .. })), "nobody waits for what does not come");
+        assert!(matches!(projection.serves(&beyond, None), Err(ReadError::Stopped { .. })), "nobody waits for what does not come");
         let verdict = bench.verify(&projection);
         assert!(verdict.live == verdict.rebuilt && verdict.wrong.as_ref().is_some_and(|why| why.contains("letters.events/0")), "{verdict:?}");
         drop(projection);
@@ -323,7 +323,7 @@ fn a_log_older_than_its_rows_is_noticed() {
         let projection = older.open();
         let fault = projection.turn(Duration::ZERO, Limits::default()).unwrap_err().to_string();
         assert!(fault.contains("letters.events/0") && fault.contains("move heads/ and views/"), "{fault}");
-        assert!(matches!(projection.serves(&vec![], None), Err(NotServed::Stopped { .. })));
+        assert!(matches!(projection.serves(&vec![], None), Err(ReadError::Stopped { .. })));
     }
 }
 

@@ -28,11 +28,16 @@ pub trait Codec<W = Self>: Aggregate {
 pub trait Readable<W = Self>: Source {
     /// An event from its body; none of a kind that this reader does not name.
     fn read(kind: &Kind, body: &[u8]) -> Result<Option<Self::Event>, Malformed>;
+    /// The kinds that it names.
+    fn kinds() -> Vec<Kind>;
 }
 
 impl<A: Codec<W>, W> Readable<W> for A {
     fn read(kind: &Kind, body: &[u8]) -> Result<Option<A::Event>, Malformed> {
         A::decode_event(kind, body).map(Some)
+    }
+    fn kinds() -> Vec<Kind> {
+        A::shapes().into_iter().filter(|shape| shape.group == "events").map(|shape| shape.kind).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Readable};
 use crate::envelope::{Kind, Malformed, TYPE_PREFIX};
 use crate::wire::Shape;
 
@@ -19,6 +19,25 @@ pub fn check<A: Codec<W>, W>(dir: &Path, events: &[A::Event], commands: &[A::Com
     half(dir, "events", A::NAME, &shapes, events.collect(), A::decode_event)?;
     let commands = commands.iter().map(|command| (A::encode_command(command), command));
     half(dir, "commands", A::NAME, &shapes, commands.collect(), A::decode_command)
+}
+
+/// Holds what a follower reads of another service's events to golden records of that service, in `dir`: each kind that is
+/// named has one, as its writer has it, and it is read as its sample.
+pub fn check_source<S: Readable<W, Event: PartialEq>, W>(dir: &Path, samples: &[S::Event]) -> Result<(), String> {
+    let kinds = S::kinds();
+    if kinds.len() != samples.len() {
+        return Err(format!("{} kinds are named, and there are {} samples: one for each, in their order", kinds.len(), samples.len()));
+    }
+    for (kind, sample) in kinds.iter().zip(samples) {
+        let file = dir.join(file_name(kind));
+        let body = std::fs::read(&file).map_err(|why| format!("{}: {why}; copy the golden record of whoever writes it", file.display()))?;
+        match S::read(kind, &body) {
+            Ok(Some(event)) if event == *sample => {}
+            Ok(_) => return Err(format!("{}: it is not read as its sample", file.display())),
+            Err(why) => return Err(format!("{}: {why}", file.display())),
+        }
+    }
+    Ok(())
 }
 
 type Decode<T> = fn(&Kind, &[u8]) -> Result<T, Malformed>;

@@ -3,6 +3,8 @@
 
 #[macro_use]
 mod table;
+#[macro_use]
+mod source;
 mod markers;
 mod shape;
 mod shared;

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use daybook::schemas::wire::Code;
 use daybook::schemas::{Partition, partition_of};
 use domain::cart::{Cart, Checkout, Command, Line};
@@ -20,7 +20,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::event_of;
 use crate::card::CardGiven;
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
@@ -126,11 +125,11 @@ fn replica_key(partition: Partition, product: &str) -> String {
     format!("r/{:05}/{product}", partition.0)
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     let subject = &seen.envelope.subject;
-    if let Some(event) = event_of::<Replica, _>(seen)? {
+    if let Some(event) = seen.event::<Replica, _>()? {
         rows.update::<Replica>(&replica_key(seen.record.partition, subject), |replica| replica.evolve(&event))?;
-    } else if let Some(event) = event_of::<Cart, _>(seen)? {
+    } else if let Some(event) = seen.event::<Cart, _>()? {
         rows.update::<CartRow>(&cart_key(subject), |row| {
             row.revision = seen.envelope.version.unwrap_or_default();
             row.cart.evolve(&event);

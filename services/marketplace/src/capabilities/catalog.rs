@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use daybook::schemas::wire::Code;
 use domain::product::{Command, Details, Event, Product};
 use domain::seller::Seller;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::{PAIR, event_of, listing_key};
+use super::rows::{PAIR, listing_key};
 use super::sellers;
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
@@ -76,8 +76,8 @@ pub struct ProductRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Product, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Product, _>()? else { return Ok(()) };
     let revision = seen.envelope.version.unwrap_or_default();
     rows.update::<ProductRow>(&listing_key(&seen.envelope.subject), |row| {
         row.revision = revision;

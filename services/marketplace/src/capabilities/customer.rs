@@ -4,13 +4,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::customer::{Command, Customer, Details, Event, Person};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::event_of;
 use crate::card::CardGiven;
 use daybook::capability::Capability;
 use daybook::http::app::App;
@@ -73,8 +72,8 @@ struct PersonShown {
     phone: String,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(Event::Registered(Details { person, card, data })) = event_of::<Customer, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(Event::Registered(Details { person, card, data })) = seen.event::<Customer, _>()? else { return Ok(()) };
     let id = seen.envelope.subject.parse().unwrap_or_default();
     let card = card.map(|card| format!("{} ····{}", card.brand, card.last4));
     rows.put(seen.envelope.subject.clone(), CustomerRow { id, person, card, data, revision: seen.envelope.version.unwrap_or_default() });

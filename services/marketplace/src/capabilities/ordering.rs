@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::order::{Command, Ending, Event, Order, Returned};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment};
 use domain::shipment::{Package, Status};
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::{PAIR, StepRow, add, event_of, impossible, listing_key, try_update};
+use super::rows::{PAIR, StepRow, add, impossible, listing_key, try_update};
 use super::{shipment, statistics};
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
@@ -143,8 +143,8 @@ fn refund_key(key: &str, refund: u32) -> String {
     format!("f/{key}/{refund:0>10}")
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Order, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Order, _>()? else { return Ok(()) };
     let envelope = seen.envelope;
     let (version, key) = (envelope.version.unwrap_or_default(), listing_key(&envelope.subject));
     let line = match &event {
@@ -174,7 +174,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 impl OrderRow {
-    fn evolve(&mut self, event: Event) -> Result<(), Unfolded> {
+    fn evolve(&mut self, event: Event) -> Result<(), FoldError> {
         match event {
             Event::Placed { checkout, placed_at, .. } => {
                 self.placed_at = placed_at.to_string();
@@ -237,7 +237,7 @@ impl OrderRow {
         Ok(())
     }
 
-    fn returned(&mut self, back: &Returned, currency: Currency) -> Result<(), Unfolded> {
+    fn returned(&mut self, back: &Returned, currency: Currency) -> Result<(), FoldError> {
         let mut summed = Ok(());
         self.change(back.line, |line| {
             line.returned = line.quantity.saturating_sub(back.kept);

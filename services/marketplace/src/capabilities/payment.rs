@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::payment::{Decline, Event, Method, Payment};
 use domain::policies::RequestPayment;
 use domain::{Money, PaymentId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{PAIR, StepRow, add, event_of, listing_key, try_update};
+use super::rows::{PAIR, StepRow, add, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::command::Failure;
@@ -60,8 +60,8 @@ pub struct PaymentRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Payment, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Payment, _>()? else { return Ok(()) };
     let key = listing_key(&seen.envelope.subject);
     StepRow::of(seen, None).put(rows, &key);
     try_update::<PaymentRow>(rows, &format!("p/{key}"), |row| {
@@ -72,7 +72,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
 }
 
 impl PaymentRow {
-    fn evolve(&mut self, event: Event) -> Result<(), Unfolded> {
+    fn evolve(&mut self, event: Event) -> Result<(), FoldError> {
         match event {
             Event::Captured(demand) => {
                 self.status = "captured".to_owned();

@@ -1,21 +1,10 @@
 //! What the views of several services have in common: events, keys, sums, the steps of histories.
 
 use daybook::eventstore::Fault;
-use daybook::projections::{Overlay, Seen, Unfolded};
-use daybook::schemas::Codec;
-use daybook::schemas::envelope::Malformed;
-use domain::{Aggregate, Money};
+use daybook::projections::{FoldError, Overlay, Seen};
+use domain::Money;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-/// The event of aggregate `A` that a view sees; none if it is another's, or a marker.
-pub fn event_of<A: Codec<W>, W>(seen: &Seen<'_>) -> Result<Option<A::Event>, Malformed> {
-    let kind = &seen.envelope.kind;
-    if kind.aggregate != <A as Aggregate>::NAME || daybook::eventstore::outcome::Outcome::of_marker(kind, seen.body())?.is_some() {
-        return Ok(None);
-    }
-    A::decode_event(kind, seen.body()).map(Some)
-}
 
 /// What ids of two numbers look like.
 pub(crate) const PAIR: &str = "^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$";
@@ -26,23 +15,23 @@ pub fn listing_key(id: &str) -> String {
 }
 
 /// What a view stops at: an event that its rows cannot have had, or a sum that no number holds.
-pub fn impossible(why: impl std::fmt::Display) -> Unfolded {
-    Unfolded::Fault(Fault::Fatal(why.to_string()))
+pub fn impossible(why: impl std::fmt::Display) -> FoldError {
+    FoldError::Fault(Fault::Fatal(why.to_string()))
 }
 
 /// Changes a row by a change that may be impossible.
 pub fn try_update<T: Default + Serialize + DeserializeOwned + Send + 'static>(
     rows: &mut Overlay,
     key: &str,
-    change: impl FnOnce(&mut T) -> Result<(), Unfolded>,
-) -> Result<(), Unfolded> {
+    change: impl FnOnce(&mut T) -> Result<(), FoldError>,
+) -> Result<(), FoldError> {
     let mut changed = Ok(());
     rows.update::<T>(key, |row| changed = change(row))?;
     changed
 }
 
 /// Adds to an amount that is written out.
-pub fn add(sum: &mut String, amount: Money) -> Result<(), Unfolded> {
+pub fn add(sum: &mut String, amount: Money) -> Result<(), FoldError> {
     let after = Money::parse(sum, amount.currency).and_then(|before| before.plus(amount)).map_err(|why| impossible(format!("'{sum}' and {amount}: {why}")))?;
     *sum = after.to_string();
     Ok(())

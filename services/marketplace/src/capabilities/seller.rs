@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::policies::ShareSales;
 use domain::sale::{Line, Sale, Status};
 use domain::{Aggregate, Currency, Money, MoneyError};
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rows::{event_of, impossible, listing_key, try_update};
+use super::rows::{impossible, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::App;
 use daybook::http::command::Failure;
@@ -99,8 +99,8 @@ impl Totals {
     }
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Sale, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Sale, _>()? else { return Ok(()) };
     let Some((seller, order)) = seen.envelope.subject.split_once('-') else { return Ok(()) };
     let seller = format!("{seller:0>20}");
     let key = format!("{seller}/{SALES}/{}", listing_key(order));

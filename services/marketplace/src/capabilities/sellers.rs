@@ -3,13 +3,12 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::seller::{Command, Contact, Details, Event, Seller};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::event_of;
 use daybook::http::app::App;
 use daybook::http::body::{Body, Text};
 use daybook::http::command::{CommandRequest, Failure};
@@ -70,8 +69,8 @@ struct ContactShown {
 }
 
 /// The view of them.
-pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(Event::Registered(Details { contact, company_name })) = event_of::<Seller, _>(seen)? else { return Ok(()) };
+pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(Event::Registered(Details { contact, company_name })) = seen.event::<Seller, _>()? else { return Ok(()) };
     let id = seen.envelope.subject.parse().unwrap_or_default();
     rows.put(format!("{id:0>20}"), SellerRow { id, contact, company_name, revision: seen.envelope.version.unwrap_or_default() });
     Ok(())

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Projection, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Projection, Seen};
 use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
 use domain::shipment::{Event, Package, Shipment, Status};
@@ -14,7 +14,7 @@ use domain::{OrderId, ProductRef, SellerId, TransactionId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{PAIR, StepRow, event_of, listing_key};
+use super::rows::{PAIR, StepRow, listing_key};
 use crate::recently::{RECENTLY, Recently};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
@@ -82,8 +82,8 @@ fn after_seller(seller: u64) -> String {
     format!("{OPEN}{seller:0>20}0")
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Shipment, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Shipment, _>()? else { return Ok(()) };
     let (subject, at) = (&seen.envelope.subject, seen.record.recorded_at);
     let key = listing_key(subject);
     let line = match &event {
@@ -173,8 +173,8 @@ pub struct DeliveryRow {
     pub revision: u64,
 }
 
-fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(delivery::Event::Chosen { packages }) = event_of::<Delivery, _>(seen)? else { return Ok(()) };
+fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(delivery::Event::Chosen { packages }) = seen.event::<Delivery, _>()? else { return Ok(()) };
     let packages = packages.into_iter().map(|Chosen { seller, order, lines }| ChosenRow { order: order.to_string(), seller: seller.0, lines }).collect();
     let row = DeliveryRow { id: seen.envelope.subject.clone(), packages, revision: seen.envelope.version.unwrap_or_default() };
     rows.put(row.id.clone(), row);

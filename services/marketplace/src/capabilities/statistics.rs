@@ -4,12 +4,11 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::order::{Event, Order};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rows::event_of;
 use daybook::http::app::App;
 use daybook::http::command::Failure;
 use daybook::http::place::Path;
@@ -35,8 +34,8 @@ pub struct StatisticsRow {
 }
 
 /// The view.
-pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<Order, _>(seen)? else { return Ok(()) };
+pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Order, _>()? else { return Ok(()) };
     let Some((customer, _)) = seen.envelope.subject.split_once('-') else { return Ok(()) };
     let count: fn(&mut StatisticsRow) -> &mut u64 = match event {
         Event::Placed { .. } => |row| &mut row.orders,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
-use daybook::projections::{Overlay, Seen, Unfolded};
+use daybook::projections::{FoldError, Overlay, Seen};
 use domain::ProductRef;
 use domain::policies::{BindStock, ReserveStock};
 use domain::stock::{Command, Event, Pieces, StockItem};
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rows::{PAIR, event_of, impossible, listing_key, try_update};
+use super::rows::{PAIR, impossible, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::body::Body;
@@ -60,8 +60,8 @@ pub struct StockRow {
     pub revision: u64,
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
-    let Some(event) = event_of::<StockItem, _>(seen)? else { return Ok(()) };
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<StockItem, _>()? else { return Ok(()) };
     let id = &seen.envelope.subject;
     try_update::<StockRow>(rows, &listing_key(id), |row| {
         row.id.clone_from(id);

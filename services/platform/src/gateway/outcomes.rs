@@ -3,7 +3,7 @@
 use eventstore::fingerprint::Fingerprints;
 use eventstore::outcome::Outcome;
 use eventstore::service::Service;
-use projections::{Overlay, Seen, Unfolded, View};
+use projections::{FoldError, Overlay, Seen, View};
 use schemas::Partition;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ pub fn key(partition: Partition, command_id: &str) -> String {
     format!("{:05}/{command_id}", partition.0)
 }
 
-fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), Unfolded> {
+fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     let envelope = seen.envelope;
     let caused = envelope.body_hash.as_ref().or(envelope.dead_letter.as_ref()).and(envelope.causation.as_deref());
     if caused.is_none() && envelope.answers.is_none() {

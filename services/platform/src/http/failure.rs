@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Fault;
-use projections::NotServed;
+use projections::ReadError;
 use serde_json::{Value, json};
 
 use super::elsewhere::Elsewhere;
@@ -152,11 +152,11 @@ impl From<NotSent> for Failure {
     }
 }
 
-impl From<NotServed> for Failure {
-    fn from(why: NotServed) -> Self {
+impl From<ReadError> for Failure {
+    fn from(why: ReadError) -> Self {
         match why {
-            NotServed::Fault(fault) => fault.into(),
-            NotServed::Rebuilding(_) | NotServed::Behind(_) | NotServed::Stopped { .. } => Self::unavailable(why.to_string()),
+            ReadError::Fault(fault) => fault.into(),
+            ReadError::Rebuilding(_) | ReadError::Behind(_) | ReadError::Stopped { .. } => Self::unavailable(why.to_string()),
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::{Fault, Offset, Positions};
 use kernel::routing_key;
-use projections::{NotServed, Projection};
+use projections::{Projection, ReadError};
 use schemars::JsonSchema;
 use schemas::{Partition, Topic, partition_of};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -52,8 +52,8 @@ pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>
         let folded = app.views.folded(name);
         match view.serves(&token, of) {
             Ok(()) => return Ok(view),
-            Err(NotServed::Behind(_)) if app.in_time(if asked { deadline } else { deadline.min(began + SOON) }, folded).await.is_some() => {}
-            Err(NotServed::Behind(_)) if !asked => {
+            Err(ReadError::Behind(_)) if app.in_time(if asked { deadline } else { deadline.min(began + SOON) }, folded).await.is_some() => {}
+            Err(ReadError::Behind(_)) if !asked => {
                 asked = true;
                 let own: Positions = token.iter().filter(|(topic, ..)| *topic == view.view().topic).cloned().collect();
                 app.in_time(deadline, not_beyond(app, own)).await.unwrap_or(Ok(()))?; // while the log is away nobody can tell
