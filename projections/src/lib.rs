@@ -1,17 +1,18 @@
 //! What it means to a reader: views folded from the log, followed, rebuilt and proven equal to a fold from zero.
-//! Knows no marketplace noun.
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `queue`, `verify`, `overlay`, `view`, `follow`.
+//! Low to high: `queue`, `verify`, `overlay`, `view`, `state`, `follow`.
 
 mod follow;
 mod overlay;
 mod queue;
+mod state;
 mod verify;
 mod view;
 
 pub use follow::{Projection, ReadError};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
+pub use state::{StateRow, states};
 pub use verify::{Difference, Proof, Verdict};
 pub use view::{FoldError, FoldEvent, Folding, Seen, View};

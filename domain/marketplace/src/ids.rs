@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use kernel::{Number, Pair};
 use serde::{Deserialize, Serialize};
 
 /// The highest number that a caller may give to a customer, a seller or a product: the highest whole number that every
@@ -23,7 +24,7 @@ macro_rules! number_id {
         impl FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                number(text).map(Self).ok_or_else(|| format!("'{text}' is no id: a whole number in its shortest spelling"))
+                text.parse().map(|Number(number)| Self(number))
             }
         }
     )+};
@@ -53,9 +54,8 @@ macro_rules! pair_id {
         impl FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                let wrong = || format!("'{text}' is no id of the form <number>-<number>");
-                let (a, b) = text.split_once('-').ok_or_else(wrong)?;
-                Ok(Self { $a: $a_type::from(number(a).ok_or_else(wrong)?), $b: $b_type::from(number(b).ok_or_else(wrong)?) })
+                let Pair(a, b) = text.parse()?;
+                Ok(Self { $a: $a_type::from(a), $b: $b_type::from(b) })
             }
         }
     )+};
@@ -135,9 +135,4 @@ impl From<u64> for CustomerId {
     fn from(number: u64) -> Self {
         Self(number)
     }
-}
-
-/// A decimal number in its one spelling: digits only, no leading zero.
-fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }

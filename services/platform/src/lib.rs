@@ -3,7 +3,7 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
-//! `http`, `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`.
+//! `http`, `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`, `testing`.
 
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
 compile_error!("a log is needed: one of the features embedded and kafka, or both");
@@ -28,12 +28,30 @@ mod patience;
 pub mod prover;
 pub mod runtime;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod up;
 pub mod verify;
 
 pub use application::Application;
 pub use capability::Capability;
 pub use eventstore::service::Service;
-pub use projections::{Overlay, Seen};
-pub use schemas::{cases, codec, shape};
+pub use kernel::{Aggregate, Context, Currency, Heads, Money, Number, Origin, Pair, Policy, Routing, Source, Timestamp};
+pub use projections::{FoldError, Overlay, Seen, StateRow, View, states};
+pub use schemas::{cases, codec, golden, shape, source};
 pub use {eventstore, kernel, projections, schemas};
+
+/// What routes are made of.
+pub mod web {
+    pub use axum::extract::State;
+    pub use axum::http::{HeaderMap, Method};
+    pub use axum::response::Response;
+
+    pub use crate::http::app::App;
+    pub use crate::http::body::{Amount, Body};
+    pub use crate::http::command::CommandRequest;
+    pub use crate::http::failure::Failure;
+    pub use crate::http::place::{Path, Query};
+    pub use crate::http::read::{Listing, Under, list, row};
+    pub use crate::http::route::{Example, Operation, Routes};
+}

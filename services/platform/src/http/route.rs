@@ -2,6 +2,8 @@
 //! declared cannot be served: a capability has no other way to give one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,11 +12,18 @@ use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use kernel::Aggregate;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemas::Codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::app::App;
 use super::body::Body;
+use super::command::CommandRequest;
+use super::failure::Failure;
+use super::given::Given;
 use super::place::{Path, Query};
+use super::read::{Listing, Under, list, row};
 
 /// Makes the schema of a type.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -71,6 +80,49 @@ impl Routes {
     #[must_use]
     pub fn delete<H: Handler<T, App>, T: Takes + 'static>(self, path: &'static str, handler: H, operation: Operation) -> Self {
         self.with(Method::DELETE, MethodFilter::DELETE, path, handler, operation)
+    }
+
+    /// One row of a view is read, by the id in its path, which is one of `I`'s.
+    #[must_use]
+    pub fn row<T, I>(self, path: &'static str, view: &'static str, key: fn(&str) -> String, revision: fn(&T) -> u64, operation: Operation) -> Self
+    where
+        T: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+        I: FromStr<Err: Display>,
+    {
+        let read = async move |State(app): State<App>, Path(id): Path<String>, headers: HeaderMap| {
+            id.parse::<I>().map_err(|why| Failure::bad("/id", why.to_string()))?;
+            row::<T>(&app, view, (&id, &key(&id)), &headers, revision).await
+        };
+        self.get(path, read, operation.of_row::<T>())
+    }
+
+    /// The rows of a view whose keys begin with `prefix` are read, a page at a time.
+    #[must_use]
+    pub fn page<T>(self, path: &'static str, view: &'static str, prefix: &'static str, operation: Operation) -> Self
+    where
+        T: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    {
+        let read = async move |State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap| {
+            list::<T>(&app, view, Under::all(prefix), listing, &headers).await
+        };
+        self.get(path, read, operation.of_page::<T>())
+    }
+
+    /// An aggregate, whose id is in the path, is sent the command that `make` makes of a body.
+    #[must_use]
+    pub fn command<A, B, W>(self, method: Method, path: &'static str, make: fn(B) -> Result<A::Command, Failure>, operation: Operation) -> Self
+    where
+        A: Codec<W> + Aggregate<Id: FromStr<Err: Display>>,
+        B: Given + JsonSchema + Send + 'static,
+        W: 'static,
+    {
+        let service = self.tag;
+        let send = async move |State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<B>| {
+            id.parse::<A::Id>().map_err(|why| Failure::bad("/id", why.to_string()))?;
+            CommandRequest::<A>::own(service, id, &headers)?.send(&app, &make(given)?).await
+        };
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::POST);
+        self.with(method, filter, path, send, operation)
     }
 
     fn with<H: Handler<T, App>, T: Takes + 'static>(
@@ -264,7 +316,11 @@ impl Operation {
 
     /// A read of one aggregate's row, by its id.
     pub fn row<T: JsonSchema>(summary: &'static str) -> Self {
-        Self { kind: Kind::Row, ..Self::new(summary) }
+        Self::new(summary).of_row::<T>()
+    }
+
+    fn of_row<T: JsonSchema>(self) -> Self {
+        Self { kind: Kind::Row, ..self }
             .answers::<T>(200, "The row")
             .nothing(304, "It is still at the version that If-None-Match names")
             .fails(&["not-found", "version-conflict"])
@@ -272,7 +328,11 @@ impl Operation {
 
     /// A read of rows, a page at a time.
     pub fn page<T: JsonSchema>(summary: &'static str) -> Self {
-        Self { kind: Kind::Read, ..Self::new(summary) }.answers::<PageOf<T>>(200, "A page")
+        Self::new(summary).of_page::<T>()
+    }
+
+    fn of_page<T: JsonSchema>(self) -> Self {
+        Self { kind: Kind::Read, ..self }.answers::<PageOf<T>>(200, "A page")
     }
 
     /// A command to an aggregate, which may refuse it.
