@@ -12,7 +12,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [brokers, namespace, held] = arguments.as_slice() else { panic!("held <brokers> <namespace> <ms>") };
     let settings = Settings { namespace: namespace.clone(), ..Settings::new(brokers) };
-    // The claims are written by a transaction too: only what comes after it is held.
+    // The assignments are written by a transaction too: only what comes after it is held.
     let log = Kafka::open(Settings { held: Some(Duration::from_millis(held.parse().unwrap())), ..settings }).unwrap();
     let mut member =
         log.join(Group { name: "group".into(), commands: Topic::named("in"), inputs: vec![Topic::named("in").into()], member: "held".into() }).unwrap();
@@ -23,7 +23,7 @@ fn main() {
             let out = |partition| Message { topic: Topic::named("out"), partition, key: b"held".to_vec(), headers: Headers::default(), value: None };
             let outputs = (0..8).map(|partition| out(schemas::Partition(partition))).collect();
             println!("holding");
-            println!("ended {:?}", member.commit(outputs, &batch.positions, &batch.claim));
+            println!("ended {:?}", member.commit(outputs, &batch.positions, &batch.assignment));
             return;
         }
     }

@@ -21,7 +21,7 @@ use crate::log::{Fault, Limits, Log, Message, Offset, Record, TopicSpec};
 const PARTITION: Partition = Partition(0);
 
 /// A place in the log: topic, partition, offset.
-pub type Place = (Topic, Partition, Offset);
+pub type RecordPlace = (Topic, Partition, Offset);
 
 /// A record of the control topic, in JSON. Kinds and fields are only ever added; an instance that does not know a kind
 /// stops, since it cannot honour it.
@@ -60,7 +60,7 @@ pub struct Ruling {
 }
 
 impl Ruling {
-    fn place(&self) -> Place {
+    fn place(&self) -> RecordPlace {
         (self.topic.clone(), self.partition, self.offset)
     }
 }
@@ -101,7 +101,7 @@ impl Identity {
 /// Which readers pass over which records, and why; and which records no reader may take.
 #[derive(Debug, Default)]
 pub struct Skips {
-    ruled: RwLock<BTreeMap<Place, BTreeMap<String, String>>>,
+    ruled: RwLock<BTreeMap<RecordPlace, BTreeMap<String, String>>>,
     /// those of the log; 0 where it is not known
     partitions: u16,
 }

@@ -36,4 +36,4 @@ pub use log::contract;
 pub use log::embedded;
 #[cfg(feature = "kafka")]
 pub use log::kafka;
-pub use log::{Batch, Begin, Claim, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};
+pub use log::{Assignment, Batch, Begin, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Page, Polled, Positions, Record};

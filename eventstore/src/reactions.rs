@@ -69,14 +69,14 @@ impl<'s> Writer<'s> {
     pub fn write(&self, record: &Record, (reaction, cause, commands): Reacted<'_, '_>, notes: &mut Vec<Note>) -> Result<Vec<Message>, String> {
         let commands = match commands {
             Ok(commands) => commands,
-            Err(panic) => return Ok(vec![self.bury(record, Reason::Panicked, &panic, &[(DLT_POLICY, reaction.policy)], notes)]),
+            Err(panic) => return Ok(vec![self.dead_letter(record, Reason::Panicked, &panic, &[(DLT_POLICY, reaction.policy)], notes)]),
         };
         let mut messages = vec![];
         for (index, (target, command)) in commands.into_iter().enumerate() {
             let (kind, body, keys) = match caught(|| self.encoded(reaction, &target, &command)) {
                 Ok(encoded) => encoded?,
                 Err(panic) => {
-                    messages.push(self.bury(record, Reason::Panicked, &panic, &[(DLT_POLICY, reaction.policy)], notes));
+                    messages.push(self.dead_letter(record, Reason::Panicked, &panic, &[(DLT_POLICY, reaction.policy)], notes));
                     continue;
                 }
             };
@@ -88,7 +88,7 @@ impl<'s> Writer<'s> {
                     message
                 } else {
                     let detail = format!("command {kind} for {target} would have {} bytes; a record has at most {RECORD_BYTES_MAX}", message.bytes());
-                    self.bury(record, Reason::TooLarge, &detail, &[(DLT_POLICY, reaction.policy), (DLT_COMMAND, &envelope.id)], notes)
+                    self.dead_letter(record, Reason::TooLarge, &detail, &[(DLT_POLICY, reaction.policy), (DLT_COMMAND, &envelope.id)], notes)
                 });
             }
         }
@@ -145,7 +145,7 @@ impl<'s> Writer<'s> {
         Message { topic: self.service.commands(), partition, key: key.as_bytes().to_vec(), headers, value: Some(body) }
     }
 
-    fn bury(&self, record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)], notes: &mut Vec<Note>) -> Message {
+    fn dead_letter(&self, record: &Record, reason: Reason, detail: &str, about: &[(&'static str, &str)], notes: &mut Vec<Note>) -> Message {
         tracing::warn!(router = self.service.name, partition = record.partition.0, offset = record.offset.0, reason = reason.as_str(), detail, "dead letter");
         notes.push(Note::DeadLetter(reason.as_str()));
         dead_letter(record, reason, detail, about).message(self.service.dead_letters())

@@ -74,9 +74,9 @@ impl Router {
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
         self.obey()?;
         let batch = match self.member.poll(self.limits, wait)? {
-            Polled::Assigned(claim) => {
+            Polled::Assigned(assignment) => {
                 self.go_on();
-                self.observer.owns(self.service.name, true, Some(&claim.partitions));
+                self.observer.owns(self.service.name, true, Some(&assignment.partitions));
                 return Ok(Progress::Worked);
             }
             Polled::Revoked { .. } => {
@@ -106,7 +106,7 @@ impl Router {
         if positions.is_empty() {
             return Ok(Progress::Idle);
         }
-        match self.member.commit(outputs.into_iter().map(|(_, message)| message).collect(), &positions, &batch.claim)? {
+        match self.member.commit(outputs.into_iter().map(|(_, message)| message).collect(), &positions, &batch.assignment)? {
             Commit::Committed(_) => {
                 self.observer.noted(self.service.name, &notes);
                 Ok(Progress::Worked)

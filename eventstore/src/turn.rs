@@ -33,7 +33,7 @@ impl Turn<'_> {
     pub fn take_command(&mut self, record: &Record) -> Result<(), Stop> {
         match self.read_command(record) {
             Ok((asked, command)) => self.answer(&asked, command),
-            Err((reason, detail)) => self.bury(record, reason, &detail),
+            Err((reason, detail)) => self.dead_letter(record, reason, &detail),
         }
     }
 
@@ -50,7 +50,7 @@ impl Turn<'_> {
             let commands = match commands {
                 Ok(commands) => commands,
                 Err(panic) => {
-                    self.bury_reaction(record, reaction.policy, &panic);
+                    self.dead_letter_reaction(record, reaction.policy, &panic);
                     continue;
                 }
             };
@@ -63,7 +63,7 @@ impl Turn<'_> {
                 let kind = match caught(|| handler.encode_command(&command)) {
                     Ok(encoded) => encoded.ok_or_else(|| wrong("made a command of another aggregate for"))?.0,
                     Err(panic) => {
-                        self.bury_reaction(record, reaction.policy, &panic);
+                        self.dead_letter_reaction(record, reaction.policy, &panic);
                         continue;
                     }
                 };

@@ -15,7 +15,7 @@ use schemas::Partition;
 use crate::control::Control;
 use crate::fold::{belongs, replay};
 use crate::heads::Heads;
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Log, Member, Offset, Polled, Stuck};
+use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Log, Member, Offset, Polled, Stuck};
 use crate::observer::{Observer, worker};
 use crate::rows::Rows;
 use crate::service::{Service, inputs};
@@ -95,13 +95,13 @@ impl Worker {
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
         self.obey()?;
         let batch = match self.member.poll(self.limits, wait)? {
-            Polled::Assigned(claim) => return self.take_over(&claim),
+            Polled::Assigned(assignment) => return self.take_over(&assignment),
             Polled::Revoked { .. } => return self.give_back(),
-            Polled::Batch(batch) if batch.claim.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
+            Polled::Batch(batch) if batch.assignment.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
             Polled::Batch(batch) => batch,
         };
         if self.cold
-            && let Err(fault) = self.fold_to_head(&batch.claim)
+            && let Err(fault) = self.fold_to_head(&batch.assignment)
         {
             self.member.rewind()?; // or the next commit would pass over this batch
             return Err(fault);
@@ -112,7 +112,7 @@ impl Worker {
         if outputs.is_empty() && positions.is_empty() {
             return Ok(Progress::Idle);
         }
-        match self.member.commit(outputs, &positions, &batch.claim) {
+        match self.member.commit(outputs, &positions, &batch.assignment) {
             Ok(Commit::Committed(offsets)) if self.others_wrote(&written, &offsets) => {
                 // What they wrote is folded before these, or stops the partition there, as in a fold from zero.
                 self.heads.forget();
@@ -158,13 +158,13 @@ impl Worker {
         self.member.leave()
     }
 
-    fn take_over(&mut self, claim: &Claim) -> Result<Progress, Fault> {
+    fn take_over(&mut self, assignment: &Assignment) -> Result<Progress, Fault> {
         self.heads.forget();
-        self.heads.timers().keep(&claim.partitions);
+        self.heads.timers().keep(&assignment.partitions);
         self.go_on();
         self.cold = true; // should the fold fail now, the next turn begins with it
-        self.fold_to_head(claim)?;
-        tracing::debug!(service = self.service.name, epoch = claim.epoch, partitions = claim.partitions.len(), "owns partitions");
+        self.fold_to_head(assignment)?;
+        tracing::debug!(service = self.service.name, epoch = assignment.epoch, partitions = assignment.partitions.len(), "owns partitions");
         Ok(Progress::Worked)
     }
 
@@ -193,11 +193,11 @@ impl Worker {
     }
 
     /// Folds all that was committed, by whomever, before anything is decided.
-    fn fold_to_head(&mut self, claim: &Claim) -> Result<(), Fault> {
+    fn fold_to_head(&mut self, assignment: &Assignment) -> Result<(), Fault> {
         let events = self.service.events();
         self.heads.drop_unskipped()?;
-        self.not_past_the_end(claim)?;
-        for partition in &claim.partitions {
+        self.not_past_the_end(assignment)?;
+        for partition in &assignment.partitions {
             if self.stopped.contains_key(partition) {
                 continue;
             }
@@ -212,19 +212,19 @@ impl Worker {
             }
         }
         self.cold = false;
-        self.observer.owns(self.service.name, false, Some(&claim.partitions)); // whenever the fold succeeds, at first or later
+        self.observer.owns(self.service.name, false, Some(&assignment.partitions)); // whenever the fold succeeds, at first or later
         Ok(())
     }
 
     /// That the group has not committed past the end of what it reads: such a log is older than its own positions.
-    fn not_past_the_end(&self, claim: &Claim) -> Result<(), Fault> {
-        if claim.partitions.iter().all(|partition| self.proven.contains(partition)) {
+    fn not_past_the_end(&self, assignment: &Assignment) -> Result<(), Fault> {
+        if assignment.partitions.iter().all(|partition| self.proven.contains(partition)) {
             return Ok(());
         }
         let mut read = inputs(&self.service.direct);
         read.push(self.service.commands());
         for (topic, partition, next) in self.log.committed(self.service.name)? {
-            if read.contains(&topic) && claim.partitions.contains(&partition) && next > self.log.end(&topic, partition)? {
+            if read.contains(&topic) && assignment.partitions.contains(&partition) && next > self.log.end(&topic, partition)? {
                 return Err(Fault::Fatal(format!(
                     "group {} has committed {topic}/{partition} up to offset {next}, past its end: records are missing there (the topic was made anew, or \
                      restored from an older copy); bring them back, or set the group's position by hand once you know what is lost",
@@ -269,7 +269,7 @@ impl Worker {
     fn try_decide(&mut self, batch: &Batch, now: Timestamp) -> Result<Decision, Stop> {
         let commands = self.service.commands();
         let mut due = vec![];
-        for partition in batch.claim.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
+        for partition in batch.assignment.partitions.iter().filter(|partition| !self.stopped.contains_key(partition)) {
             let now = self.heads.now(*partition, now)?;
             due.extend(self.heads.due(*partition, now, DUE_MAX)?);
         }

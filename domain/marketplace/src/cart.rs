@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::customer::{Card, Person};
 use crate::payment::Means;
 use crate::product::PRICE_MINOR_MAX;
-use crate::replica::Replica;
+use crate::replica::ProductCopy;
 use crate::text::json_bytes;
 use crate::{Charge, CustomerId, ID_MAX, OrderId, ProductRef};
 use kernel::{Aggregate, Context, Money, MoneyError, Origin};
@@ -267,7 +267,7 @@ impl Line {
     }
 
     /// The line at the price that holds, or why it cannot be bought.
-    pub fn priced(&self, replica: Option<&Replica>) -> Result<PricedLine, Dropped> {
+    pub fn priced(&self, replica: Option<&ProductCopy>) -> Result<PricedLine, Dropped> {
         let mut line = PricedLine {
             product: self.product,
             version: self.version.clone(),
@@ -300,7 +300,7 @@ impl Cart {
         if reference.as_ref().is_some_and(|reference| self.references.contains(reference)) || lines.is_empty() {
             return Ok(vec![]);
         }
-        let sold = |line: &Line| match context.head::<Replica>(&line.product.to_string()) {
+        let sold = |line: &Line| match context.head::<ProductCopy>(&line.product.to_string()) {
             Some(replica) if replica.withdrawn => Err(Refusal::Withdrawn { product: line.product }),
             None if !line.agreed => Err(Refusal::UnknownProduct { product: line.product }),
             _ => Ok(()),
@@ -332,7 +332,7 @@ impl Cart {
             if !amounts_fit(1, &[line.unit_price, line.freight, line.voucher], currency) {
                 return Err(Refusal::Price { product });
             }
-            if let Some(offer) = context.head::<Replica>(&product.to_string()).and_then(|replica| replica.offer.clone()).filter(|_| line.name.is_empty()) {
+            if let Some(offer) = context.head::<ProductCopy>(&product.to_string()).and_then(|replica| replica.offer.clone()).filter(|_| line.name.is_empty()) {
                 line.name = offer.name;
             }
             let merged = after.lines.iter().find(|known| known.same_key(line));
@@ -378,7 +378,7 @@ impl Cart {
         }
         let (mut lines, mut dropped) = (Vec::with_capacity(self.lines.len()), vec![]);
         for line in &self.lines {
-            match line.priced(context.head::<Replica>(&line.product.to_string()).as_deref()) {
+            match line.priced(context.head::<ProductCopy>(&line.product.to_string()).as_deref()) {
                 Ok(priced) => lines.push(priced),
                 Err(why) => dropped.push((line.product, why)),
             }

@@ -64,7 +64,7 @@ impl Person {
     }
 }
 
-/// What is left of a payment card (decision 8).
+/// What is left of a payment card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     /// the scheme, as the caller names it

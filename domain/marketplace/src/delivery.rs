@@ -1,5 +1,5 @@
 //! One run of "update delivery", by its caller's transaction id: the packages it chose. They are recorded first and
-//! marked delivered after, each idempotently, so that a repeat delivers the same ones and no others (decision 15).
+//! marked delivered after, each idempotently, so that a repeat delivers the same ones and no others.
 
 pub mod sample;
 
@@ -26,7 +26,7 @@ pub struct Chosen {
 
 /// A run's state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct DeliveryRun {
     /// what it chose, once it did
     pub chosen: Option<Vec<Chosen>>,
 }
@@ -59,7 +59,7 @@ pub enum Refusal {
     Full,
 }
 
-impl Aggregate for Delivery {
+impl Aggregate for DeliveryRun {
     const NAME: &'static str = "delivery";
     const STATE_VERSION: u8 = 1;
     const REFUSALS: &'static [&'static str] = &["too-many-packages"];

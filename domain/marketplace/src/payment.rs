@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::customer::Card;
 use kernel::{Aggregate, Context, Currency, Money};
 
-/// A card token that every payment refuses, so that the refusal's path can be tested (decision 16).
+/// A card token that every payment refuses, so that the refusal's path can be tested.
 pub const REFUSED_TOKEN: &str = "test-card-refused";
 
 /// A way to pay.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cart::{self, Cart};
-use crate::delivery::{self, Delivery};
+use crate::delivery::{self, DeliveryRun};
 use crate::order::{self, Order, Reply};
 use crate::payment::{self, Demand, Payment};
 use crate::product::{self, Product};
-use crate::replica::{self, Offer, Replica};
+use crate::replica::{self, Offer, ProductCopy};
 use crate::sale::{self, Sale};
 use crate::shipment::{self, Shipment};
 use crate::stock::{self, OrderLine, StockItem};
@@ -19,7 +19,7 @@ pub struct CopyProduct;
 impl Policy for CopyProduct {
     const NAME: &'static str = "copy-product";
     type Source = Product;
-    type Target = Replica;
+    type Target = ProductCopy;
 
     fn react(subject: &str, event: &product::Event) -> Vec<(String, replica::Command)> {
         let command = match event {
@@ -221,7 +221,7 @@ impl Policy for RecordShipment {
 pub struct DeliverChosen;
 impl Policy for DeliverChosen {
     const NAME: &'static str = "deliver-chosen";
-    type Source = Delivery;
+    type Source = DeliveryRun;
     type Target = Shipment;
 
     fn react(_: &str, delivery::Event::Chosen { packages }: &delivery::Event) -> Vec<(String, shipment::Command)> {

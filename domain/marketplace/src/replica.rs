@@ -9,7 +9,7 @@ use kernel::{Aggregate, Context, Money, Routing};
 
 /// The copy's state. One stands in every partition of the cart service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Replica {
+pub struct ProductCopy {
     /// what the catalog last said
     pub offer: Option<Offer>,
     /// no longer sold
@@ -59,7 +59,7 @@ pub enum Refusal {
     Unknown,
 }
 
-impl Aggregate for Replica {
+impl Aggregate for ProductCopy {
     const NAME: &'static str = "replica";
     const STATE_VERSION: u8 = 1;
     const REFUSALS: &'static [&'static str] = &["unknown-product"];

@@ -3,7 +3,7 @@
 use schemas::envelope::Malformed;
 use schemas::{Envelope, Partition, Topic};
 
-use super::{Heads, Mark, Unevolved};
+use super::{CommandRecord, Heads, Unevolved};
 use crate::caught::caught;
 use crate::fingerprint::Fingerprints;
 use crate::fold::{Fold, unreadable};
@@ -72,7 +72,7 @@ impl Heads {
         self.passed(record.partition, at);
         if let (Some(prints), Some(command_id)) = (Fingerprints::behind(envelope), &envelope.causation) {
             let unscoped = prints.meaning.is_none().then(|| (envelope.kind.aggregate.to_string(), envelope.subject.clone()));
-            self.remember(record.partition, command_id, Mark { prints, outcome, at, unscoped })?;
+            self.remember(record.partition, command_id, CommandRecord { prints, outcome, at, unscoped })?;
         }
         Ok(())
     }

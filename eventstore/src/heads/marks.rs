@@ -7,8 +7,8 @@ use kernel::Timestamp;
 use schemas::{Partition, codec};
 
 use super::Heads;
+use super::command_record::{CommandRecord, MARK_SECONDS};
 use super::keys::{expiry_key, expiry_prefix, mark_key, read_expiry};
-use super::mark::{MARK_SECONDS, Mark};
 use crate::log::Fault;
 use crate::rows::Changes;
 
@@ -16,20 +16,20 @@ const MARK_SHAPE: u8 = 2;
 
 impl Heads {
     /// What is remembered at `now` of a client's command, this batch's included.
-    pub fn mark(&self, partition: Partition, command_id: &str, now: Timestamp) -> Result<Option<Mark>, Fault> {
+    pub fn mark(&self, partition: Partition, command_id: &str, now: Timestamp) -> Result<Option<CommandRecord>, Fault> {
         if let Some(mark) = self.marks.get(&(partition, command_id.to_owned())) {
             return Ok(Some(mark.clone()));
         }
         Ok(self.saved_mark(partition, command_id)?.filter(|mark| !mark.is_over(now)))
     }
 
-    fn saved_mark(&self, partition: Partition, command_id: &str) -> Result<Option<Mark>, Fault> {
+    fn saved_mark(&self, partition: Partition, command_id: &str) -> Result<Option<CommandRecord>, Fault> {
         let Some(row) = self.rows.get(&mark_key(partition, command_id))? else { return Ok(None) };
         codec::load(MARK_SHAPE, &row).map_err(|why| Fault::Fatal(format!("mark of command {command_id}: {why}")))
     }
 
     /// Remembers the answer to a client's command; of several events of one command the last one's counts.
-    pub fn remember(&mut self, partition: Partition, command_id: &str, mark: Mark) -> Result<(), Fault> {
+    pub fn remember(&mut self, partition: Partition, command_id: &str, mark: CommandRecord) -> Result<(), Fault> {
         if !mark.is_over(self.newest(partition)?) {
             self.marks.insert((partition, command_id.to_owned()), mark);
         }

@@ -18,15 +18,15 @@ use crate::service::{Erased, Handler, Service, State};
 
 mod closed;
 mod closing;
+mod command_record;
 mod fold;
 mod keys;
-mod mark;
 mod marks;
 mod newest;
 mod timers;
 mod times;
 
-pub use mark::{MARK_SECONDS, Mark};
+pub use command_record::{CommandRecord, MARK_SECONDS};
 pub use timers::{Timer, Woken};
 
 use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
@@ -98,7 +98,7 @@ pub struct Heads {
     rows: Arc<Rows>,
     slots: RefCell<Slots>,
     dirty: Vec<(Partition, &'static str, String)>,
-    marks: HashMap<(Partition, String), Mark>,
+    marks: HashMap<(Partition, String), CommandRecord>,
     indexed: Vec<Indexed>,
     /// log time of the newest event of each partition that this batch wrote to
     times: BTreeMap<Partition, Timestamp>,

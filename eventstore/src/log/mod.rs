@@ -148,9 +148,9 @@ pub struct Page {
     pub next: Offset,
 }
 
-/// The right to commit for some partitions, as it stood at a poll. A log refuses a claim that is no longer true.
+/// The right to commit for some partitions, as it stood at a poll. A log refuses an assignment that is no longer true.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Assignment {
     /// Rises whenever the group's owners change.
     pub epoch: u64,
     /// The owned partition numbers, of the group's command topic and of every input.
@@ -182,10 +182,10 @@ impl Limits {
 /// What a poll found.
 #[derive(Debug)]
 pub enum Polled {
-    /// The members of the group changed. Everything of earlier polls is void; `claim` says what is owned now.
+    /// The members of the group changed. Everything of earlier polls is void; `assignment` says what is owned now.
     /// Before it decides anything a new owner folds to the end of its own events.
-    Assigned(Claim),
-    /// The claim ends at `deadline`: finish or throw away what is in hand, then poll again.
+    Assigned(Assignment),
+    /// The assignment ends at `deadline`: finish or throw away what is in hand, then poll again.
     Revoked {
         /// After this the log gives the partitions to others.
         deadline: Instant,
@@ -199,7 +199,7 @@ pub enum Polled {
 pub struct Batch {
     /// What a commit of this batch must prove. Without partitions there is nothing to be decided or committed by now, be it
     /// that nothing is owned, or that committed positions are being read again.
-    pub claim: Claim,
+    pub assignment: Assignment,
     /// the records
     pub records: Vec<Arc<Record>>,
     /// What to commit when all of them are dealt with.
@@ -211,7 +211,7 @@ pub struct Batch {
 pub enum Commit {
     /// All outputs and positions are durable and visible; the outputs' offsets, in their order.
     Committed(Vec<Offset>),
-    /// The claim was no longer true: nothing was written. Poll again.
+    /// The assignment was no longer true: nothing was written. Poll again.
     Lost,
     /// It may or may not have happened. The member has been rewound; the log itself tells:
     /// poll again and fold to the end of the own events before deciding.
@@ -399,10 +399,10 @@ pub trait Member: Send {
     /// or, in a partition that has none, where its input begins (see [`Begin`]).
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault>;
 
-    /// Writes `outputs` and `positions` together or not at all, if `claim` is still true; durable and visible
-    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the claim, and never moves a position.
+    /// Writes `outputs` and `positions` together or not at all, if `assignment` is still true; durable and visible
+    /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the assignment, and never moves a position.
     /// After any other result, `Err` included, the member stands at its committed positions again.
-    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault>;
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault>;
 
     /// Throws away what was polled since the last commit: the next poll gives it again. Whoever cannot work on a batch
     /// must say so; a later commit would pass over it.

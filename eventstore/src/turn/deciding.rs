@@ -11,7 +11,7 @@ use super::effects::{Effect, Encoded};
 use crate::caught::caught;
 use crate::dead_letters::{Reason, shortened};
 use crate::fingerprint::Fingerprints;
-use crate::heads::{Mark, Unevolved};
+use crate::heads::{CommandRecord, Unevolved};
 use crate::log::{Fault, RECORD_BYTES_MAX};
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
@@ -54,7 +54,7 @@ impl Turn<'_> {
     }
 
     /// How this command was answered before, and under which other id, if it was.
-    fn first_answer<'k>(&self, asked: &'k Asked<'_>, now: Timestamp) -> Result<Option<(Mark, Option<&'k str>)>, Fault> {
+    fn first_answer<'k>(&self, asked: &'k Asked<'_>, now: Timestamp) -> Result<Option<(CommandRecord, Option<&'k str>)>, Fault> {
         if asked.prints.is_none() {
             return Ok(None);
         }
@@ -64,7 +64,7 @@ impl Turn<'_> {
         let Some(unscoped) = &asked.unscoped else { return Ok(None) };
         // A command of another aggregate had the id by chance: scopes are there so that this does not matter.
         let own = (asked.envelope.kind.aggregate.as_ref(), asked.envelope.subject.as_str());
-        let of_own = |mark: &Mark| mark.unscoped.as_ref().is_some_and(|(aggregate, id)| (aggregate.as_str(), id.as_str()) == own);
+        let of_own = |mark: &CommandRecord| mark.unscoped.as_ref().is_some_and(|(aggregate, id)| (aggregate.as_str(), id.as_str()) == own);
         Ok(self.heads.mark(asked.partition, unscoped, now)?.filter(of_own).map(|mark| (mark, Some(unscoped.as_str()))))
     }
 
@@ -169,12 +169,12 @@ impl Turn<'_> {
             self.effects.push(Effect::Reply(if later { to.later(&asked.answer()) } else { to.decided(&asked.answer(), &outcome) }));
         }
         if let Some(prints) = asked.prints.clone() {
-            self.heads.remember(asked.partition, &asked.envelope.id, Mark { prints, outcome, at: now, unscoped: None })?;
+            self.heads.remember(asked.partition, &asked.envelope.id, CommandRecord { prints, outcome, at: now, unscoped: None })?;
         }
         Ok(())
     }
 
-    fn repeat(&mut self, asked: &Asked<'_>, mark: &Mark, decided_as: Option<&str>, later: bool) {
+    fn repeat(&mut self, asked: &Asked<'_>, mark: &CommandRecord, decided_as: Option<&str>, later: bool) {
         let same = asked.prints.as_ref().is_some_and(|prints| prints.same(&mark.prints));
         self.notes.push(Note::Command(short(&asked.envelope.kind), if same { "repeated" } else { "conflict" }));
         if let Some(to) = &asked.reply_to {

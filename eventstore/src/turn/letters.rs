@@ -22,7 +22,7 @@ use crate::stop::Stop;
 impl Turn<'_> {
     pub(super) fn give_up(&mut self, asked: &Asked<'_>, reason: Reason, detail: &str) -> Result<(), Stop> {
         match &asked.came {
-            Came::Record(record) => self.bury(record, reason, detail),
+            Came::Record(record) => self.dead_letter(record, reason, detail),
             Came::Event(record, policy) => {
                 self.letter(record, reason, detail, &[(DLT_POLICY, policy), (DLT_COMMAND, &asked.envelope.id)]);
                 Ok(())
@@ -32,12 +32,12 @@ impl Turn<'_> {
     }
 
     /// A policy broke over an event; its other policies go on.
-    pub(super) fn bury_reaction(&mut self, record: &Record, policy: &str, panic: &str) {
+    pub(super) fn dead_letter_reaction(&mut self, record: &Record, policy: &str, panic: &str) {
         self.letter(record, Reason::Panicked, panic, &[(DLT_POLICY, policy)]);
     }
 
     /// A record of the command topic.
-    pub(super) fn bury(&mut self, record: &Record, reason: Reason, detail: &str) -> Result<(), Stop> {
+    pub(super) fn dead_letter(&mut self, record: &Record, reason: Reason, detail: &str) -> Result<(), Stop> {
         self.letter(record, reason, detail, &[]);
         let text = |name: &str| record.headers.text(name).filter(|text| is_id(text));
         let Some(id) = text("ce_id") else { return Ok(()) };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventstore::log::TopicSpec;
-use eventstore::{Begin, Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
+use eventstore::{Assignment, Begin, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
 use kernel::Timestamp;
 use schemas::{Partition, Topic};
 
@@ -199,19 +199,19 @@ impl Member for BuggedMember {
             Polled::Batch(batch) if self.bug == Bug::NowIsEveryStart => {
                 batch.records.retain(|record| self.ends.get(&(record.topic.clone(), record.partition)).is_none_or(|end| record.offset >= *end));
             }
-            Polled::Assigned(claim) if self.bug == Bug::EveryoneOwnsAll => claim.partitions = (0..self.log.partitions()).map(Partition).collect(),
+            Polled::Assigned(assignment) if self.bug == Bug::EveryoneOwnsAll => assignment.partitions = (0..self.log.partitions()).map(Partition).collect(),
             _ => {}
         }
         Ok(polled)
     }
 
-    fn commit(&mut self, mut outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
+    fn commit(&mut self, mut outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault> {
         let mut positions = positions.clone();
         let count = outputs.len();
         let told = outputs.clone();
         match self.bug {
             Bug::EmptyCommitUnchecked if outputs.is_empty() && positions.is_empty() => return Ok(Commit::Committed(vec![])),
-            // Where it stood at its beginning proves the claim as well.
+            // Where it stood at its beginning proves the assignment as well.
             Bug::OldPositionAsProof if positions.is_empty() => positions.extend(self.first.clone()),
             Bug::PositionAheadOfRows => outputs.clear(),
             Bug::RowsAheadOfPosition => positions.clear(),
@@ -219,7 +219,7 @@ impl Member for BuggedMember {
             Bug::LastReadCommitted => positions.iter_mut().for_each(|(_, _, next)| next.0 -= 1),
             _ => {}
         }
-        let ended = self.inner.commit(outputs, &positions, claim);
+        let ended = self.inner.commit(outputs, &positions, assignment);
         match (self.bug, ended) {
             (Bug::StaleOwnerAccepted, Ok(Commit::Lost)) => self.log.append(told).map(Commit::Committed),
             (Bug::AbortedRecordVisible, ended @ (Ok(Commit::Lost) | Err(_))) => {

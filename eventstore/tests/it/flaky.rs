@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::log::TopicSpec;
-use eventstore::{Claim, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
+use eventstore::{Assignment, Commit, Fault, Group, Limits, Log, Member, Message, Offset, Page, Polled, Positions};
 use kernel::Timestamp;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -95,21 +95,21 @@ impl Member for FlakyMember {
         }
     }
 
-    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault> {
         let (fate, told) = {
             let mut random = self.random.lock();
             (random.random_range(0..10), random.random_bool(0.5))
         };
         match fate {
             0 | 1 => {
-                self.member.commit(outputs, positions, claim)?;
+                self.member.commit(outputs, positions, assignment)?;
                 self.rewind(told)?;
                 Ok(Commit::Unknown)
             }
             2 => self.rewind(told).map(|()| Commit::Unknown),
             3 => self.rewind(true).map(|()| Commit::Lost),
             4 => self.rewind(told).and(Err(Fault::Retry("the broker is away".into()))),
-            _ => self.member.commit(outputs, positions, claim),
+            _ => self.member.commit(outputs, positions, assignment),
         }
     }
 

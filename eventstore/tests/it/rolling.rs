@@ -187,8 +187,8 @@ fn beside_members_that_share_partitions_otherwise_nobody_joins() {
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < Duration::from_secs(30), "not assigned");
-        if let Polled::Assigned(claim) = member.poll(Limits::default(), Duration::from_millis(100)).unwrap() {
-            assert_eq!(claim.partitions.len(), 8);
+        if let Polled::Assigned(assignment) = member.poll(Limits::default(), Duration::from_millis(100)).unwrap() {
+            assert_eq!(assignment.partitions.len(), 8);
             break;
         }
     }
@@ -212,7 +212,7 @@ fn positions_that_stand_are_committed_again() {
             && !batch.records.is_empty()
         {
             read += batch.records.len();
-            member.commit(vec![], &batch.positions, &batch.claim).unwrap();
+            member.commit(vec![], &batch.positions, &batch.assignment).unwrap();
         }
     }
     let committed = log.committed("group").unwrap();

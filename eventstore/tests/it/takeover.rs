@@ -80,7 +80,7 @@ fn inherit(log: &Kafka, since: Instant) -> Duration {
         let Ok(Polled::Batch(batch)) = heir.poll(Limits::default(), Duration::from_millis(100)) else { continue };
         if !batch.records.is_empty() {
             assert_eq!(batch.records[0].key, b"x", "the owner's position moved without its transaction");
-            let ended = heir.commit((0..8).map(|partition| message("out", "heir", partition)).collect(), &batch.positions, &batch.claim).unwrap();
+            let ended = heir.commit((0..8).map(|partition| message("out", "heir", partition)).collect(), &batch.positions, &batch.assignment).unwrap();
             assert!(matches!(ended, Commit::Committed(_)), "{ended:?}");
             break;
         }
@@ -139,7 +139,7 @@ fn a_clean_leaver_is_succeeded_at_once_and_never_fenced() {
         assert!(Instant::now() < deadline, "two members own {owned:?}");
         for (member, owned) in [&mut first, &mut second].into_iter().zip(&mut owned) {
             match member.poll(Limits { records: 0, bytes: 0 }, Duration::from_millis(20)).unwrap() {
-                Polled::Assigned(claim) => *owned = claim.partitions.len(),
+                Polled::Assigned(assignment) => *owned = assignment.partitions.len(),
                 Polled::Revoked { .. } => *owned = 0,
                 Polled::Batch(_) => {}
             }
@@ -150,7 +150,7 @@ fn a_clean_leaver_is_succeeded_at_once_and_never_fenced() {
     let all = loop {
         assert!(began.elapsed() < Duration::from_secs(20), "no hand-over");
         match second.poll(Limits { records: 0, bytes: 0 }, Duration::from_millis(20)).unwrap() {
-            Polled::Assigned(claim) if claim.partitions.len() == 8 => break claim,
+            Polled::Assigned(assignment) if assignment.partitions.len() == 8 => break assignment,
             _ => {}
         }
     };

@@ -94,7 +94,7 @@ fn a_commit_of_nothing_after_an_unknown_one_moves_nothing_back() {
         let polled = batch(member.as_mut());
         let next = polled.positions[0].2;
         between.proxy.plan("group", [Fate::Turned], 0);
-        let ended = member.commit(vec![message("out", "x")], &polled.positions, &polled.claim).unwrap();
+        let ended = member.commit(vec![message("out", "x")], &polled.positions, &polled.assignment).unwrap();
         assert_eq!((ended, between.proxy.done()), (Commit::Unknown, vec![Fate::Turned]));
         let began = Instant::now();
         let (mut timers, mut refused) = (0, 0);
@@ -103,9 +103,9 @@ fn a_commit_of_nothing_after_an_unknown_one_moves_nothing_back() {
             // As the worker does: a timer's outputs, and nothing consumed.
             let Polled::Batch(turn) = member.poll(Limits::default(), Duration::ZERO).unwrap() else { continue };
             assert!(turn.records.is_empty(), "round {round}: {:?} was polled again", turn.records);
-            let ended = member.commit(vec![message("out", "timer")], &vec![], &turn.claim).unwrap();
-            if turn.claim.partitions.is_empty() {
-                assert_eq!(ended, Commit::Lost, "a commit without a claim");
+            let ended = member.commit(vec![message("out", "timer")], &vec![], &turn.assignment).unwrap();
+            if turn.assignment.partitions.is_empty() {
+                assert_eq!(ended, Commit::Lost, "a commit without an assignment");
                 refused += 1;
                 continue;
             }
@@ -156,14 +156,14 @@ fn an_end_that_went_astray_ends_no_later_transaction() {
     let mut member = join(&log);
     let polled = batch(member.as_mut());
     between.proxy.plan("group", [Fate::Astray], 0);
-    let ended = member.commit(vec![message("out", "first")], &polled.positions, &polled.claim).unwrap();
+    let ended = member.commit(vec![message("out", "first")], &polled.positions, &polled.assignment).unwrap();
     assert!(matches!(ended, Commit::Committed(_)), "it is repeated on a new connection: {ended:?}");
     assert_eq!(between.proxy.done(), [Fate::Astray]);
-    let ended = member.commit(vec![message("out", "other")], &vec![], &polled.claim).unwrap();
+    let ended = member.commit(vec![message("out", "other")], &vec![], &polled.assignment).unwrap();
     assert!(matches!(ended, Commit::Committed(_)), "{ended:?}");
     std::thread::scope(|scope| {
         let (log, proxy) = (&log, &between.proxy);
-        let committing = scope.spawn(|| member.commit(vec![message("out", "open")], &vec![], &polled.claim).unwrap());
+        let committing = scope.spawn(|| member.commit(vec![message("out", "open")], &vec![], &polled.assignment).unwrap());
         // It is held open for two seconds, its records at the broker.
         std::thread::sleep(Duration::from_millis(1_200));
         let answers = proxy.deliver();

@@ -1,4 +1,4 @@
-//! Customers on the wire, and the one place for personal data (decision 9).
+//! Customers on the wire, and the one place for personal data.
 
 use crate::marketplace::Marketplace;
 use domain::customer::{Card, Command, Customer, Details, Event, Person};

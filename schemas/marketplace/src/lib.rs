@@ -20,7 +20,7 @@ mod stock;
 pub use marketplace::Marketplace;
 
 use domain::{
-    cart::Cart, customer::Customer, delivery::Delivery, order::Order, payment::Payment, product::Product, replica::Replica, sale::Sale, seller::Seller,
+    cart::Cart, customer::Customer, delivery::DeliveryRun, order::Order, payment::Payment, product::Product, replica::ProductCopy, sale::Sale, seller::Seller,
     shipment::Shipment, stock::StockItem,
 };
 use schemas::Codec;
@@ -31,14 +31,14 @@ pub fn shapes() -> Vec<Shape> {
     [
         Product::shapes(),
         Seller::shapes(),
-        Replica::shapes(),
+        ProductCopy::shapes(),
         Customer::shapes(),
         Cart::shapes(),
         StockItem::shapes(),
         Order::shapes(),
         Payment::shapes(),
         Shipment::shapes(),
-        Delivery::shapes(),
+        DeliveryRun::shapes(),
         Sale::shapes(),
         schemas::wire::own_shapes(),
     ]

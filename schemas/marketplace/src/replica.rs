@@ -1,7 +1,7 @@
 //! The cart service's product replicas on the wire.
 
 use crate::marketplace::Marketplace;
-use domain::replica::{Command, Event, Offer, Replica};
+use domain::replica::{Command, Event, Offer, ProductCopy};
 
 use schemas::wire::MoneyV1;
 
@@ -15,7 +15,7 @@ schemas::shape! {
     }
 }
 
-schemas::codec! { Replica in Marketplace;
+schemas::codec! { ProductCopy in Marketplace;
     events {
         Copied(offer: OfferV1) = "copied" 1;
         PriceCopied(price: MoneyV1) = "price-copied" 1;

@@ -50,12 +50,12 @@ impl From<ChosenPackagesV1> for domain::delivery::Chosen {
 
 /// Runs of "update delivery".
 pub mod delivery {
-    use domain::delivery::{Command, Delivery, Event};
+    use domain::delivery::{Command, DeliveryRun, Event};
 
     use super::ChosenPackagesV1;
     use schemas::wire::List;
 
-    schemas::codec! { Delivery in crate::Marketplace;
+    schemas::codec! { DeliveryRun in crate::Marketplace;
         events {
             Chosen { packages: List<ChosenPackagesV1> } as ChosenV1 = "chosen" 1;
         }

@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use daybook::http::app::App;
 use daybook::http::body::{Amount, Text, bad, object};
 use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::extract::Path;
 use daybook::http::given::{Both, Given, Unused, given};
-use daybook::http::place::Path;
 use daybook::http::read::stamped;
 use daybook::http::route::{Kind, Operation, Routes, Takes};
 use daybook::schemas::wire::Code;
 use domain::cart::Cart;
 use domain::customer::Customer;
-use domain::delivery::Delivery;
+use domain::delivery::DeliveryRun;
 use domain::product::Product;
 use domain::sale::{Line, Status};
 use domain::seller::Seller;
@@ -47,7 +47,7 @@ pub fn routes() -> Routes {
         |run: &str| json!({ "seller_id": 43, "product_id": 1, "product_name": "Hook", "unit_price": 1.40, "quantity": 2, "version": "2", "instance_id": run });
     let checkout = json!({ "payment_type": "BOLETO", "first_name": "Bert", "instance_id": "12" });
     let cart = |summary| Operation::command::<Cart>(summary).part("customer", "18");
-    let run = Operation::command::<Delivery>("Delivers the oldest packages of ten sellers");
+    let run = Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers");
     let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words") };
     Routes::of("benchmark")
         .post("/product", register_product, Operation::command::<Product>("Registers a product").created().example(product()))

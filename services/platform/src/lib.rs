@@ -50,8 +50,8 @@ pub mod web {
     pub use crate::http::app::App;
     pub use crate::http::body::{Amount, Body};
     pub use crate::http::command::CommandRequest;
+    pub use crate::http::extract::{Path, Query};
     pub use crate::http::failure::Failure;
-    pub use crate::http::place::{Path, Query};
     pub use crate::http::read::{Listing, Under, list, row};
     pub use crate::http::route::{Example, Operation, Routes};
 }

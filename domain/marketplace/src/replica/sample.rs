@@ -1,6 +1,6 @@
 //! Samples of replicas.
 
-use super::{Command, Event, Offer, Replica};
+use super::{Command, Event, Offer, ProductCopy};
 use crate::product;
 use kernel::{Currency, Money};
 
@@ -11,8 +11,8 @@ pub fn offer() -> Offer {
 }
 
 /// A replica that shows it.
-pub fn shown() -> Replica {
-    Replica { offer: Some(offer()), withdrawn: false }
+pub fn shown() -> ProductCopy {
+    ProductCopy { offer: Some(offer()), withdrawn: false }
 }
 
 /// One event of each kind.

@@ -10,7 +10,7 @@ use domain::customer::{Card, Person};
 use domain::order::{self, Order, Status};
 use domain::payment::{self, Means, Method, Payment, REFUSED_TOKEN};
 use domain::policies::{PlaceOrder, RecordPayment, RecordReply, RecordShipment, ReopenCart, RequestPayment, ReserveStock, SendPackages, ShareSales};
-use domain::replica::Replica;
+use domain::replica::ProductCopy;
 use domain::sale::{self, Sale};
 use domain::shipment::{self, Shipment};
 use domain::stock::{self, StockItem};
@@ -46,7 +46,7 @@ struct Market {
 struct Known;
 impl Heads for Known {
     fn head(&self, _: &'static str, _: &str) -> Option<Rc<dyn Any>> {
-        Some(Rc::new(Replica { offer: None, withdrawn: false }))
+        Some(Rc::new(ProductCopy { offer: None, withdrawn: false }))
     }
 }
 

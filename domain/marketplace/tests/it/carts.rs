@@ -6,28 +6,28 @@ use std::rc::Rc;
 
 use domain::cart::sample::{agreed, checked_out, checkout, line, order, product};
 use domain::cart::{Cart, CheckedOut, Command, Dropped, Event, LINES_MAX, Line, NAMES_BYTES_MAX, PricedLine, QUANTITY_MAX, Refusal};
-use domain::replica::{Replica, sample::shown};
+use domain::replica::{ProductCopy, sample::shown};
 use domain::{Aggregate, Context, Currency, Heads, Money, Origin, ProductId, ProductRef, SellerId, Timestamp};
 
 use crate::given;
 
 /// The replicas of a partition.
-struct Replicas(BTreeMap<String, Replica>);
+struct Replicas(BTreeMap<String, ProductCopy>);
 
 impl Heads for Replicas {
     fn head(&self, aggregate: &'static str, id: &str) -> Option<Rc<dyn Any>> {
-        assert_eq!(aggregate, Replica::NAME);
+        assert_eq!(aggregate, ProductCopy::NAME);
         Some(Rc::new(self.0.get(id)?.clone()))
     }
 }
 
-fn decide(cart: &Cart, command: Command, replicas: &[(ProductRef, Replica)]) -> Result<Vec<Event>, Refusal> {
+fn decide(cart: &Cart, command: Command, replicas: &[(ProductRef, ProductCopy)]) -> Result<Vec<Event>, Refusal> {
     let heads = Replicas(replicas.iter().map(|(id, replica)| (id.to_string(), replica.clone())).collect());
     let origin = Origin { command_id: "c-1".into(), reply_to: Some("here@3".into()) };
     cart.decide(command, &Context::new("17", Timestamp(0), Timestamp(0), &origin, &heads))
 }
 
-fn known() -> Vec<(ProductRef, Replica)> {
+fn known() -> Vec<(ProductRef, ProductCopy)> {
     vec![(product(), shown())]
 }
 
@@ -60,7 +60,7 @@ fn an_addition_under_a_reference_counts_once() {
 fn only_products_the_cart_knows_unless_agreed() {
     assert_eq!(decide(&Cart::default(), add(vec![line()]), &[]), Err(Refusal::UnknownProduct { product: product() }));
     assert!(decide(&Cart::default(), add(vec![agreed()]), &[]).is_ok());
-    let withdrawn = [(product(), Replica { withdrawn: true, ..shown() })];
+    let withdrawn = [(product(), ProductCopy { withdrawn: true, ..shown() })];
     for line in [line(), agreed()] {
         assert_eq!(decide(&Cart::default(), add(vec![line]), &withdrawn), Err(Refusal::Withdrawn { product: product() }));
     }
@@ -105,7 +105,7 @@ fn a_cart_has_bounds() {
     assert_eq!(decide(&Cart::default(), add(vec![Line { name: "n".repeat(NAMES_BYTES_MAX), ..agreed() }]), &[]), Err(Refusal::Full));
 }
 
-fn sent(cart: &Cart, replicas: &[(ProductRef, Replica)]) -> CheckedOut {
+fn sent(cart: &Cart, replicas: &[(ProductRef, ProductCopy)]) -> CheckedOut {
     match decide(cart, Command::CheckOut(checkout()), replicas).unwrap().remove(0) {
         Event::CheckedOut(sent) => sent,
         other => panic!("{other:?}"),
@@ -128,10 +128,10 @@ fn the_customer_pays_the_price_that_holds() {
 fn what_is_withdrawn_stays_behind() {
     let other = ProductRef { product: ProductId(9), ..product() };
     let cart = with(vec![line(), Line { product: other, ..line() }]);
-    let sent = sent(&cart, &[(product(), shown()), (other, Replica { withdrawn: true, ..shown() })]);
+    let sent = sent(&cart, &[(product(), shown()), (other, ProductCopy { withdrawn: true, ..shown() })]);
     assert_eq!((sent.lines.len(), sent.dropped), (1, vec![(other, Dropped::Withdrawn)]));
     assert_eq!(
-        decide(&with(vec![line()]), Command::CheckOut(checkout()), &[(product(), Replica { withdrawn: true, ..shown() })]),
+        decide(&with(vec![line()]), Command::CheckOut(checkout()), &[(product(), ProductCopy { withdrawn: true, ..shown() })]),
         Err(Refusal::NothingLeft { lines: 1 })
     );
 }
@@ -179,6 +179,6 @@ fn a_sale_made_elsewhere_leaves_the_cart_as_it_is() {
         |count: u64| (0..count).map(|number| Line { product: ProductRef { product: ProductId(number), ..product() }, name: "x".into(), ..agreed() }).collect();
     assert_eq!(decide(&live, record(many(LINES_MAX as u64 + 1)), &known()), Err(Refusal::Full));
     // What is no longer sold stays behind, as it does at a checkout.
-    let withdrawn = [(product(), Replica { withdrawn: true, ..shown() })];
+    let withdrawn = [(product(), ProductCopy { withdrawn: true, ..shown() })];
     assert_eq!(decide(&live, record(vec![agreed()]), &withdrawn), Err(Refusal::NothingLeft { lines: 1 }));
 }

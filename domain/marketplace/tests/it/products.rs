@@ -3,7 +3,7 @@
 use domain::customer::{self, Customer};
 use domain::product::sample::{details, events, replacement};
 use domain::product::{Command, Details, Event, PRICE_MINOR_MAX, Product, Refusal, TEXT_BYTES_MAX};
-use domain::replica::{self, Replica};
+use domain::replica::{self, ProductCopy};
 use domain::{Currency, Money};
 
 use crate::check;
@@ -74,7 +74,7 @@ fn withdrawn_is_for_ever() {
 #[test]
 fn a_replica_follows() {
     let offer = replica::sample::offer;
-    let follow = |given: usize, command, then| check::<Replica>("1-2", &replica::sample::events()[..given], command, then);
+    let follow = |given: usize, command, then| check::<ProductCopy>("1-2", &replica::sample::events()[..given], command, then);
     follow(0, replica::Command::Copy(offer()), Ok(vec![replica::Event::Copied(offer())]));
     follow(1, replica::Command::Copy(offer()), Ok(vec![]));
     follow(0, replica::Command::CopyPrice(offer().price), Err(replica::Refusal::Unknown));

@@ -1,7 +1,7 @@
 //! Shipments, and the runs that deliver their packages.
 
 use domain::cart::sample::product;
-use domain::delivery::{self, Delivery, PACKAGES_MAX};
+use domain::delivery::{self, DeliveryRun, PACKAGES_MAX};
 use domain::order::sample::{ending, invoice, placed};
 use domain::order::{self, Order};
 use domain::shipment::{Command, Event, Refusal, Shipment, Status};
@@ -43,7 +43,7 @@ fn the_first_delivery_begins_it_and_the_last_concludes_it() {
 
 #[test]
 fn what_a_run_chose_stands() {
-    let run = |given: &[delivery::Event], packages, then| check::<Delivery>("t", given, delivery::Command::Choose { packages }, then);
+    let run = |given: &[delivery::Event], packages, then| check::<DeliveryRun>("t", given, delivery::Command::Choose { packages }, then);
     let chosen = delivery::sample::packages();
     run(&[], chosen.clone(), Ok(vec![delivery::Event::Chosen { packages: chosen.clone() }]));
     run(&[], vec![], Ok(vec![delivery::Event::Chosen { packages: vec![] }]));

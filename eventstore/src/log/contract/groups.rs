@@ -4,23 +4,23 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::world::{Checked, PATIENCE, Promise, World, assigned, batch, batch_of, commit, committed, message, quiet, said, texts, that, too_large};
-use crate::log::{Begin, Claim, Commit, Input, Limits, Member, Polled};
+use crate::log::{Assignment, Begin, Commit, Input, Limits, Member, Polled};
 
 pub(super) const PROMISES: &[Promise] = &[
     Promise { name: "outputs and positions commit together", check: together },
     Promise { name: "a committed position is the next one", check: next },
     Promise { name: "a new group starts at the start", check: start },
-    Promise { name: "a lost claim writes nothing", check: lost },
+    Promise { name: "a lost assignment writes nothing", check: lost },
     Promise { name: "a lost batch is polled again", check: polled_again },
     Promise { name: "after an error the batch is polled again", check: rewound },
     Promise { name: "what is thrown away is polled again", check: thrown_away },
-    Promise { name: "a commit of nothing proves the claim", check: empty },
+    Promise { name: "a commit of nothing proves the assignment", check: empty },
     Promise { name: "a commit of nothing never moves a position back", check: nothing_back },
     Promise { name: "members share partitions, co-located", check: shared },
     Promise { name: "members with other inputs share partitions", check: mixed },
     Promise { name: "a group begins where it is told, once", check: begins },
     Promise { name: "a leaver's partitions are taken over", check: left },
-    Promise { name: "a claim of before a restart is void", check: void },
+    Promise { name: "an assignment of before a restart is void", check: void },
 ];
 
 fn together(world: &mut World<'_>) -> Checked<()> {
@@ -86,7 +86,7 @@ fn lost(world: &mut World<'_>) -> Checked<()> {
     let mut new = world.join(&[&input], "b")?;
     assigned(new.as_mut())?;
     let ended = commit(old.as_mut(), vec![message(&output, 0, "ghost")], &polled)?;
-    that(ended == Commit::Lost, || format!("a commit under a lost claim ended {ended:?}"))?;
+    that(ended == Commit::Lost, || format!("a commit under a lost assignment ended {ended:?}"))?;
     let found = texts(&world.all(&output, 0)?);
     that(found.is_empty(), || format!("a lost batch is visible: {found:?}"))?;
     // A body may commit the place where a member began; what it lost lies behind that.
@@ -101,7 +101,7 @@ fn polled_again(world: &mut World<'_>) -> Checked<()> {
     let polled = batch_of(old.as_mut(), all.len())?;
     let mut new = world.join(&[&input], "b")?;
     assigned(new.as_mut())?;
-    that(commit(old.as_mut(), vec![], &polled)? == Commit::Lost, || "a commit under a lost claim was not refused".to_owned())?;
+    that(commit(old.as_mut(), vec![], &polled)? == Commit::Lost, || "a commit under a lost assignment was not refused".to_owned())?;
     let mut found: Vec<String> = vec![];
     let deadline = Instant::now() + PATIENCE;
     while found.len() < all.len() {
@@ -121,7 +121,7 @@ fn rewound(world: &mut World<'_>) -> Checked<()> {
     world.append(vec![message(&input, 0, "x"), message(&input, 0, "y")])?;
     let mut member = world.join(&[&input], "a")?;
     let polled = batch_of(member.as_mut(), 2)?;
-    let ended = member.commit(vec![message(&output, 0, "fine"), too_large(&output)], &polled.positions, &polled.claim);
+    let ended = member.commit(vec![message(&output, 0, "fine"), too_large(&output)], &polled.positions, &polled.assignment);
     that(ended.is_err(), || format!("a commit with a record over the limit ended {ended:?}"))?;
     let found = texts(&world.all(&output, 0)?);
     that(found.is_empty(), || format!("a failed commit is visible: {found:?}"))?;
@@ -133,13 +133,13 @@ fn rewound(world: &mut World<'_>) -> Checked<()> {
 fn empty(world: &mut World<'_>) -> Checked<()> {
     let input = world.topic("in")?;
     let mut old = world.join(&[&input], "a")?;
-    let claim = assigned(old.as_mut())?;
-    let ended = old.commit(vec![], &vec![], &claim).map_err(|why| said(&why))?;
-    that(ended == Commit::Committed(vec![]), || format!("a commit of nothing under a true claim ended {ended:?}"))?;
+    let assignment = assigned(old.as_mut())?;
+    let ended = old.commit(vec![], &vec![], &assignment).map_err(|why| said(&why))?;
+    that(ended == Commit::Committed(vec![]), || format!("a commit of nothing under a true assignment ended {ended:?}"))?;
     let mut new = world.join(&[&input], "b")?;
     assigned(new.as_mut())?;
-    let ended = old.commit(vec![], &vec![], &claim).map_err(|why| said(&why))?;
-    that(ended == Commit::Lost, || format!("a commit of nothing under a lost claim ended {ended:?}"))
+    let ended = old.commit(vec![], &vec![], &assignment).map_err(|why| said(&why))?;
+    that(ended == Commit::Lost, || format!("a commit of nothing under a lost assignment ended {ended:?}"))
 }
 
 fn nothing_back(world: &mut World<'_>) -> Checked<()> {
@@ -156,12 +156,12 @@ fn nothing_back(world: &mut World<'_>) -> Checked<()> {
             member.rewind().map_err(|why| said(&why))?;
         }
         let outputs = if round < 2 { vec![] } else { vec![message(&output, 0, "timer")] };
-        let ended = member.commit(outputs, &vec![], &polled.claim).map_err(|why| said(&why))?;
+        let ended = member.commit(outputs, &vec![], &polled.assignment).map_err(|why| said(&why))?;
         proven += usize::from(matches!(ended, Commit::Committed(_)));
         let stands = world.committed(&input, 0)?;
         that(stands >= stood, || format!("a commit of nothing ended {ended:?} and moved the position from {stood:?} to {stands:?}"))?;
     }
-    that(proven > 0, || "no commit of nothing under a true claim was taken".to_owned())?;
+    that(proven > 0, || "no commit of nothing under a true assignment was taken".to_owned())?;
     quiet(member.as_mut())
 }
 
@@ -172,18 +172,18 @@ fn shared(world: &mut World<'_>) -> Checked<()> {
         world.append((0..partitions).map(|partition| message(topic, partition, "x")).collect())?;
     }
     let (mut a, mut b) = (world.join(&[&one, &other], "a")?, world.join(&[&one, &other], "b")?);
-    let [claim_a, claim_b] = settled([a.as_mut(), b.as_mut()], partitions)?;
-    let mut all: Vec<u16> = claim_a.partitions.iter().chain(&claim_b.partitions).map(|partition| partition.0).collect();
+    let [assignment_a, assignment_b] = settled([a.as_mut(), b.as_mut()], partitions)?;
+    let mut all: Vec<u16> = assignment_a.partitions.iter().chain(&assignment_b.partitions).map(|partition| partition.0).collect();
     all.sort_unstable();
-    that(all == (0..partitions).collect::<Vec<_>>(), || format!("one owns {:?}, the other {:?}", claim_a.partitions, claim_b.partitions))?;
-    that(!claim_a.partitions.is_empty() && !claim_b.partitions.is_empty(), || "one of two members owns nothing".to_owned())?;
-    for (member, claim) in [(&mut a, &claim_a), (&mut b, &claim_b)] {
+    that(all == (0..partitions).collect::<Vec<_>>(), || format!("one owns {:?}, the other {:?}", assignment_a.partitions, assignment_b.partitions))?;
+    that(!assignment_a.partitions.is_empty() && !assignment_b.partitions.is_empty(), || "one of two members owns nothing".to_owned())?;
+    for (member, assignment) in [(&mut a, &assignment_a), (&mut b, &assignment_b)] {
         let mut found = BTreeSet::new();
-        while found.len() < 2 * claim.partitions.len() {
+        while found.len() < 2 * assignment.partitions.len() {
             found.extend(batch(member.as_mut())?.records.iter().map(|record| (record.topic.clone(), record.partition)));
         }
-        let own: BTreeSet<_> = [&one, &other].into_iter().flat_map(|topic| claim.partitions.iter().map(|partition| (topic.clone(), *partition))).collect();
-        that(found == own, || format!("a member that owns {:?} polled {found:?}", claim.partitions))?;
+        let own: BTreeSet<_> = [&one, &other].into_iter().flat_map(|topic| assignment.partitions.iter().map(|partition| (topic.clone(), *partition))).collect();
+        that(found == own, || format!("a member that owns {:?} polled {found:?}", assignment.partitions))?;
     }
     Ok(())
 }
@@ -198,10 +198,10 @@ fn mixed(world: &mut World<'_>) -> Checked<()> {
         world.append((0..partitions).map(|p| message(topic, p, &format!("{letter}{p}"))).collect())?;
     }
     let (mut old, mut new) = (world.join(&[&commands, &input], "a")?, world.join_for(&commands, [&input, &newer].map(|t| t.clone().into()).into(), "b")?);
-    let claims = settled([old.as_mut(), new.as_mut()], partitions)?;
-    let owned: BTreeSet<u16> = claims.iter().flat_map(|claim| claim.partitions.iter().map(|partition| partition.0)).collect();
-    that(owned.len() == usize::from(partitions) && claims.iter().all(|claim| !claim.partitions.is_empty()), || {
-        format!("members with other inputs own {:?} and {:?}", claims[0].partitions, claims[1].partitions)
+    let assignments = settled([old.as_mut(), new.as_mut()], partitions)?;
+    let owned: BTreeSet<u16> = assignments.iter().flat_map(|assignment| assignment.partitions.iter().map(|partition| partition.0)).collect();
+    that(owned.len() == usize::from(partitions) && assignments.iter().all(|assignment| !assignment.partitions.is_empty()), || {
+        format!("members with other inputs own {:?} and {:?}", assignments[0].partitions, assignments[1].partitions)
     })?;
     let mut found: Vec<String> = vec![];
     let mut take = |member: &mut dyn Member, until: usize| -> Checked<usize> {
@@ -216,12 +216,12 @@ fn mixed(world: &mut World<'_>) -> Checked<()> {
         }
         Ok(found.len())
     };
-    let half = take(old.as_mut(), 2 * claims[0].partitions.len())?;
-    take(new.as_mut(), half + 2 * claims[1].partitions.len())?;
+    let half = take(old.as_mut(), 2 * assignments[0].partitions.len())?;
+    take(new.as_mut(), half + 2 * assignments[1].partitions.len())?;
     old.leave().map_err(|why| said(&why))?;
     // The new one reads no commands: those that the old one has left are for others like that.
     let expected: BTreeSet<String> =
-        all.into_iter().filter(|text| !(text.starts_with('c') && claims[1].partitions.iter().any(|p| *text == format!("c{p}")))).collect();
+        all.into_iter().filter(|text| !(text.starts_with('c') && assignments[1].partitions.iter().any(|p| *text == format!("c{p}")))).collect();
     take(new.as_mut(), expected.len())?;
     let once: BTreeSet<String> = found.iter().cloned().collect();
     that(once == expected && found.len() == expected.len(), || format!("of {expected:?} were read {found:?}"))
@@ -247,46 +247,47 @@ fn begins(world: &mut World<'_>) -> Checked<()> {
 }
 
 /// What two members own once both have joined: the log tells them one after the other.
-fn settled(mut members: [&mut dyn Member; 2], partitions: u16) -> Checked<[Claim; 2]> {
+fn settled(mut members: [&mut dyn Member; 2], partitions: u16) -> Checked<[Assignment; 2]> {
     let deadline = Instant::now() + PATIENCE;
-    let mut claims = [0, 1].map(|_| Claim { epoch: 0, partitions: vec![] });
-    while claims.iter().any(|claim| claim.partitions.is_empty()) || claims.iter().map(|claim| claim.partitions.len()).sum::<usize>() != usize::from(partitions)
+    let mut assignments = [0, 1].map(|_| Assignment { epoch: 0, partitions: vec![] });
+    while assignments.iter().any(|assignment| assignment.partitions.is_empty())
+        || assignments.iter().map(|assignment| assignment.partitions.len()).sum::<usize>() != usize::from(partitions)
     {
         if Instant::now() > deadline {
             break;
         }
-        for (member, claim) in members.iter_mut().zip(&mut claims) {
+        for (member, assignment) in members.iter_mut().zip(&mut assignments) {
             match member.poll(Limits { records: 0, bytes: 0 }, Duration::from_millis(20)).map_err(|why| said(&why))? {
-                Polled::Assigned(newer) => *claim = newer,
-                Polled::Revoked { .. } => claim.partitions.clear(),
+                Polled::Assigned(newer) => *assignment = newer,
+                Polled::Revoked { .. } => assignment.partitions.clear(),
                 Polled::Batch(_) => {}
             }
         }
     }
-    Ok(claims)
+    Ok(assignments)
 }
 
 /// The newest assignment: others may have come and gone.
-fn last_claim(member: &mut dyn Member) -> Checked<Claim> {
-    let mut claim = assigned(member)?;
+fn last_assignment(member: &mut dyn Member) -> Checked<Assignment> {
+    let mut assignment = assigned(member)?;
     for _ in 0..5 {
         match member.poll(Limits { records: 0, bytes: 0 }, Duration::from_millis(20)).map_err(|why| said(&why))? {
-            Polled::Assigned(newer) => claim = newer,
+            Polled::Assigned(newer) => assignment = newer,
             Polled::Batch(_) | Polled::Revoked { .. } => {}
         }
     }
-    Ok(claim)
+    Ok(assignment)
 }
 
 fn left(world: &mut World<'_>) -> Checked<()> {
     let input = world.topic("in")?;
     let (mut a, mut b) = (world.join(&[&input], "a")?, world.join(&[&input], "b")?);
-    last_claim(a.as_mut())?;
-    last_claim(b.as_mut())?;
+    last_assignment(a.as_mut())?;
+    last_assignment(b.as_mut())?;
     a.leave().map_err(|why| said(&why))?;
-    let claim = last_claim(b.as_mut())?;
+    let assignment = last_assignment(b.as_mut())?;
     let partitions = world.log()?.partitions();
-    that(claim.partitions.len() == usize::from(partitions), || format!("the last member owns {:?} of {partitions}", claim.partitions))
+    that(assignment.partitions.len() == usize::from(partitions), || format!("the last member owns {:?} of {partitions}", assignment.partitions))
 }
 
 fn void(world: &mut World<'_>) -> Checked<()> {
@@ -297,8 +298,8 @@ fn void(world: &mut World<'_>) -> Checked<()> {
     drop(member);
     world.restart()?;
     let mut member = world.join(&[&input], "a")?;
-    let claim = assigned(member.as_mut())?;
-    that(claim.epoch > polled.claim.epoch, || format!("the epoch is {} after {}", claim.epoch, polled.claim.epoch))?;
+    let assignment = assigned(member.as_mut())?;
+    that(assignment.epoch > polled.assignment.epoch, || format!("the epoch is {} after {}", assignment.epoch, polled.assignment.epoch))?;
     let ended = commit(member.as_mut(), vec![message(&output, 0, "ghost")], &polled)?;
-    that(ended == Commit::Lost, || format!("a claim of before a restart ended {ended:?}"))
+    that(ended == Commit::Lost, || format!("an assignment of before a restart ended {ended:?}"))
 }

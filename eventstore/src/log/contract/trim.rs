@@ -90,7 +90,7 @@ fn undecided(world: &mut World<'_>) -> Checked<()> {
     let polled = batch_of(member.as_mut(), 3)?;
     refused(told[1], "of what was polled and not committed")?;
     let first = vec![(topic.clone(), Partition(0), told[0].next())];
-    committed(member.commit(vec![], &first, &polled.claim).map_err(|why| said(&why))?)?;
+    committed(member.commit(vec![], &first, &polled.assignment).map_err(|why| said(&why))?)?;
     refused(told[2], "past the committed position")
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Headers, Partition, Topic};
 
-use crate::log::{Batch, Claim, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Polled, Record, TopicSpec};
+use crate::log::{Assignment, Batch, Commit, Fault, Group, Input, Limits, Log, Member, Message, Offset, Polled, Record, TopicSpec};
 
 /// Longest that anything may take in a check.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,11 +119,11 @@ impl World<'_> {
 }
 
 /// Polls until the member is told what it owns.
-pub fn assigned(member: &mut dyn Member) -> Checked<Claim> {
+pub fn assigned(member: &mut dyn Member) -> Checked<Assignment> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        if let Polled::Assigned(claim) = member.poll(Limits::test_min(), Duration::from_millis(100)).map_err(|why| said(&why))? {
-            return Ok(claim);
+        if let Polled::Assigned(assignment) = member.poll(Limits::test_min(), Duration::from_millis(100)).map_err(|why| said(&why))? {
+            return Ok(assignment);
         }
     }
     Err("no assignment".to_owned())
@@ -164,12 +164,12 @@ pub fn quiet(member: &mut dyn Member) -> Checked<()> {
 }
 
 pub fn commit(member: &mut dyn Member, outputs: Vec<Message>, batch: &Batch) -> Checked<Commit> {
-    member.commit(outputs, &batch.positions, &batch.claim).map_err(|why| said(&why))
+    member.commit(outputs, &batch.positions, &batch.assignment).map_err(|why| said(&why))
 }
 
 pub fn committed(ended: Commit) -> Checked<Vec<Offset>> {
     match ended {
         Commit::Committed(offsets) => Ok(offsets),
-        other => Err(format!("a commit under a true claim ended {other:?}")),
+        other => Err(format!("a commit under a true assignment ended {other:?}")),
     }
 }

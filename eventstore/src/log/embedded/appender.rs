@@ -10,9 +10,9 @@ use kernel::Timestamp;
 use rocksdb::{WriteBatch, WriteOptions};
 use schemas::Partition;
 
-use super::request::{Kept, Request};
+use super::request::{Request, StoredRecord};
 use super::shared::Shared;
-use super::state::{Known, Place};
+use super::state::{Known, TopicPartition};
 use super::{keys, records};
 use crate::log::{Commit, Fault, Offset, Record, TopicSpec};
 
@@ -40,11 +40,11 @@ enum Answer {
 #[derive(Default)]
 struct Group {
     batch: WriteBatch,
-    next: HashMap<Place, Offset>,
-    written: Vec<(Place, Arc<Record>)>,
-    committed: Vec<(String, Place, Offset)>,
+    next: HashMap<TopicPartition, Offset>,
+    written: Vec<(TopicPartition, Arc<Record>)>,
+    committed: Vec<(String, TopicPartition, Offset)>,
     created: Vec<Known>,
-    starts: Vec<(Place, Offset)>,
+    starts: Vec<(TopicPartition, Offset)>,
     owners_changed: HashSet<String>,
     answers: Vec<Answer>,
     recorded_at: Option<Timestamp>,
@@ -78,7 +78,7 @@ pub fn run(shared: &Arc<Shared>, requests: &Receiver<Request>) {
             waiting.push(request);
         }
         let closing = waiting.iter().any(|request| matches!(request, Request::Close));
-        // Owners change alone: a new owner must find all that earlier claims have written.
+        // Owners change alone: a new owner must find all that earlier assignments have written.
         for group in apart(waiting) {
             write(shared, group, &mut gaps);
         }
@@ -138,7 +138,7 @@ impl Group {
                     self.answers.push(Answer::Appended(caller, offsets));
                 }
             },
-            Request::Commit { group, serial, outputs, positions, claim, answer } => match shared.held(&group, serial, &positions, &claim) {
+            Request::Commit { group, serial, outputs, positions, assignment, answer } => match shared.held(&group, serial, &positions, &assignment) {
                 Err(fault) => drop(answer.send(Err(fault))),
                 Ok(None) => drop(answer.send(Ok(Commit::Lost))),
                 Ok(Some(places)) => {
@@ -198,7 +198,7 @@ impl Group {
         }
     }
 
-    /// Makes every claim of before void, from the next request on.
+    /// Makes every assignment of before void, from the next request on.
     fn change_owners(&mut self, shared: &Shared, group: String) {
         let mut state = shared.state.lock();
         let owners = state.groups.entry(group.clone()).or_default();
@@ -220,7 +220,7 @@ impl Group {
         Ok(())
     }
 
-    fn trim(&mut self, shared: &Shared, place: Place, before: Offset) -> Result<Offset, Fault> {
+    fn trim(&mut self, shared: &Shared, place: TopicPartition, before: Offset) -> Result<Offset, Fault> {
         shared.working()?;
         let mut extent = shared.state.lock().extent(place);
         // What the group's earlier requests have done is not told yet.
@@ -235,7 +235,7 @@ impl Group {
         Ok(start)
     }
 
-    fn add(&mut self, shared: &Shared, messages: Vec<Kept>, gaps: &mut Gaps) -> Vec<Offset> {
+    fn add(&mut self, shared: &Shared, messages: Vec<StoredRecord>, gaps: &mut Gaps) -> Vec<Offset> {
         if messages.is_empty() {
             return vec![];
         }
@@ -293,7 +293,7 @@ impl Answer {
     }
 }
 
-/// Skips offsets at random in tests, so that nobody counts on dense ones (decision 23).
+/// Skips offsets at random in tests, so that nobody counts on dense ones.
 struct Gaps(Option<u64>);
 
 impl Gaps {

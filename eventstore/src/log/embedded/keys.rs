@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use schemas::{Partition, Topic};
 
-use super::state::{Extent, Known, Place};
+use super::state::{Extent, Known, TopicPartition};
 use crate::log::{Offset, TopicSpec};
 
 /// Partitions of every topic.
@@ -18,7 +18,7 @@ pub fn topic(topic: &Topic) -> Vec<u8> {
 }
 
 /// A trimmed partition's start, and the end it had then.
-pub fn start(place: Place) -> Vec<u8> {
+pub fn start(place: TopicPartition) -> Vec<u8> {
     [b"start/", &place_bytes(place)[..]].concat()
 }
 
@@ -28,7 +28,7 @@ pub fn epoch(group: &str) -> Vec<u8> {
 }
 
 /// A group's position in a partition.
-pub fn position(group: &str, place: Place) -> Vec<u8> {
+pub fn position(group: &str, place: TopicPartition) -> Vec<u8> {
     [b"position/", group.as_bytes(), b"/", &place_bytes(place)].concat()
 }
 
@@ -37,11 +37,11 @@ pub enum Meta {
     /// see [`topic`]
     Topic(Known),
     /// see [`start`]
-    Start(Place, Extent),
+    Start(TopicPartition, Extent),
     /// see [`epoch`]
     Epoch(String, u64),
     /// see [`position`]
-    Position(String, Place, Offset),
+    Position(String, TopicPartition, Offset),
 }
 
 /// A record of the log about itself; none if it is another thing.
@@ -64,12 +64,12 @@ pub fn read(key: &[u8], value: &[u8]) -> Option<Meta> {
     Some(Meta::Position(std::str::from_utf8(group).ok()?.to_owned(), read_place(place.get(1..)?)?, Offset(read_u64(value)?)))
 }
 
-fn place_bytes((topic, partition): Place) -> [u8; 4] {
+fn place_bytes((topic, partition): TopicPartition) -> [u8; 4] {
     let ([a, b], [c, d]) = (topic.to_be_bytes(), partition.0.to_be_bytes());
     [a, b, c, d]
 }
 
-fn read_place(bytes: &[u8]) -> Option<Place> {
+fn read_place(bytes: &[u8]) -> Option<TopicPartition> {
     Some((u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?), Partition(u16::from_be_bytes(bytes.get(2..)?.try_into().ok()?))))
 }
 

@@ -1,4 +1,4 @@
-//! A member of a group on the embedded log: reads what it owns, commits while its claim holds.
+//! A member of a group on the embedded log: reads what it owns, commits while its assignment holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use schemas::Topic;
 
 use super::request::{Request, ask};
 use super::shared::Shared;
-use super::state::{Place, State};
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Offset, Polled, Positions};
+use super::state::{State, TopicPartition};
+use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Member, Message, Offset, Polled, Positions};
 
 /// See [`Member`].
 pub struct EmbeddedMember {
@@ -18,15 +18,15 @@ pub struct EmbeddedMember {
     requests: Sender<Request>,
     group: Group,
     serial: u64,
-    claim: Claim,
+    assignment: Assignment,
     /// what it reads next of all it owns, in the order it is served
-    at: Vec<(Topic, Place, Offset)>,
+    at: Vec<(Topic, TopicPartition, Offset)>,
     left: bool,
 }
 
 impl EmbeddedMember {
     pub(super) fn new(shared: Arc<Shared>, requests: Sender<Request>, group: Group, serial: u64) -> Self {
-        Self { shared, requests, group, serial, claim: Claim { epoch: 0, partitions: vec![] }, at: vec![], left: false }
+        Self { shared, requests, group, serial, assignment: Assignment { epoch: 0, partitions: vec![] }, at: vec![], left: false }
     }
 
     fn epoch(&self, state: &State) -> u64 {
@@ -37,11 +37,11 @@ impl EmbeddedMember {
     fn stand(&mut self) -> Result<(), Fault> {
         let state = self.shared.state.lock();
         let Some(owners) = state.groups.get(&self.group.name) else { return Ok(()) };
-        self.claim = Claim { epoch: owners.epoch, partitions: owners.owned(self.serial, self.shared.partitions) };
+        self.assignment = Assignment { epoch: owners.epoch, partitions: owners.owned(self.serial, self.shared.partitions) };
         self.at.clear();
         for topic in self.group.inputs.iter().map(|input| &input.topic) {
             let number = state.known(topic)?.number;
-            for partition in &self.claim.partitions {
+            for partition in &self.assignment.partitions {
                 let place = (number, *partition);
                 let next = owners.committed.get(&place).copied().unwrap_or_else(|| state.extent(place).start);
                 self.at.push((topic.clone(), place, next));
@@ -53,14 +53,14 @@ impl EmbeddedMember {
 
 impl Member for EmbeddedMember {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
-        let seen = self.claim.epoch;
+        let seen = self.assignment.epoch;
         let beyond: Vec<_> = self.at.iter().map(|(_, place, next)| (*place, *next)).collect();
         let (shared, name) = (Arc::clone(&self.shared), self.group.name.clone());
         shared.wait(beyond, wait, |state| state.groups.get(&name).is_some_and(|owners| owners.epoch != seen))?;
         let changed = self.epoch(&self.shared.state.lock()) != seen;
         if changed {
             self.stand()?;
-            return Ok(Polled::Assigned(self.claim.clone()));
+            return Ok(Polled::Assigned(self.assignment.clone()));
         }
         let (mut records, mut positions, mut bytes) = (vec![], Positions::new(), 0);
         let mut state = self.shared.state.lock();
@@ -83,13 +83,13 @@ impl Member for EmbeddedMember {
         if !self.at.is_empty() {
             self.at.rotate_left(1); // so that a busy partition cannot starve the others
         }
-        Ok(Polled::Batch(Batch { claim: self.claim.clone(), records, positions }))
+        Ok(Polled::Batch(Batch { assignment: self.assignment.clone(), records, positions }))
     }
 
-    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault> {
         let ended = self.shared.kept(outputs).and_then(|outputs| {
-            let (group, positions, claim) = (self.group.name.clone(), positions.clone(), claim.clone());
-            ask(&self.requests, |answer| Request::Commit { group, serial: self.serial, outputs, positions, claim, answer })?
+            let (group, positions, assignment) = (self.group.name.clone(), positions.clone(), assignment.clone());
+            ask(&self.requests, |answer| Request::Commit { group, serial: self.serial, outputs, positions, assignment, answer })?
         });
         if !matches!(ended, Ok(Commit::Committed(_))) {
             Member::rewind(self)?;
@@ -98,9 +98,9 @@ impl Member for EmbeddedMember {
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
-        let epoch = self.claim.epoch;
+        let epoch = self.assignment.epoch;
         self.stand()?;
-        self.claim.epoch = epoch; // the next poll still tells of new owners
+        self.assignment.epoch = epoch; // the next poll still tells of new owners
         Ok(())
     }
 

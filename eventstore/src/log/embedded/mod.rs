@@ -29,7 +29,7 @@ mod trim;
 
 use request::{Request, ask};
 use shared::{DAMAGED, RECORDS, Shared, damaged, is_corruption};
-use state::{Known, Place};
+use state::{Known, TopicPartition};
 
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
@@ -267,7 +267,7 @@ impl Log for Embedded {
     fn committed(&self, group: &str) -> Result<Positions, Fault> {
         let state = self.shared.state.lock();
         let Some(of_group) = state.groups.get(group) else { return Ok(vec![]) };
-        let named = |place: &Place| state.topics.values().find(|known| known.number == place.0).map(|known| known.spec.topic.clone());
+        let named = |place: &TopicPartition| state.topics.values().find(|known| known.number == place.0).map(|known| known.spec.topic.clone());
         let mut positions: Positions = of_group.committed.iter().filter_map(|(place, next)| Some((named(place)?, place.1, *next))).collect();
         positions.sort();
         Ok(positions)

@@ -7,12 +7,12 @@ use schemas::Topic;
 
 use super::records;
 use super::shared::Shared;
-use super::state::Place;
+use super::state::TopicPartition;
 use crate::log::{Fault, Limits, Offset, Page, Record};
 
 impl Shared {
     /// Records of a place from `from` on, below `end`, from the disk.
-    pub(super) fn older(&self, topic: &Topic, place: Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+    pub(super) fn older(&self, topic: &Topic, place: TopicPartition, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(records::key(place.0, place.1, end));
         let first = records::key(place.0, place.1, from);
@@ -30,11 +30,11 @@ impl Shared {
         Ok(page)
     }
 
-    fn decode(&self, topic: &Topic, place: Place, offset: Offset, value: &[u8]) -> Result<Record, Fault> {
+    fn decode(&self, topic: &Topic, place: TopicPartition, offset: Offset, value: &[u8]) -> Result<Record, Fault> {
         records::decode(topic, place.1, offset, value).ok_or_else(|| self.damaged(topic, place, offset))
     }
 
-    pub(super) fn damaged(&self, topic: &Topic, place: Place, offset: Offset) -> Fault {
+    pub(super) fn damaged(&self, topic: &Topic, place: TopicPartition, offset: Offset) -> Fault {
         Fault::Fatal(format!(
             "the log in {}: the record at {topic}/{} offset {offset} is damaged; restore the directory from a backup",
             self.dir.display(),

@@ -2,21 +2,21 @@
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::state::Place;
-use crate::log::{Claim, Commit, Fault, Message, Offset, Positions, TopicSpec};
+use super::state::TopicPartition;
+use crate::log::{Assignment, Commit, Fault, Message, Offset, Positions, TopicSpec};
 
 /// What can be asked of the appender.
 pub enum Request {
     /// Messages outside any group.
-    Append(Vec<Kept>, Sender<Result<Vec<Offset>, Fault>>),
+    Append(Vec<StoredRecord>, Sender<Result<Vec<Offset>, Fault>>),
     /// A member's outputs and positions.
-    Commit { group: String, serial: u64, outputs: Vec<Kept>, positions: Positions, claim: Claim, answer: Sender<Result<Commit, Fault>> },
+    Commit { group: String, serial: u64, outputs: Vec<StoredRecord>, positions: Positions, assignment: Assignment, answer: Sender<Result<Commit, Fault>> },
     /// A new member; answers its serial number. Topics by number that it reads from now on, where its group has no position.
     Join { group: String, member: String, from_now_on: Vec<u16>, answer: Sender<Result<u64, Fault>> },
     /// A member goes.
     Leave { group: String, serial: u64, answer: Option<Sender<()>> },
     /// Records before an offset to delete; answers where the place begins now.
-    Trim(Place, Offset, Sender<Result<Offset, Fault>>),
+    Trim(TopicPartition, Offset, Sender<Result<Offset, Fault>>),
     /// A topic to create.
     Create(TopicSpec, Sender<Result<(), Fault>>),
     /// The log closes.
@@ -33,9 +33,9 @@ impl Request {
 }
 
 /// A message as it will be kept: made by the caller, so that callers share the work.
-pub struct Kept {
+pub struct StoredRecord {
     /// where
-    pub place: Place,
+    pub place: TopicPartition,
     /// its bytes, not yet stamped
     pub bytes: Vec<u8>,
     /// itself, for those who follow the place

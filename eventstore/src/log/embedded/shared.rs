@@ -8,11 +8,11 @@ use parking_lot::{Condvar, Mutex};
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, IteratorMode, MultiThreaded};
 use schemas::Partition;
 
-use super::request::Kept;
-use super::state::{Place, State, Waiter};
+use super::request::StoredRecord;
+use super::state::{State, TopicPartition, Waiter};
 use super::{keys, records};
 use crate::log::clock::{Clock, LogClock};
-use crate::log::{Claim, Fault, Message, Offset, Positions};
+use crate::log::{Assignment, Fault, Message, Offset, Positions};
 
 /// How a fault begins to say that a log is damaged.
 pub const DAMAGED: &str = "is damaged:";
@@ -44,11 +44,11 @@ impl Shared {
     }
 
     /// Messages as they will be kept. The limit on their size concerns only the call they came with.
-    pub(super) fn kept(&self, messages: Vec<Message>) -> Result<Vec<Kept>, Fault> {
+    pub(super) fn kept(&self, messages: Vec<Message>) -> Result<Vec<StoredRecord>, Fault> {
         let kept = |message: Message| {
             let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
             message.fits()?;
-            Ok(Kept { place, bytes: records::encode(&message), message })
+            Ok(StoredRecord { place, bytes: records::encode(&message), message })
         };
         messages.into_iter().map(kept).collect()
     }
@@ -58,12 +58,12 @@ impl Shared {
         self.state.lock().failed.clone().map_or(Ok(()), |why| Err(Fault::Fatal(why)))
     }
 
-    /// The places of `positions`, if this member's claim holds for them.
-    pub(super) fn held(&self, group: &str, serial: u64, positions: &Positions, claim: &Claim) -> Result<Option<Vec<Place>>, Fault> {
+    /// The places of `positions`, if this member's assignment holds for them.
+    pub(super) fn held(&self, group: &str, serial: u64, positions: &Positions, assignment: &Assignment) -> Result<Option<Vec<TopicPartition>>, Fault> {
         self.working()?;
         let state = self.state.lock();
         let touched = positions.iter().map(|(_, partition, _)| *partition);
-        if !state.groups.get(group).is_some_and(|owners| owners.holds(serial, claim, self.partitions, touched)) {
+        if !state.groups.get(group).is_some_and(|owners| owners.holds(serial, assignment, self.partitions, touched)) {
             return Ok(None);
         }
         positions.iter().map(|(topic, partition, _)| state.place(topic, *partition, self.partitions)).collect::<Result<_, _>>().map(Some)
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     /// Waits until a place has passed its offset, owners changed (`or`), or the time is over.
-    pub(super) fn wait(&self, beyond: Vec<(Place, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
+    pub(super) fn wait(&self, beyond: Vec<(TopicPartition, Offset)>, wait: Duration, mut or: impl FnMut(&State) -> bool) -> Result<bool, Fault> {
         let deadline = Instant::now() + wait;
         let mut state = self.state.lock();
         if state.passed(&beyond) || or(&state) || wait.is_zero() {

@@ -8,10 +8,10 @@ use parking_lot::Condvar;
 use schemas::{Partition, Topic};
 
 use crate::log::ring::Ring;
-use crate::log::{Claim, Fault, Limits, Offset, Page, TopicSpec};
+use crate::log::{Assignment, Fault, Limits, Offset, Page, TopicSpec};
 
 /// A partition of a topic, by the topic's number.
-pub type Place = (u16, Partition);
+pub type TopicPartition = (u16, Partition);
 
 /// A topic as it was created.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub struct GroupState {
     /// serial numbers of the members, by name
     pub members: BTreeMap<String, u64>,
     /// next offsets
-    pub committed: HashMap<Place, Offset>,
+    pub committed: HashMap<TopicPartition, Offset>,
 }
 
 impl GroupState {
@@ -51,17 +51,17 @@ impl GroupState {
         (bound(at)..bound(at + 1)).map(Partition).collect()
     }
 
-    /// Whether `claim` of this member still holds, for all of `touched`.
-    pub fn holds(&self, serial: u64, claim: &Claim, partitions: u16, mut touched: impl Iterator<Item = Partition>) -> bool {
+    /// Whether `assignment` of this member still holds, for all of `touched`.
+    pub fn holds(&self, serial: u64, assignment: &Assignment, partitions: u16, mut touched: impl Iterator<Item = Partition>) -> bool {
         let owned = self.owned(serial, partitions);
-        claim.epoch == self.epoch && !owned.is_empty() && touched.all(|partition| owned.contains(&partition))
+        assignment.epoch == self.epoch && !owned.is_empty() && touched.all(|partition| owned.contains(&partition))
     }
 }
 
 /// Someone who waits for records.
 pub struct Waiter {
     /// the places and the offsets they must pass
-    pub beyond: Vec<(Place, Offset)>,
+    pub beyond: Vec<(TopicPartition, Offset)>,
     /// told when one does, or when owners change
     pub told: Arc<Condvar>,
 }
@@ -72,9 +72,9 @@ pub struct State {
     /// topics by name
     pub topics: BTreeMap<Topic, Known>,
     /// extents of their partitions
-    pub extents: HashMap<Place, Extent>,
+    pub extents: HashMap<TopicPartition, Extent>,
     /// their newest records, from the first that was written since the start
-    rings: HashMap<Place, Ring>,
+    rings: HashMap<TopicPartition, Ring>,
     /// groups by name
     pub groups: HashMap<String, GroupState>,
     /// those who wait, by a number
@@ -92,7 +92,7 @@ impl State {
     }
 
     /// The place of a partition, or an error that names it.
-    pub fn place(&self, topic: &Topic, partition: Partition, partitions: u16) -> Result<Place, Fault> {
+    pub fn place(&self, topic: &Topic, partition: Partition, partitions: u16) -> Result<TopicPartition, Fault> {
         if partition.0 >= partitions {
             return Err(Fault::Fatal(format!("{topic} has {partitions} partitions, none with number {partition}")));
         }
@@ -100,23 +100,23 @@ impl State {
     }
 
     /// The extent of a place.
-    pub fn extent(&self, place: Place) -> Extent {
+    pub fn extent(&self, place: TopicPartition) -> Extent {
         self.extents.get(&place).copied().unwrap_or_default()
     }
 
     /// The newest records of a place. Asked for before its extent is moved on.
-    pub fn ring(&mut self, place: Place, partitions: u16) -> &mut Ring {
+    pub fn ring(&mut self, place: TopicPartition, partitions: u16) -> &mut Ring {
         let end = self.extent(place).end;
         self.rings.entry(place).or_insert_with(|| Ring::at(end, partitions))
     }
 
     /// A page from memory, if `from` lies there.
-    pub fn page(&self, place: Place, from: Offset, limits: Limits) -> Option<Page> {
+    pub fn page(&self, place: TopicPartition, from: Offset, limits: Limits) -> Option<Page> {
         self.rings.get(&place)?.page(from, limits)
     }
 
     /// Whether one of the places has passed its offset.
-    pub fn passed(&self, beyond: &[(Place, Offset)]) -> bool {
+    pub fn passed(&self, beyond: &[(TopicPartition, Offset)]) -> bool {
         beyond.iter().any(|(place, offset)| self.extent(*place).end > *offset)
     }
 

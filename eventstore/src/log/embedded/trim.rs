@@ -6,14 +6,14 @@ use rocksdb::{ReadOptions, WriteBatch};
 use schemas::{Partition, Topic, commands_of};
 
 use super::shared::Shared;
-use super::state::{Extent, Place};
+use super::state::{Extent, TopicPartition};
 use super::{keys, records};
 use crate::log::{Fault, Offset, TopicSpec, may_trim};
 
 impl Shared {
     /// The place, and where it begins, if its records before `before` may be deleted. Committed positions only rise, so
     /// it still holds when the appender comes to it.
-    pub(super) fn may_trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<(Place, Offset), Fault> {
+    pub(super) fn may_trim(&self, topic: &Topic, partition: Partition, before: Offset) -> Result<(TopicPartition, Offset), Fault> {
         let state = self.state.lock();
         let place = state.place(topic, partition, self.partitions)?;
         let service = commands_of(topic).and_then(|service| state.groups.get(service));
@@ -22,13 +22,13 @@ impl Shared {
     }
 
     /// Deletes a place's records before `new`, and says so for the next start.
-    pub(super) fn drop_before(&self, batch: &mut WriteBatch, place: Place, extent: Extent, new: Offset) {
+    pub(super) fn drop_before(&self, batch: &mut WriteBatch, place: TopicPartition, extent: Extent, new: Offset) {
         batch.put(keys::start(place), [new.0.to_be_bytes(), extent.end.0.to_be_bytes()].concat());
         batch.delete_range_cf(&self.records(), records::key(place.0, place.1, extent.start), records::key(place.0, place.1, new));
     }
 
     /// The places whose records do not stay for ever.
-    pub(super) fn passing(&self) -> Vec<(Place, TopicSpec)> {
+    pub(super) fn passing(&self) -> Vec<(TopicPartition, TopicSpec)> {
         let state = self.state.lock();
         let passing = state.topics.values().filter(|known| known.spec.retention.is_some());
         passing.flat_map(|known| (0..self.partitions).map(|partition| ((known.number, Partition(partition)), known.spec.clone()))).collect()
@@ -36,7 +36,7 @@ impl Shared {
 
     /// Removes a place's records that are past their topic's retention: a few seeks, however many they are, since the
     /// log's time rises with the offset.
-    pub(super) fn expire(&self, place: Place, spec: &TopicSpec) -> Result<(), Fault> {
+    pub(super) fn expire(&self, place: TopicPartition, spec: &TopicSpec) -> Result<(), Fault> {
         let kept = i64::try_from(spec.retention.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp(self.clock.now().0.saturating_sub(kept));
         let extent = self.state.lock().extent(place);
@@ -62,7 +62,7 @@ impl Shared {
     }
 
     /// Gives the disk back what files hold nothing but deleted records; the rest goes with RocksDB's own compactions.
-    pub(super) fn give_back(&self, place: Place, from: Offset, to: Offset) {
+    pub(super) fn give_back(&self, place: TopicPartition, from: Offset, to: Offset) {
         let [from, to] = [from, to].map(|offset| records::key(place.0, place.1, offset));
         if let Err(why) = self.db.delete_file_in_range_cf(&self.records(), from, to) {
             tracing::warn!(%why, "files of trimmed records stay for now");

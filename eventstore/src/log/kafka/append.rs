@@ -9,7 +9,7 @@ use rdkafka::producer::Producer;
 
 use super::fault::fault;
 use super::probe::ASK;
-use super::producer::{Ended, Producers, Reporting, Reports, hand_over};
+use super::producer::{Producers, Reporting, Reports, TransactionEnd, hand_over};
 use super::{closing, cluster::Cluster};
 use crate::log::{Fault, Limits, Message, Offset, Record};
 
@@ -22,11 +22,11 @@ impl Cluster {
         }
         let mut appender = self.appender.lock();
         match appender.run(messages, None) {
-            Ended::Committed(offsets) => Ok(offsets),
-            Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) => Err(Fault::Abort(why)), // of groups alone
-            Ended::Fenced(why, places) if places.is_empty() => Err(Fault::Abort(format!("these records were not written: {why}"))),
-            Ended::Unknown(why, places) | Ended::Fenced(why, places) => self.settle(&mut appender, messages, &places, &why),
+            TransactionEnd::Committed(offsets) => Ok(offsets),
+            TransactionEnd::Not(fault) => Err(fault),
+            TransactionEnd::Lost(why) => Err(Fault::Abort(why)), // of groups alone
+            TransactionEnd::Fenced(why, places) if places.is_empty() => Err(Fault::Abort(format!("these records were not written: {why}"))),
+            TransactionEnd::Unknown(why, places) | TransactionEnd::Fenced(why, places) => self.settle(&mut appender, messages, &places, &why),
         }
     }
 

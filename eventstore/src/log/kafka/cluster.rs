@@ -12,8 +12,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
-use super::claims::{Claimed, Table};
-use super::config::{Settings, claims};
+use super::assignments::{AssignmentRecord, Table};
+use super::config::{Settings, assignments};
 use super::fault::fault;
 use super::logged::Logged;
 use super::probe::{ASK, Probe};
@@ -44,7 +44,7 @@ pub struct Cluster {
     pub(super) recycled: Arc<AtomicU64>,
     /// times that a group's standing positions were committed once more
     pub(super) committed_again: AtomicU64,
-    pub(super) claims: Mutex<Table>,
+    pub(super) assignments: Mutex<Table>,
     pub(super) secret: OnceLock<[u8; 32]>,
     /// new at each start: part of its transactional ids
     pub(super) instance: String,
@@ -163,7 +163,7 @@ impl Cluster {
 
     /// Reads what is new in a partition, up to `end`.
     pub(super) fn refresh(&self, table: &mut Table, partition: Partition, end: Offset) -> Result<(), Fault> {
-        let topic = claims();
+        let topic = assignments();
         let mut from = match table.read.get(&partition) {
             Some(read) => *read,
             None => self.start(&topic, partition)?,
@@ -171,16 +171,16 @@ impl Cluster {
         while from < end {
             let page = self.read(&topic, partition, from, Limits::default())?;
             if page.next <= from {
-                return Err(Fault::Retry(format!("{topic}/{partition}: no claims from {from} before the end {end}")));
+                return Err(Fault::Retry(format!("{topic}/{partition}: no assignments from {from} before the end {end}")));
             }
             for record in page.records {
-                match record.value.as_deref().map(serde_json::from_slice::<Claimed>) {
-                    Some(Ok(claim)) if claim.may_be(&self.settings.namespace, partition) => {
-                        table.claims.insert((claim.group.clone(), partition), claim);
+                match record.value.as_deref().map(serde_json::from_slice::<AssignmentRecord>) {
+                    Some(Ok(assignment)) if assignment.may_be(&self.settings.namespace, partition) => {
+                        table.assignments.insert((assignment.group.clone(), partition), assignment);
                     }
-                    Some(Ok(_)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no claim of this log's"),
-                    // Every claim of ours can be read, whatever the version: this is nobody's.
-                    Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not a claim"),
+                    Some(Ok(_)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, "passed over: no assignment of this log's"),
+                    // Every assignment of ours can be read, whatever the version: this is nobody's.
+                    Some(Err(why)) => tracing::warn!(%topic, partition = partition.0, offset = record.offset.0, %why, "passed over: not an assignment"),
                     None => {}
                 }
             }

@@ -238,8 +238,8 @@ pub fn shown<'v>(key: &str, value: &'v str) -> &'v str {
     if secret.iter().any(|word| key.contains(word)) && !key.ends_with(".location") { "(redacted)" } else { value }
 }
 
-/// The claims' topic.
-pub fn claims() -> Topic {
+/// The assignments' topic.
+pub fn assignments() -> Topic {
     topic(Stream::Claims)
 }
 

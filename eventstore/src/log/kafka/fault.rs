@@ -55,7 +55,7 @@ impl From<Code> for Trouble {
 pub enum Next {
     /// The same call once more, within its time.
     Again,
-    /// The claim is gone: end the transaction, throw the batch away, wait to be assigned something.
+    /// The assignment is gone: end the transaction, throw the batch away, wait to be assigned something.
     Lost,
     /// End the transaction, with it the producer, and read again from what is committed.
     Rewind,

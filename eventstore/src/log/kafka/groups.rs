@@ -12,13 +12,13 @@ use rdkafka::groups::GroupInfo;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic};
 
-use super::claims::Table;
+use super::assignments::Table;
 use super::cluster::Cluster;
 use super::config::SESSION_MS;
 use super::fault::fault;
-use super::producer::{Consumed, Ended};
+use super::group_consumer::{Inbox, Served};
+use super::producer::{Consumed, TransactionEnd};
 use super::reader::add;
-use super::seat::{Inbox, Served};
 use crate::log::{Begin, Fault, Group, Offset};
 
 /// How long the broker may take for positions.
@@ -32,8 +32,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 impl Inbox {
     /// Where each input of the owned partitions goes on: at its committed position, or where it begins if the group has never
-    /// been there, as `claims` tell (without them it has). Waits for open transactions of the group.
-    pub(super) fn positions(&self, consumer: &BaseConsumer<Served>, owned: &[Partition], claims: Option<&Table>) -> Result<TopicPartitionList, Fault> {
+    /// been there, as `assignments` tell (without them it has). Waits for open transactions of the group.
+    pub(super) fn positions(&self, consumer: &BaseConsumer<Served>, owned: &[Partition], assignments: Option<&Table>) -> Result<TopicPartitionList, Fault> {
         let failed = |error: KafkaError| fault(&format!("positions of group {}", self.group.name), error);
         let (mut all, mut begins) = (TopicPartitionList::new(), BTreeMap::new());
         for input in &self.group.inputs {
@@ -53,11 +53,12 @@ impl Inbox {
             element.error().map_err(failed)?;
             let Some(input) = begins.get(element.topic()) else { continue };
             let partition = Partition(u16::try_from(element.partition()).unwrap_or(u16::MAX));
-            let last =
-                |claims: &Table| claims.last(&self.group.name, partition).is_some_and(|last| last.topics.iter().any(|known| known == input.topic.as_str()));
+            let last = |assignments: &Table| {
+                assignments.last(&self.group.name, partition).is_some_and(|last| last.topics.iter().any(|known| known == input.topic.as_str()))
+            };
             let next = match (element.offset(), input.begin) {
                 (At::Offset(next), _) => Offset(u64::try_from(next).unwrap_or_default()),
-                _ if claims.is_none_or(last) => return Err(self.forgotten(&input.topic, partition)),
+                _ if assignments.is_none_or(last) => return Err(self.forgotten(&input.topic, partition)),
                 (_, Begin::First) => self.cluster.start(&input.topic, partition)?,
                 (_, Begin::Next) => self.cluster.end(&input.topic, partition)?,
             };
@@ -88,23 +89,23 @@ impl Inbox {
             return Ok(());
         }
         let mut producers = self.turn.lock(); // while it is held no position moves
-        let (claim, stands) = {
+        let (assignment, stands) = {
             let mut state = self.state.lock();
             state.committed = Instant::now();
-            (state.claim.clone(), state.stands.clone())
+            (state.assignment.clone(), state.stands.clone())
         };
-        if claim.partitions.is_empty() || !self.holds(&claim, std::iter::empty()) {
+        if assignment.partitions.is_empty() || !self.holds(&assignment, std::iter::empty()) {
             return Ok(()); // the next owner commits them all at its beginning
         }
         let mut positions = TopicPartitionList::new();
         for ((topic, partition), next) in stands {
             add(&mut positions, &self.cluster.settings, &topic, partition, next).map_err(|why| fault("positions", why))?;
         }
-        match producers.run(&[], Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) })) {
-            Ended::Committed(_) => drop(self.cluster.committed_again.fetch_add(1, Ordering::Relaxed)),
-            Ended::Lost(_) => {}
-            Ended::Fenced(why, _) => return Err(Fault::Retry(format!("group {}: fenced, joining again: {why}", self.group.name))),
-            ended @ (Ended::Not(_) | Ended::Unknown(..)) => {
+        match producers.run(&[], Some(Consumed { positions, proof: &|| self.proof(consumer, &assignment) })) {
+            TransactionEnd::Committed(_) => drop(self.cluster.committed_again.fetch_add(1, Ordering::Relaxed)),
+            TransactionEnd::Lost(_) => {}
+            TransactionEnd::Fenced(why, _) => return Err(Fault::Retry(format!("group {}: fenced, joining again: {why}", self.group.name))),
+            ended @ (TransactionEnd::Not(_) | TransactionEnd::Unknown(..)) => {
                 tracing::warn!(group = self.group.name, ?ended, "standing positions are committed again later");
                 self.state.lock().committed = Instant::now().checked_sub(every.saturating_sub(AGAIN)).unwrap_or_else(Instant::now);
             }

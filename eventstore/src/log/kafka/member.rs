@@ -1,36 +1,36 @@
-//! A member of a group on Kafka: takes from its seat's inbox, commits transactions that prove its claim.
+//! A member of a group on Kafka: takes from its consumer's inbox, commits transactions that prove its assignment.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 
-use super::producer::{Consumed, Ended, Producers};
+use super::group_consumer::{GroupConsumer, News};
+use super::producer::{Consumed, Producers, TransactionEnd};
 use super::reader::add;
-use super::seat::{News, Seat};
 use super::{cluster::Cluster, groups};
-use crate::log::{Batch, Claim, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
+use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
 /// See [`Member`].
 pub struct KafkaMember {
     cluster: Arc<Cluster>,
     group: Group,
-    seat: Option<Seat>,
+    consumer: Option<GroupConsumer>,
     /// whether the group's other members were found to share partitions as this one does
     alike: bool,
-    /// the seat was given up, and with it all that was owned
+    /// the consumer was given up, and with it all that was owned
     gone: bool,
 }
 
 impl KafkaMember {
     pub(super) fn new(cluster: Arc<Cluster>, group: Group) -> Self {
-        Self { cluster, group, seat: None, alike: false, gone: false }
+        Self { cluster, group, consumer: None, alike: false, gone: false }
     }
 
-    /// The seat; taken anew if it was given up.
-    fn seat(&mut self) -> Result<&Seat, Fault> {
-        let seat = match self.seat.take() {
-            Some(seat) => seat,
+    /// The consumer; taken anew if it was given up.
+    fn consumer(&mut self) -> Result<&GroupConsumer, Fault> {
+        let consumer = match self.consumer.take() {
+            Some(consumer) => consumer,
             None => {
                 if !self.alike {
                     groups::alike(&self.cluster, &self.group)?;
@@ -38,38 +38,38 @@ impl KafkaMember {
                 }
                 let name = format!("{}.{}.{}", self.group.name, self.group.member, self.cluster.instance);
                 let producers = Producers::new(Arc::clone(&self.cluster.settings), &name, Arc::clone(&self.cluster.recycled));
-                Seat::take(Arc::clone(&self.cluster), self.group.clone(), producers)?
+                GroupConsumer::take(Arc::clone(&self.cluster), self.group.clone(), producers)?
             }
         };
-        Ok(self.seat.insert(seat))
+        Ok(self.consumer.insert(consumer))
     }
 
-    /// Gives the seat up, to take another.
+    /// Gives the consumer up, to take another.
     fn stand_up(&mut self, release: bool) {
-        self.gone |= self.seat.is_some();
-        if let Some(seat) = self.seat.take()
-            && let Err(fault) = seat.leave(release)
+        self.gone |= self.consumer.is_some();
+        if let Some(consumer) = self.consumer.take()
+            && let Err(fault) = consumer.leave(release)
         {
             tracing::warn!(group = self.group.name, %fault, "leaving");
         }
     }
 
-    fn transact(&mut self, outputs: &[Message], positions: &Positions, claim: &Claim) -> Result<Ended, Fault> {
+    fn transact(&mut self, outputs: &[Message], positions: &Positions, assignment: &Assignment) -> Result<TransactionEnd, Fault> {
         self.cluster.check(outputs)?;
         let settings = Arc::clone(&self.cluster.settings);
-        let seat = self.seat()?;
-        let mut producers = seat.inbox.turn.lock();
-        if !seat.inbox.holds(claim, positions.iter().map(|(_, partition, _)| *partition)) {
-            return Ok(Ended::Lost("the claim is no longer true".to_owned()));
+        let consumer = self.consumer()?;
+        let mut producers = consumer.inbox.turn.lock();
+        if !consumer.inbox.holds(assignment, positions.iter().map(|(_, partition, _)| *partition)) {
+            return Ok(TransactionEnd::Lost("the assignment is no longer true".to_owned()));
         }
         let mut consumed = TopicPartitionList::new();
-        let standing = if positions.is_empty() { seat.inbox.standing() } else { None };
+        let standing = if positions.is_empty() { consumer.inbox.standing() } else { None };
         for (topic, partition, next) in positions.iter().chain(&standing) {
             add(&mut consumed, &settings, topic, *partition, *next).map_err(|why| super::fault::fault("positions", why))?;
         }
-        let ended = producers.run(outputs, Some(Consumed { positions: consumed, proof: &|| seat.proof(claim) }));
-        if matches!(ended, Ended::Committed(_)) {
-            seat.inbox.stands(positions);
+        let ended = producers.run(outputs, Some(Consumed { positions: consumed, proof: &|| consumer.proof(assignment) }));
+        if matches!(ended, TransactionEnd::Committed(_)) {
+            consumer.inbox.stands(positions);
         }
         Ok(ended)
     }
@@ -79,9 +79,9 @@ impl Member for KafkaMember {
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let deadline = Instant::now() + wait;
         if std::mem::take(&mut self.gone) {
-            return Ok(Polled::Revoked { deadline }); // until there is another seat nothing is owned, and that must be known
+            return Ok(Polled::Revoked { deadline }); // until there is another consumer nothing is owned, and that must be known
         }
-        let inbox = Arc::clone(&self.seat()?.inbox);
+        let inbox = Arc::clone(&self.consumer()?.inbox);
         let mut state = inbox.state.lock();
         loop {
             state.polled = Instant::now();
@@ -91,7 +91,7 @@ impl Member for KafkaMember {
                 return Err(fault);
             }
             match state.news.take() {
-                Some(News::Assigned) => return Ok(Polled::Assigned(state.claim.clone())),
+                Some(News::Assigned) => return Ok(Polled::Assigned(state.assignment.clone())),
                 Some(News::Revoked) => return Ok(Polled::Revoked { deadline: Instant::now() }),
                 None => {}
             }
@@ -111,7 +111,7 @@ impl Member for KafkaMember {
         }
         state.bytes -= bytes;
         // While committed positions are read again nothing can be committed: nothing is owned, so to speak.
-        let claim = if state.rewind { Claim { epoch: state.claim.epoch, partitions: vec![] } } else { state.claim.clone() };
+        let assignment = if state.rewind { Assignment { epoch: state.assignment.epoch, partitions: vec![] } } else { state.assignment.clone() };
         drop(state);
         let mut positions = Positions::new();
         for record in &records {
@@ -121,29 +121,29 @@ impl Member for KafkaMember {
                 None => positions.push((record.topic.clone(), record.partition, record.offset.next())),
             }
         }
-        Ok(Polled::Batch(Batch { claim, records, positions }))
+        Ok(Polled::Batch(Batch { assignment, records, positions }))
     }
 
-    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, claim: &Claim) -> Result<Commit, Fault> {
-        let ended = self.transact(&outputs, positions, claim);
-        if let Ok(Ended::Committed(offsets)) = ended {
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault> {
+        let ended = self.transact(&outputs, positions, assignment);
+        if let Ok(TransactionEnd::Committed(offsets)) = ended {
             return Ok(Commit::Committed(offsets));
         }
-        if let Some(seat) = &self.seat {
-            seat.inbox.rewind();
+        if let Some(consumer) = &self.consumer {
+            consumer.inbox.rewind();
         }
         match ended? {
-            Ended::Committed(offsets) => Ok(Commit::Committed(offsets)),
-            Ended::Lost(why) => {
-                tracing::debug!(group = self.group.name, why, "claim lost");
+            TransactionEnd::Committed(offsets) => Ok(Commit::Committed(offsets)),
+            TransactionEnd::Lost(why) => {
+                tracing::debug!(group = self.group.name, why, "assignment lost");
                 Ok(Commit::Lost)
             }
-            Ended::Not(fault) => Err(fault),
-            Ended::Unknown(why, _) => {
+            TransactionEnd::Not(fault) => Err(fault),
+            TransactionEnd::Unknown(why, _) => {
                 tracing::warn!(group = self.group.name, why, "a commit's outcome is unknown: the log tells");
                 Ok(Commit::Unknown)
             }
-            Ended::Fenced(why, _) => {
+            TransactionEnd::Fenced(why, _) => {
                 tracing::warn!(group = self.group.name, why, "fenced: joining again");
                 self.stand_up(false);
                 Ok(Commit::Unknown)
@@ -152,14 +152,14 @@ impl Member for KafkaMember {
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {
-        if let Some(seat) = &self.seat {
-            seat.inbox.rewind(); // without one, the next begins at what is committed
+        if let Some(consumer) = &self.consumer {
+            consumer.inbox.rewind(); // without one, the next begins at what is committed
         }
         Ok(())
     }
 
     fn leave(mut self: Box<Self>) -> Result<(), Fault> {
-        self.seat.take().map_or(Ok(()), |seat| seat.leave(true))
+        self.consumer.take().map_or(Ok(()), |consumer| consumer.leave(true))
     }
 }
 

@@ -18,12 +18,13 @@ use crate::log::clock::LogClock;
 use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, TopicSpec};
 
 mod append;
-mod claims;
+mod assignments;
 mod closing;
 mod cluster;
 mod config;
 mod fault;
 mod ffi;
+mod group_consumer;
 mod groups;
 mod logged;
 mod member;
@@ -31,13 +32,12 @@ mod probe;
 mod producer;
 mod reader;
 mod rebalance;
-mod seat;
 mod topics;
 
 pub use config::{SESSION_MS, Settings, shown};
 
 use cluster::Cluster;
-use config::claims as claims_topic;
+use config::assignments as assignments_topic;
 use member::KafkaMember;
 use probe::Probe;
 use producer::Producers;
@@ -66,7 +66,7 @@ impl Kafka {
             }
             Fault::Fatal(format!("no Kafka answers at {} ({why}): start one with infra/kafka/kafka start, or name another with --brokers", settings.brokers))
         })?;
-        let name = settings.named(&claims_topic());
+        let name = settings.named(&assignments_topic());
         let found = metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         let found = found.and_then(|count| u16::try_from(count).ok());
         let partitions = match (found, settings.partitions) {
@@ -82,7 +82,7 @@ impl Kafka {
         if settings.looks && found.is_none() {
             return Err(Fault::Fatal(format!("there is no log of Daybook's on {} in namespace '{}'", settings.brokers, settings.namespace)));
         }
-        topics::provision(&settings, &metadata, &[TopicSpec { topic: claims_topic(), retention: None }], partitions)?;
+        topics::provision(&settings, &metadata, &[TopicSpec { topic: assignments_topic(), retention: None }], partitions)?;
         let instance: String = blake3::hash(format!("{:?} {} {:?}", std::time::SystemTime::now(), std::process::id(), std::thread::current().id()).as_bytes())
             .to_hex()[..16]
             .into();
@@ -92,21 +92,21 @@ impl Kafka {
             probe,
             partitions,
             clock: LogClock::after(Timestamp(0), Arc::clone(&settings.clock)),
-            known: Mutex::new(BTreeSet::from([claims_topic()])),
+            known: Mutex::new(BTreeSet::from([assignments_topic()])),
             tail,
             scans: Scans::new(Arc::clone(&settings)),
             appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"), Arc::clone(&recycled))),
             recycled,
             committed_again: AtomicU64::new(0),
             sender: Mutex::default(),
-            claims: Mutex::default(),
+            assignments: Mutex::default(),
             secret: OnceLock::new(),
             instance,
             settings,
         };
         // Claims are read again at every take-over, and then in a hurry.
-        let starts = (0..partitions).map(|partition| cluster.start(&claims_topic(), Partition(partition)));
-        cluster.tail.follow(&claims_topic(), starts.collect::<Result<_, _>>()?);
+        let starts = (0..partitions).map(|partition| cluster.start(&assignments_topic(), Partition(partition)));
+        cluster.tail.follow(&assignments_topic(), starts.collect::<Result<_, _>>()?);
         Ok(Self { cluster: Arc::new(cluster), tail: Some(thread) })
     }
 }
@@ -147,8 +147,8 @@ impl Log for Kafka {
     }
 
     fn review(&self, topics: &[TopicSpec]) -> Result<Vec<String>, Fault> {
-        let (cluster, claims) = (&self.cluster, TopicSpec { topic: claims_topic(), retention: None });
-        let all: Vec<TopicSpec> = topics.iter().filter(|spec| spec.topic != claims.topic).chain([&claims]).cloned().collect();
+        let (cluster, assignments) = (&self.cluster, TopicSpec { topic: assignments_topic(), retention: None });
+        let all: Vec<TopicSpec> = topics.iter().filter(|spec| spec.topic != assignments.topic).chain([&assignments]).cloned().collect();
         topics::review(&cluster.settings, &cluster.probe, &all, cluster.partitions)
     }
 
@@ -218,8 +218,8 @@ impl Log for Kafka {
     }
 
     fn owner(&self, group: &str, partition: Partition) -> Result<Option<String>, Fault> {
-        let mut table = self.cluster.claims.lock();
-        self.cluster.refresh(&mut table, partition, self.cluster.tail.next(&claims_topic(), partition))?; // as far as it has come here
+        let mut table = self.cluster.assignments.lock();
+        self.cluster.refresh(&mut table, partition, self.cluster.tail.next(&assignments_topic(), partition))?; // as far as it has come here
         Ok(table.last(group, partition).filter(|last| !last.released).and_then(|last| last.url.clone()))
     }
 }

@@ -19,7 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::config::{Settings, TRANSACTION_MS, claims};
+use super::config::{Settings, TRANSACTION_MS, assignments};
 use super::fault::{Next, Trouble, fault, next};
 use super::{closing, ffi, logged::log};
 use crate::log::{Fault, Message, Offset};
@@ -135,10 +135,10 @@ pub struct Consumed<'a> {
 
 /// How a transaction ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum TransactionEnd {
     /// durable and visible; the offsets in the records' order
     Committed(Vec<Offset>),
-    /// not written: the claim is gone
+    /// not written: the assignment is gone
     Lost(String),
     /// not written
     Not(Fault),
@@ -190,14 +190,14 @@ impl Producers {
     }
 
     /// One transaction.
-    pub fn run(&mut self, outputs: &[Message], consumed: Option<Consumed<'_>>) -> Ended {
+    pub fn run(&mut self, outputs: &[Message], consumed: Option<Consumed<'_>>) -> TransactionEnd {
         if let Err(fault) = self.mend() {
-            return Ended::Not(fault);
+            return TransactionEnd::Not(fault);
         }
         self.turn = (self.turn + 1) % self.ids.len();
-        let Some(producer) = &self.made[self.turn] else { return Ended::Not(Fault::Retry("no producer".to_owned())) };
+        let Some(producer) = &self.made[self.turn] else { return TransactionEnd::Not(Fault::Retry("no producer".to_owned())) };
         let ended = transact(&self.settings, producer, outputs, consumed);
-        if !matches!(ended, Ended::Committed(_)) {
+        if !matches!(ended, TransactionEnd::Committed(_)) {
             self.unclean[self.turn] = true;
             if let Err(fault) = self.mend() {
                 tracing::warn!(%fault, "a producer is made anew later");
@@ -242,13 +242,13 @@ fn again<T>(within: Duration, mut call: impl FnMut() -> Result<T, Trouble>) -> R
     }
 }
 
-fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], consumed: Option<Consumed<'_>>) -> Ended {
+fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], consumed: Option<Consumed<'_>>) -> TransactionEnd {
     let reports: &Reports = producer.context();
     let before = |trouble: Trouble| match next(&trouble) {
-        Next::Lost => Ended::Lost(trouble.to_string()),
-        Next::Rejoin => Ended::Fenced(trouble.to_string(), vec![]),
-        Next::Stop => Ended::Not(fault("transaction", trouble)),
-        Next::Again | Next::Rewind => Ended::Not(Fault::Abort(format!("transaction: {trouble}"))),
+        Next::Lost => TransactionEnd::Lost(trouble.to_string()),
+        Next::Rejoin => TransactionEnd::Fenced(trouble.to_string(), vec![]),
+        Next::Stop => TransactionEnd::Not(fault("transaction", trouble)),
+        Next::Again | Next::Rewind => TransactionEnd::Not(Fault::Abort(format!("transaction: {trouble}"))),
     };
     if let Err(error) = producer.begin_transaction() {
         return before(error.into());
@@ -256,12 +256,12 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
     if let Err(trouble) = hand_over(settings, producer, reports, outputs) {
         return before(trouble);
     }
-    if let Some(held) = settings.held.filter(|_| outputs.iter().any(|message| message.topic != claims())) {
+    if let Some(held) = settings.held.filter(|_| outputs.iter().any(|message| message.topic != assignments())) {
         let _flushed = producer.flush(CALL); // so that the broker has it all but its end
         std::thread::sleep(held);
     }
     if let Some(consumed) = consumed {
-        let Some(proof) = (consumed.proof)() else { return Ended::Lost("the group has moved on since the poll".to_owned()) };
+        let Some(proof) = (consumed.proof)() else { return TransactionEnd::Lost("the group has moved on since the poll".to_owned()) };
         if let Err(trouble) = again(CALL, || producer.send_offsets_to_transaction(&consumed.positions, &proof, CALL).map_err(Trouble::from)) {
             return before(trouble);
         }
@@ -280,13 +280,17 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
         Ok(()) => {
             let told = reports.all(Duration::from_secs(1));
             match told.iter().cloned().collect::<Result<_, _>>() {
-                Ok(offsets) => Ended::Committed(offsets),
-                Err(code) => Ended::Unknown(format!("committed, but a record was reported {code:?}"), told.into_iter().map(Result::ok).collect()),
+                Ok(offsets) => TransactionEnd::Committed(offsets),
+                Err(code) => TransactionEnd::Unknown(format!("committed, but a record was reported {code:?}"), told.into_iter().map(Result::ok).collect()),
             }
         }
         Err(trouble) => {
             let places = reports.all(Duration::ZERO).into_iter().map(Result::ok).collect();
-            if next(&trouble) == Next::Rejoin { Ended::Fenced(trouble.to_string(), places) } else { Ended::Unknown(trouble.to_string(), places) }
+            if next(&trouble) == Next::Rejoin {
+                TransactionEnd::Fenced(trouble.to_string(), places)
+            } else {
+                TransactionEnd::Unknown(trouble.to_string(), places)
+            }
         }
     }
 }

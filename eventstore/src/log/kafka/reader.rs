@@ -38,16 +38,16 @@ const IDLE_SCANS: usize = 6;
 /// Whoever turns pages comes back within this.
 const TURNING: Duration = Duration::from_millis(20);
 
-type Place = (Topic, Partition);
+type TopicPartition = (Topic, Partition);
 
 #[derive(Default)]
 struct Rings {
-    known: BTreeMap<Place, Ring>,
+    known: BTreeMap<TopicPartition, Ring>,
     /// topics to be followed, not yet by the tail
     asked: Vec<(Topic, Vec<Offset>)>,
     failed: Option<String>,
     /// where partitions ended when it looked last
-    ends: BTreeMap<Place, Offset>,
+    ends: BTreeMap<TopicPartition, Offset>,
     looked: Option<Instant>,
     watch: Watch,
 }
@@ -70,9 +70,9 @@ pub struct Scans {
 
 struct Scan {
     consumer: BaseConsumer<Logged>,
-    place: Option<Place>,
+    place: Option<TopicPartition>,
     /// every place it has read: there the client may still say for a moment where it stood before
-    had: BTreeSet<Place>,
+    had: BTreeSet<TopicPartition>,
     /// read, but past the last page
     spare: VecDeque<Record>,
     next: Offset,
@@ -249,7 +249,7 @@ impl Tail {
             return;
         }
         rings.looked = Some(Instant::now());
-        let places: Vec<Place> = rings.known.keys().cloned().collect();
+        let places: Vec<TopicPartition> = rings.known.keys().cloned().collect();
         for (topic, partition) in places {
             let name = CString::new(self.settings.named(&topic)).ok();
             let end = name.and_then(|name| ffi::end_seen(consumer, &name, i32::from(partition.0)));
@@ -298,7 +298,7 @@ impl Scans {
         Ok(page)
     }
 
-    fn take(&self, place: &Place, from: Offset) -> Result<Scan, Fault> {
+    fn take(&self, place: &TopicPartition, from: Offset) -> Result<Scan, Fault> {
         let mut idle = self.idle.lock();
         let same = idle.iter().position(|scan| scan.place.as_ref() == Some(place) && scan.next == from);
         // One that was used a moment ago is somebody's who turns pages; a new client takes longer than a new place.
@@ -313,7 +313,7 @@ impl Scans {
 }
 
 impl Scan {
-    fn page(&mut self, settings: &Settings, place: &Place, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
+    fn page(&mut self, settings: &Settings, place: &TopicPartition, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
         let failed = |error: KafkaError| fault(&format!("reading {}/{} from {from}", place.0, place.1), error);
         let afresh = self.place.as_ref() != Some(place) || self.next != from;
         if afresh {
@@ -359,7 +359,7 @@ impl Scan {
     }
 
     /// Where the client stands, markers counted; nowhere before it has read anything.
-    fn position(&self, place: &Place) -> Result<Offset, KafkaError> {
+    fn position(&self, place: &TopicPartition) -> Result<Offset, KafkaError> {
         let positions = self.consumer.position()?;
         let here = positions.elements().into_iter().find(|element| element.partition() == i32::from(place.1.0)).map(|element| element.offset());
         Ok(match here {

@@ -1,4 +1,4 @@
-//! Rebalances: what a seat does when its group gives it partitions, and when it takes them away. Runs on the seat's
+//! Rebalances: what a consumer does when its group gives it partitions, and when it takes them away. Runs on the consumer's
 //! thread, at once; decides nothing about records.
 
 use std::collections::BTreeSet;
@@ -13,15 +13,15 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use schemas::Partition;
 
-use super::claims::{Claimed, Table};
-use super::config::claims;
+use super::assignments::{AssignmentRecord, Table};
+use super::config::assignments;
 use super::fault::fault;
 use super::ffi;
+use super::group_consumer::{Inbox, News, Served};
 use super::logged::log;
-use super::producer::{Consumed, Ended, fence};
+use super::producer::{Consumed, TransactionEnd, fence};
 use super::reader::add;
-use super::seat::{Inbox, News, Served};
-use crate::log::{Claim, Fault};
+use crate::log::{Assignment, Fault};
 
 impl Inbox {
     /// Before anything is read: ends what the last owners left open, and says who owns now.
@@ -35,7 +35,7 @@ impl Inbox {
         };
         let (mut table, mut heirless) = (Table::default(), BTreeSet::new());
         for partition in &owned {
-            self.cluster.refresh(&mut table, *partition, self.cluster.end(&claims(), *partition)?)?;
+            self.cluster.refresh(&mut table, *partition, self.cluster.end(&assignments(), *partition)?)?;
             let last = table.last(&self.group.name, *partition).filter(|last| !last.released);
             heirless.extend(last.iter().flat_map(|last| &last.ids).filter(|id| !ids.contains(id)).cloned());
         }
@@ -44,36 +44,38 @@ impl Inbox {
             fence(&self.cluster.settings, &heirless)?;
         }
         let positions = self.positions(consumer, &owned, Some(&table))?;
-        let claim = Claim { epoch: generation, partitions: owned };
+        let assignment = Assignment { epoch: generation, partitions: owned };
         self.state.lock().member = member;
-        self.write_claims(consumer, &claim, &positions, &table)?;
+        self.write_claims(consumer, &assignment, &positions, &table)?;
         let mut state = self.state.lock();
-        (state.claim, state.claimed) = (claim, table);
+        (state.assignment, state.claimed) = (assignment, table);
         (state.news, state.rewind, state.paused, state.bytes) = (Some(News::Assigned), false, false, 0);
         state.committed = Instant::now();
         state.records.clear();
         Ok(positions)
     }
 
-    /// Claims and positions in one transaction: whoever finds a claim later must find positions too.
-    fn write_claims(&self, consumer: &BaseConsumer<Served>, claim: &Claim, positions: &TopicPartitionList, last: &Table) -> Result<(), Fault> {
-        if claim.partitions.is_empty() {
+    /// Claims and positions in one transaction: whoever finds an assignment later must find positions too.
+    fn write_claims(&self, consumer: &BaseConsumer<Served>, assignment: &Assignment, positions: &TopicPartitionList, last: &Table) -> Result<(), Fault> {
+        if assignment.partitions.is_empty() {
             return Ok(());
         }
         let mut producers = self.turn.lock();
-        let claims = self.claims(&claim.partitions, producers.ids(), false, last);
-        match producers.run(&claims, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, claim) })) {
-            Ended::Committed(_) => Ok(()),
-            Ended::Not(fault) => Err(fault),
-            Ended::Lost(why) | Ended::Unknown(why, _) | Ended::Fenced(why, _) => Err(Fault::Retry(format!("claims of group {}: {why}", self.group.name))),
+        let assignments = self.assignments(&assignment.partitions, producers.ids(), false, last);
+        match producers.run(&assignments, Some(Consumed { positions: positions.clone(), proof: &|| self.proof(consumer, assignment) })) {
+            TransactionEnd::Committed(_) => Ok(()),
+            TransactionEnd::Not(fault) => Err(fault),
+            TransactionEnd::Lost(why) | TransactionEnd::Unknown(why, _) | TransactionEnd::Fenced(why, _) => {
+                Err(Fault::Retry(format!("assignments of group {}: {why}", self.group.name)))
+            }
         }
     }
 
-    /// The topics in a claim are all that the group ever had positions in there, another version's among them.
-    fn claims(&self, owned: &[Partition], ids: &[String], released: bool, last: &Table) -> Vec<crate::log::Message> {
+    /// The topics in an assignment are all that the group ever had positions in there, another version's among them.
+    fn assignments(&self, owned: &[Partition], ids: &[String], released: bool, last: &Table) -> Vec<crate::log::Message> {
         let own = || self.group.inputs.iter().map(|input| input.topic.to_string());
         let earlier = |partition: &Partition| last.last(&self.group.name, *partition).into_iter().flat_map(|last| last.topics.iter().cloned());
-        let claim = |partition: &Partition| Claimed {
+        let assignment = |partition: &Partition| AssignmentRecord {
             group: self.group.name.clone(),
             partition: partition.0,
             topics: own().chain(earlier(partition)).collect::<BTreeSet<_>>().into_iter().collect(),
@@ -81,7 +83,7 @@ impl Inbox {
             url: self.cluster.settings.advertised.clone(),
             released,
         };
-        owned.iter().map(|partition| claim(partition).message()).collect()
+        owned.iter().map(|partition| assignment(partition).message()).collect()
     }
 
     /// The partitions of the command topic that were assigned.
@@ -95,26 +97,26 @@ impl Inbox {
     fn give_back(&self, consumer: &BaseConsumer<Served>) {
         let mut producers = self.turn.lock();
         let lost = consumer.assignment_lost();
-        let (claim, last) = {
+        let (assignment, last) = {
             let mut state = self.state.lock();
-            let claim = state.claim.clone();
-            state.claim.partitions.clear();
+            let assignment = state.assignment.clone();
+            state.assignment.partitions.clear();
             (state.news, state.bytes, state.rewind) = (Some(News::Revoked), 0, false);
             state.records.clear();
-            (claim, std::mem::take(&mut state.claimed))
+            (assignment, std::mem::take(&mut state.claimed))
         };
         let standing = self.standing();
         self.told.notify_all();
-        let Some((topic, partition, next)) = standing.filter(|_| !lost && !claim.partitions.is_empty() && self.releases.load(Ordering::Acquire)) else {
+        let Some((topic, partition, next)) = standing.filter(|_| !lost && !assignment.partitions.is_empty() && self.releases.load(Ordering::Acquire)) else {
             return;
         };
         let mut positions = TopicPartitionList::new();
         if add(&mut positions, &self.cluster.settings, &topic, partition, next).is_err() {
             return;
         }
-        let releases = self.claims(&claim.partitions, producers.ids(), true, &last);
-        let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &claim) }));
-        if !matches!(ended, Ended::Committed(_)) {
+        let releases = self.assignments(&assignment.partitions, producers.ids(), true, &last);
+        let ended = producers.run(&releases, Some(Consumed { positions, proof: &|| self.proof(consumer, &assignment) }));
+        if !matches!(ended, TransactionEnd::Committed(_)) {
             tracing::warn!(group = self.group.name, ?ended, "partitions were not released: their heir fences this process");
         }
     }

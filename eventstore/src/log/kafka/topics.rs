@@ -11,7 +11,7 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
-use super::config::{Settings, claims};
+use super::config::{Settings, assignments};
 use super::fault::fault;
 use super::logged::Logged;
 use super::probe::Probe;
@@ -32,7 +32,7 @@ struct Wanted {
 }
 
 fn wanted(spec: &TopicSpec, partitions: u16, replication: u16) -> Wanted {
-    let compacted = spec.topic == claims();
+    let compacted = spec.topic == assignments();
     let retention = spec.retention.map_or("-1".to_owned(), |kept| kept.as_millis().to_string());
     let settings = [
         ("cleanup.policy", if compacted { "compact" } else { "delete" }.to_owned()),
@@ -103,8 +103,8 @@ pub fn review(settings: &Settings, probe: &Probe, specs: &[TopicSpec], partition
     }
     let replication = settings.replication.unwrap_or_else(|| brokers(&metadata).min(3));
     wrong.extend(unsettled(settings, &administration(settings)?, &existing, (partitions, replication), REVIEW)?);
-    // Commands are trimmed once they are decided, replies expire, claims are compacted; of the rest nothing ever goes.
-    let forever = existing.iter().filter(|spec| spec.retention.is_none() && commands_of(&spec.topic).is_none() && spec.topic != claims());
+    // Commands are trimmed once they are decided, replies expire, assignments are compacted; of the rest nothing ever goes.
+    let forever = existing.iter().filter(|spec| spec.retention.is_none() && commands_of(&spec.topic).is_none() && spec.topic != assignments());
     let places = forever.flat_map(|spec| (0..partitions).map(|partition| (spec.topic.clone(), Partition(partition))));
     for (topic, partition, start) in probe.starts(places)?.into_iter().filter(|(_, _, start)| start.0 > 0) {
         wrong.push(format!(

@@ -92,7 +92,7 @@ fn schemas_know_ids_times_and_currencies() {
     }
 }
 
-/// Decision 9: personal data in one field, clear or sealed. Decision 8: of a card no more than three fields.
+/// Personal data stands in one field, clear or sealed; of a card there are no more than three fields.
 #[test]
 fn personal_data_stands_apart_and_cards_are_stubs() {
     let registered = ["customer", "seller"].map(|who| record(&of(&Kind::of(who, "registered", 1), "events")));

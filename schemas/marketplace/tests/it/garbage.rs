@@ -5,7 +5,7 @@ use domain::customer::Customer;
 use domain::order::Order;
 use domain::payment::Payment;
 use domain::product::Product;
-use domain::replica::Replica;
+use domain::replica::ProductCopy;
 use domain::stock::StockItem;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -38,7 +38,7 @@ fn decode_all(kind: &Kind, body: &[u8]) {
         events::<A>(kind, body);
         commands::<A>(kind, body);
     }
-    for decode in [both::<Product>, both::<Replica>, both::<Customer>, both::<Cart>, both::<StockItem>, both::<Order>, both::<Payment>] {
+    for decode in [both::<Product>, both::<ProductCopy>, both::<Customer>, both::<Cart>, both::<StockItem>, both::<Order>, both::<Payment>] {
         decode(kind, body);
     }
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use domain::cart::{self, Cart};
 use domain::customer::{self, Customer};
-use domain::delivery::{self, Delivery};
+use domain::delivery::{self, DeliveryRun};
 use domain::order::{self, Order};
 use domain::payment::{self, Payment};
 use domain::product::{self, Product};
-use domain::replica::{self, Replica};
+use domain::replica::{self, ProductCopy};
 use domain::sale::{self, Sale};
 use domain::seller::{self, Seller};
 use domain::shipment::{self, Shipment};
@@ -27,7 +27,7 @@ fn every_kind_has_its_golden_record() {
     let dir = dir("golden");
     for held in [
         check::<Product, _>(&dir, &product::sample::events(), &product::sample::commands()),
-        check::<Replica, _>(&dir, &replica::sample::events(), &replica::sample::commands()),
+        check::<ProductCopy, _>(&dir, &replica::sample::events(), &replica::sample::commands()),
         check::<Customer, _>(&dir, &customer::sample::events(), &customer::sample::commands()),
         check::<Cart, _>(&dir, &cart::sample::events(), &cart::sample::commands()),
         check::<StockItem, _>(&dir, &stock::sample::events(), &stock::sample::commands()),
@@ -35,7 +35,7 @@ fn every_kind_has_its_golden_record() {
         check::<Payment, _>(&dir, &payment::sample::events(), &payment::sample::commands()),
         check::<Seller, _>(&dir, &seller::sample::events(), &seller::sample::commands()),
         check::<Shipment, _>(&dir, &shipment::sample::events(), &shipment::sample::commands()),
-        check::<Delivery, _>(&dir, &delivery::sample::events(), &delivery::sample::commands()),
+        check::<DeliveryRun, _>(&dir, &delivery::sample::events(), &delivery::sample::commands()),
         check::<Sale, _>(&dir, &sale::sample::events(), &sale::sample::commands()),
     ] {
         held.unwrap();
@@ -61,7 +61,7 @@ fn fields_of_a_later_release_are_passed_over() {
         }
     }
     hold::<Product>(product::sample::events(), product::sample::commands());
-    hold::<Replica>(replica::sample::events(), replica::sample::commands());
+    hold::<ProductCopy>(replica::sample::events(), replica::sample::commands());
     hold::<Customer>(customer::sample::events(), customer::sample::commands());
     hold::<Cart>(cart::sample::events(), cart::sample::commands());
     hold::<StockItem>(stock::sample::events(), stock::sample::commands());

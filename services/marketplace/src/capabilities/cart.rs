@@ -14,7 +14,7 @@ use domain::cart::{Cart, Checkout, Command, Line};
 use domain::customer::Person;
 use domain::payment::{Means, Method};
 use domain::policies::{CopyProduct, ReopenCart};
-use domain::replica::Replica;
+use domain::replica::ProductCopy;
 use domain::{Aggregate, Currency, Money, ProductRef, routing_key};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,9 @@ use daybook::capability::Capability;
 use daybook::http::app::App;
 use daybook::http::body::{Amount, Body};
 use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::extract::Path;
 use daybook::http::given::{Both, Given, Wrong, inner};
 use daybook::http::json::Object;
-use daybook::http::place::Path;
 use daybook::http::route::{Operation, Routes};
 use daybook::http::{read, token};
 
@@ -51,7 +51,8 @@ pub fn capability() -> Capability {
             record,
             command("Records a sale that was made elsewhere, at its prices").example(json!({ "items": sold(), "checkout": checkout() })),
         );
-    let service = Service::new("cart").owns::<Cart, _>().owns::<Replica, _>().follows::<ReopenCart, _>("ordering").follows_across::<CopyProduct, _>("catalog");
+    let service =
+        Service::new("cart").owns::<Cart, _>().owns::<ProductCopy, _>().follows::<ReopenCart, _>("ordering").follows_across::<CopyProduct, _>("catalog");
     Capability { answered_by: &[("checked-out", "ordering"), ("recorded", "ordering")], ..Capability::of(service).view("carts", 2, fold).routes(routes) }
 }
 
@@ -127,8 +128,8 @@ fn replica_key(partition: Partition, product: &str) -> String {
 
 fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     let subject = &seen.envelope.subject;
-    if let Some(event) = seen.event::<Replica, _>()? {
-        rows.update::<Replica>(&replica_key(seen.record.partition, subject), |replica| replica.evolve(&event))?;
+    if let Some(event) = seen.event::<ProductCopy, _>()? {
+        rows.update::<ProductCopy>(&replica_key(seen.record.partition, subject), |replica| replica.evolve(&event))?;
     } else if let Some(event) = seen.event::<Cart, _>()? {
         rows.update::<CartRow>(&cart_key(subject), |row| {
             row.revision = seen.envelope.version.unwrap_or_default();
@@ -140,7 +141,7 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
 
 impl CartShown {
     /// A cart, with the copies of the products in it.
-    fn of(customer: String, row: CartRow, replicas: impl Fn(&ProductRef) -> Result<Option<Replica>, Failure>) -> Result<Self, Failure> {
+    fn of(customer: String, row: CartRow, replicas: impl Fn(&ProductRef) -> Result<Option<ProductCopy>, Failure>) -> Result<Self, Failure> {
         let CartRow { cart, revision } = row;
         let status = if cart.sent.is_some() { "checkout-sent" } else { "open" };
         let mut shown = Self { customer, status, sent: cart.sent.map(|order| order.to_string()), orders: cart.orders, revision, ..Self::default() };
@@ -303,7 +304,7 @@ async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: Header
     let positions = token::write(&view.positions()); // before the rows: they may be newer than this says, never older
     let row: CartRow = view.get(&cart_key(&customer))?.ok_or_else(|| Failure::not_found("carts has nothing under this id"))?;
     let etag = format!("\"{}\"", row.revision);
-    let shown = CartShown::of(customer, row, |product| Ok(view.get::<Replica>(&replica_key(partition, &product.to_string()))?))?;
+    let shown = CartShown::of(customer, row, |product| Ok(view.get::<ProductCopy>(&replica_key(partition, &product.to_string()))?))?;
     Ok(read::stamped(Json(shown).into_response(), &positions, Some(&etag)))
 }
 

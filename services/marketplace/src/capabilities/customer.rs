@@ -15,8 +15,8 @@ use daybook::capability::Capability;
 use daybook::http::app::App;
 use daybook::http::body::Body;
 use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::extract::Path;
 use daybook::http::given::Both;
-use daybook::http::place::Path;
 use daybook::http::read;
 use daybook::http::route::{Operation, Routes};
 

@@ -15,7 +15,7 @@ use super::rows::{PAIR, StepRow, add, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::command::Failure;
-use daybook::http::place::{Path, Query};
+use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
 

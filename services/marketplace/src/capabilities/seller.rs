@@ -18,7 +18,7 @@ use super::rows::{impossible, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::App;
 use daybook::http::command::Failure;
-use daybook::http::place::{Path, Query};
+use daybook::http::extract::{Path, Query};
 use daybook::http::read::{missing, stamped, view};
 use daybook::http::route::{Kind, Operation, Routes};
 use daybook::http::token;

@@ -12,7 +12,7 @@ use serde_json::json;
 use daybook::http::app::App;
 use daybook::http::body::{Body, Text};
 use daybook::http::command::{CommandRequest, Failure};
-use daybook::http::place::{Path, Query};
+use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
 

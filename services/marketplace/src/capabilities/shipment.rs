@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
 use daybook::projections::{FoldError, Overlay, Projection, Seen};
-use domain::delivery::{self, Chosen, Delivery, SELLERS_MAX};
+use domain::delivery::{self, Chosen, DeliveryRun, SELLERS_MAX};
 use domain::policies::{DeliverChosen, SendPackages};
 use domain::shipment::{Event, Package, Shipment, Status};
 use domain::{OrderId, ProductRef, SellerId, TransactionId};
@@ -19,7 +19,7 @@ use crate::recently::{RECENTLY, Recently};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::command::{CommandRequest, Failure};
-use daybook::http::place::{Path, Query};
+use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row, view};
 use daybook::http::route::{Operation, Routes};
 
@@ -32,10 +32,10 @@ pub fn capability() -> Capability {
         .get("/shipments/{id}", show, shipment(Operation::row::<ShipmentRow>("Shows an order's shipment")))
         .get("/shipments/{id}/history", history, shipment(Operation::page::<StepRow>("Lists what happened to a shipment")))
         .get("/deliveries/{tid}", show_delivery, run(Operation::row::<DeliveryRow>("Shows what a run of deliveries brought")))
-        .post("/deliveries/{tid}", deliver, run(Operation::command::<Delivery>("Delivers the oldest packages of ten sellers")));
+        .post("/deliveries/{tid}", deliver, run(Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers")));
     let service = Service::new("shipment")
         .owns::<Shipment, _>()
-        .owns::<Delivery, _>()
+        .owns::<DeliveryRun, _>()
         .follows::<SendPackages, _>("ordering")
         .follows_across::<DeliverChosen, _>("shipment");
     Capability::of(service).queue("shipments", 2, fold, OPEN).view("deliveries", 1, fold_delivery).routes(routes)
@@ -174,7 +174,7 @@ pub struct DeliveryRow {
 }
 
 fn fold_delivery(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
-    let Some(delivery::Event::Chosen { packages }) = seen.event::<Delivery, _>()? else { return Ok(()) };
+    let Some(delivery::Event::Chosen { packages }) = seen.event::<DeliveryRun, _>()? else { return Ok(()) };
     let packages = packages.into_iter().map(|Chosen { seller, order, lines }| ChosenRow { order: order.to_string(), seller: seller.0, lines }).collect();
     let row = DeliveryRow { id: seen.envelope.subject.clone(), packages, revision: seen.envelope.version.unwrap_or_default() };
     rows.put(row.id.clone(), row);
@@ -212,7 +212,7 @@ pub(crate) fn transaction(tid: String) -> Result<String, Failure> {
 }
 
 /// Chooses packages, and delivers them.
-pub(crate) async fn send(app: &App, ask: CommandRequest<Delivery>, headers: &HeaderMap) -> Result<Response, Failure> {
+pub(crate) async fn send(app: &App, ask: CommandRequest<DeliveryRun>, headers: &HeaderMap) -> Result<Response, Failure> {
     let packages = choose(view(app, "shipments", headers).await?, &RECENTLY)?;
     // What to choose is another thing at each call, so it is not the command that is the same but the run: it knows itself.
     ask.anew().send(app, &delivery::Command::Choose { packages }).await

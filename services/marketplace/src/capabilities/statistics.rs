@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use daybook::http::app::App;
 use daybook::http::command::Failure;
-use daybook::http::place::Path;
+use daybook::http::extract::Path;
 use daybook::http::read::row;
 
 /// What readers see of it.

@@ -17,8 +17,8 @@ use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
 use daybook::http::body::Body;
 use daybook::http::command::{CommandRequest, Failure};
+use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
-use daybook::http::place::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
 

@@ -13,8 +13,8 @@ use utoipa_swagger_ui::{Config, serve};
 
 use crate::application::Application;
 use crate::http;
+use crate::http::extract::Path;
 use crate::http::failure::Failure;
-use crate::http::place::Path;
 use crate::http::route::{Operation, Routes};
 
 pub mod asyncapi;

@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 
 use super::app::{App, blocking};
 use super::discard;
-use super::discarded::Mark;
+use super::discarded::Discard;
+use super::extract::{Path, Query};
 use super::failure::Failure;
 use super::letters::{at, letter};
 use super::operate::answers::{DeadLetter, DeadLetters, DiscardedLetter, Proven, Retried};
 use super::operate::places::topic_of;
-use super::place::{Path, Query};
 use super::read::PAGE_BYTES_MAX;
 use super::route::{Example, Operation, Routes};
 
@@ -111,7 +111,7 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
                     for record in page
                         .records
                         .iter()
-                        .filter(|record| Mark::of(record, &app.log.secret()).is_none() && (filter.all || !marks.contains_key(&record.offset)))
+                        .filter(|record| Discard::of(record, &app.log.secret()).is_none() && (filter.all || !marks.contains_key(&record.offset)))
                     {
                         bytes += record.bytes();
                         if items.len() == limit || (bytes > PAGE_BYTES_MAX && !items.is_empty()) {
@@ -221,7 +221,7 @@ fn original(app: &App, letter: &Record) -> Result<Arc<Record>, Failure> {
     at(app, &topic, partition, offset)
 }
 
-fn summary(service: &str, record: &Record, mark: Option<&Mark>) -> Value {
+fn summary(service: &str, record: &Record, mark: Option<&Discard>) -> Value {
     let text = |name: &str| record.headers.text(name);
     json!({
         "id": format!("{service}/{}/{}", record.partition, record.offset),
@@ -232,6 +232,6 @@ fn summary(service: &str, record: &Record, mark: Option<&Mark>) -> Value {
         "subject": text("ce_subject"),
         "from": text(DLT_TOPIC),
         "recorded_at": record.recorded_at.to_string(),
-        "discarded": mark.map(Mark::shown),
+        "discarded": mark.map(Discard::shown),
     })
 }

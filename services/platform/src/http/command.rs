@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::app::App;
 use super::conditions::{self, Expected};
 pub use super::failure::Failure;
-use super::outcome::Place;
+use super::outcome::OutcomeAddress;
 use super::prefer::Prefer;
 use super::scope;
 use crate::fresh;
@@ -166,7 +166,7 @@ impl<A> CommandRequest<A> {
             headers.push(TELL, TELL_DECISION);
         }
         let prints = Fingerprints::of(&envelope, &body, &envelope.kind, &body, request.as_deref());
-        let place = Place { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
+        let place = OutcomeAddress { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
         let message = Message {
             topic: topic(Stream::Commands(self.service)),
             partition,

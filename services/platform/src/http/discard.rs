@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::app::{App, blocking};
 use super::body::Body;
-use super::discarded::Mark;
+use super::discarded::Discard;
+use super::extract::Path;
 use super::failure::Failure;
 use super::letters::letter;
-use super::place::Path;
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
@@ -55,7 +55,7 @@ pub(super) async fn discard(
         app.log.append(vec![Message { topic: letters.clone(), partition: record.partition, key: record.key.clone(), headers, value: Some(b"{}".to_vec()) }])?;
         app.metrics.discarded(&service);
         let marks = app.operator.discarded.marks(app.log.as_ref(), &letters, record.partition)?;
-        Ok(json!({ "id": id, "discarded": marks.get(&record.offset).map(Mark::shown) }))
+        Ok(json!({ "id": id, "discarded": marks.get(&record.offset).map(Discard::shown) }))
     });
     Ok(Json(discarded.await?))
 }

@@ -14,13 +14,13 @@ use super::failure::Failure;
 
 /// Why and by whom a letter was discarded, and when.
 #[derive(Clone, Debug)]
-pub struct Mark {
+pub struct Discard {
     reason: String,
     actor: Option<String>,
     at: String,
 }
 
-impl Mark {
+impl Discard {
     /// The letter that a record discards, if it is such a mark.
     pub fn of(record: &Record, secret: &[u8; 32]) -> Option<(Offset, Self)> {
         if !is_signed(secret, &record.key, &record.headers, record.body()) {
@@ -42,7 +42,7 @@ impl Mark {
 struct Known {
     /// everything before was looked at
     next: Offset,
-    marks: BTreeMap<Offset, Mark>,
+    marks: BTreeMap<Offset, Discard>,
 }
 
 /// The marks that were read so far: each record of letters is looked at once.
@@ -51,14 +51,14 @@ pub struct Discarded(Mutex<BTreeMap<(Topic, Partition), Known>>);
 
 impl Discarded {
     /// The marks of a partition as it stands now.
-    pub fn marks(&self, log: &dyn Log, letters: &Topic, partition: Partition) -> Result<BTreeMap<Offset, Mark>, Failure> {
+    pub fn marks(&self, log: &dyn Log, letters: &Topic, partition: Partition) -> Result<BTreeMap<Offset, Discard>, Failure> {
         let mut all = self.0.lock();
         let known = all.entry((letters.clone(), partition)).or_default();
         known.next = known.next.max(log.start(letters, partition)?);
         let end = log.end(letters, partition)?;
         while known.next < end {
             let page = log.read(letters, partition, known.next, Limits::default())?;
-            known.marks.extend(page.records.iter().filter_map(|record| Mark::of(record, &log.secret())));
+            known.marks.extend(page.records.iter().filter_map(|record| Discard::of(record, &log.secret())));
             if page.next <= known.next {
                 return Err(Failure::unavailable(format!("{letters}/{partition}: the record at offset {} is not given yet: try again", page.next)));
             }

@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::app::App;
+use super::extract::Query;
 use super::failure::Failure;
 use super::outcome::{self, Told};
-use super::place::Query;
 use super::route::{Example, Kind, Operation, Routes};
 
 /// Health and metrics.

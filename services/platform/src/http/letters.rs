@@ -6,11 +6,11 @@ use eventstore::{Limits, Offset, Record};
 use schemas::{Partition, Stream, topic};
 
 use super::app::App;
-use super::discarded::Mark;
+use super::discarded::Discard;
 use super::failure::Failure;
 
 /// A letter, and how it was discarded, if it was.
-pub fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(Arc<Record>, Option<Mark>), Failure> {
+pub fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(Arc<Record>, Option<Discard>), Failure> {
     let service = app
         .operator
         .names()
@@ -18,7 +18,7 @@ pub fn letter(app: &App, service: &str, partition: u16, offset: u64) -> Result<(
         .ok_or_else(|| Failure::unknown_name(format!("no service '{service}': one of {}", app.operator.names().collect::<Vec<_>>().join(", "))))?;
     let letters = topic(Stream::DeadLetters(service));
     let record = at(app, &letters, partition, offset)?;
-    if Mark::of(&record, &app.log.secret()).is_some() {
+    if Discard::of(&record, &app.log.secret()).is_some() {
         return Err(Failure::not_found(format!("what lies at offset {offset} of {letters}/{partition} is no letter: it says that one was discarded")));
     }
     let mut marks = app.operator.discarded.marks(app.log.as_ref(), &letters, record.partition)?;

@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::app::{App, blocking};
 use super::elsewhere::Elsewhere;
+use super::extract::{Path, Query};
 use super::failure::Failure;
-use super::place::{Path, Query};
 use super::prefer::Prefer;
 use super::token;
 use crate::gateway::outcomes::{self, DEAD, OutcomeRow};
@@ -87,7 +87,7 @@ enum Looked {
 
 /// Where a command's outcome is found.
 #[derive(Clone)]
-pub struct Place {
+pub struct OutcomeAddress {
     /// whose it is
     pub service: &'static str,
     /// which partition decides it
@@ -100,7 +100,7 @@ pub struct Place {
     pub unscoped: Option<String>,
 }
 
-impl Place {
+impl OutcomeAddress {
     fn name(&self) -> String {
         format!("{}.{}.{}", self.service, self.partition, self.id)
     }
@@ -281,7 +281,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
     let service = app.operator.names().find(|known| *known == service).ok_or_else(wrong)?;
     let partition = Partition(partition.parse().ok().filter(|number| *number < app.log.partitions()).ok_or_else(wrong)?);
     let (sent, more) = which.of.as_deref().map(|of| of.split_once('.').map_or((of, None), |(sent, more)| (sent, Some(more)))).unzip();
-    let place = Place { service, partition, id: id.to_owned(), prints: Fingerprints::read(sent, more.flatten()), unscoped: None };
+    let place = OutcomeAddress { service, partition, id: id.to_owned(), prints: Fingerprints::read(sent, more.flatten()), unscoped: None };
     let mut deadline = Instant::now() + Prefer::of(&headers).wait.unwrap_or_default();
     let mut trace = None;
     loop {
@@ -289,7 +289,7 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
         match place.look(&app, |_| true)? {
             Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
             Looked::Elsewhere(other) => {
-                let path = Place { service: other, ..place.clone() }.path();
+                let path = OutcomeAddress { service: other, ..place.clone() }.path();
                 let begun = if other == place.service { String::new() } else { format!("{}begun=true", if path.contains('?') { '&' } else { '?' }) };
                 return Err(Failure::elsewhere(Elsewhere::of(other).at(format!("{path}{begun}"))));
             }
@@ -332,7 +332,7 @@ enum Trace {
     None(Offset),
 }
 
-impl Place {
+impl OutcomeAddress {
     fn is_folded(&self, app: &App, until: Offset) -> bool {
         let view = app.views.get(&outcomes::name(self.service));
         view.is_some_and(|view| view.positions().iter().any(|(_, partition, next)| *partition == self.partition && *next >= until))

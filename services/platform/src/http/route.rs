@@ -20,9 +20,9 @@ use serde_json::Value;
 use super::app::App;
 use super::body::Body;
 use super::command::CommandRequest;
+use super::extract::{Path, Query};
 use super::failure::Failure;
 use super::given::Given;
-use super::place::{Path, Query};
 use super::read::{Listing, Under, list, row};
 
 /// Makes the schema of a type.

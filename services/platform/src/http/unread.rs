@@ -9,8 +9,8 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::extract::pairs;
 use super::failure::Failure;
-use super::place::pairs;
 use super::route::{Route, Routes};
 
 /// A body that says nothing: `null`, or an object without fields.

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use super::super::app::{App, blocking};
 use super::super::elsewhere::Elsewhere;
+use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
 use super::super::forward::passed_on;
-use super::super::place::{Path, Query};
 use super::places::partition_in;
 
 /// Most events that one answer folds: a state of long ago is cheap, one in the middle of a very long stream is not.

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::app::{App, blocking};
+use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
-use super::super::place::{Path, Query};
 use super::places::{partition_in, topic_of};
 
 /// Most records of a page.

@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::command::{CommandRequest, Written};
+use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
-use super::super::place::{Path, Query};
 use super::places::partitions;
 
 /// Most sagas of an answer.

@@ -20,10 +20,10 @@ use tokio::time::timeout;
 
 use super::super::app::{App, blocking};
 use super::super::body::Body;
+use super::super::extract::Path;
 use super::super::failure::Failure;
 use super::super::forward::{passed_on, told_by_all};
 use super::super::letters::at as at_place;
-use super::super::place::Path;
 use super::places::{partition_in, topic_of};
 use super::records::shown;
 use super::sagas::elsewhere;

@@ -12,8 +12,8 @@ use schemas::{Partition, Topic};
 use serde_json::{Value, json};
 
 use super::super::app::{App, blocking};
+use super::super::extract::Path;
 use super::super::failure::Failure;
-use super::super::place::Path;
 use super::disk;
 use super::places::{all, partitions, topic_of};
 

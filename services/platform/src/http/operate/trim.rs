@@ -1,4 +1,4 @@
-//! `POST /trim`: deletes the commands that their service has decided (decision 28). Never events, and never one command
+//! `POST /trim`: deletes the commands that their service has decided. Never events, and never one command
 //! more; the log itself refuses both.
 
 use axum::Json;

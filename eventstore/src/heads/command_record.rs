@@ -11,7 +11,7 @@ pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// How a client's command was answered, and what a repeat is known by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct CommandRecord {
     /// what makes another one the same
     pub prints: Fingerprints,
     /// the first answer
@@ -22,7 +22,7 @@ pub struct Mark {
     pub unscoped: Option<(String, String)>,
 }
 
-impl Mark {
+impl CommandRecord {
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         !self.prints.kept && self.at < now.plus_seconds(-MARK_SECONDS)
     }

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use schemas::{Headers, Partition};
 use serde::{Deserialize, Serialize};
 
-use super::config::claims;
+use super::config::assignments;
 use crate::log::{Message, Offset};
 
-/// A claim as the log keeps it, in JSON. Fields are only ever added.
+/// An assignment as the log keeps it, in JSON. Fields are only ever added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claimed {
+pub struct AssignmentRecord {
     /// the group
     pub group: String,
     /// the partition, of all its topics
     pub partition: u16,
-    /// the topics whose positions were committed with this claim
+    /// the topics whose positions were committed with this assignment
     pub topics: Vec<String>,
     /// the owner's transactional ids, as on the cluster
     pub ids: Vec<String>,
@@ -27,7 +27,7 @@ pub struct Claimed {
     pub released: bool,
 }
 
-impl Claimed {
+impl AssignmentRecord {
     /// Whether an instance on this log may have written it. Its ids are fenced and its address is asked: those of others,
     /// on the cluster or beside it, are none of ours. (Who may write here at all is for the broker's ACLs to say.)
     pub(super) fn may_be(&self, namespace: &str, partition: Partition) -> bool {
@@ -40,21 +40,21 @@ impl Claimed {
     pub fn message(&self) -> Message {
         let partition = Partition(self.partition);
         let key = format!("{}/{partition}", self.group).into_bytes();
-        Message { topic: claims(), partition, key, headers: Headers::default(), value: Some(serde_json::to_vec(self).unwrap_or_default()) }
+        Message { topic: assignments(), partition, key, headers: Headers::default(), value: Some(serde_json::to_vec(self).unwrap_or_default()) }
     }
 }
 
-/// The claims known here, and up to where they were read.
+/// The assignments known here, and up to where they were read.
 #[derive(Default)]
 pub struct Table {
-    pub(super) claims: BTreeMap<(String, Partition), Claimed>,
+    pub(super) assignments: BTreeMap<(String, Partition), AssignmentRecord>,
     pub(super) read: BTreeMap<Partition, Offset>,
 }
 
 impl Table {
-    /// The last claim on a partition.
-    pub fn last(&self, group: &str, partition: Partition) -> Option<&Claimed> {
-        self.claims.get(&(group.to_owned(), partition))
+    /// The last assignment on a partition.
+    pub fn last(&self, group: &str, partition: Partition) -> Option<&AssignmentRecord> {
+        self.assignments.get(&(group.to_owned(), partition))
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_claim_names_nobody_elses_ids_and_no_odd_address() {
-        let claim = |ids: &[&str], url: &str, partition| Claimed {
+        let assignment = |ids: &[&str], url: &str, partition| AssignmentRecord {
             group: "stock".to_owned(),
             partition,
             topics: vec![],
@@ -83,7 +83,7 @@ mod tests {
             (&["shop.stock.1.0"], "file:///etc/passwd", 3, false),
             (&["shop.stock.1.0"], "http://daybook@host", 3, false),
         ] {
-            assert_eq!(claim(ids, url, partition).may_be("shop.", Partition(3)), ours, "{ids:?} {url} {partition}");
+            assert_eq!(assignment(ids, url, partition).may_be("shop.", Partition(3)), ours, "{ids:?} {url} {partition}");
         }
     }
 }

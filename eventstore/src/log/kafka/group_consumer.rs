@@ -1,5 +1,5 @@
-//! A member's seat in its group: the consumer and the thread that serves it, so that a rebalance is answered at once
-//! however long the member works. What it reads waits in a bounded inbox; what the group decides voids the claim.
+//! A member's consumer in its group: the consumer and the thread that serves it, so that a rebalance is answered at once
+//! however long the member works. What it reads waits in a bounded inbox; what the group decides voids the assignment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use schemas::{Partition, Topic};
 
-use super::claims::Table;
+use super::assignments::Table;
 use super::fault::fault;
 use super::probe::Watch;
 use super::producer::Producers;
 use super::reader::{WATCH, record};
 use super::{closing, cluster::Cluster, ffi};
-use crate::log::{Claim, Fault, Group, Offset, Record};
+use crate::log::{Assignment, Fault, Group, Offset, Record};
 
 /// Above this the inbox takes no more, below half of it again. Large, since a pause costs up to a fetch's wait: what is
 /// under way to the broker when it ends must come back first, and what was fetched meanwhile is thrown away.
@@ -38,7 +38,7 @@ pub enum News {
     Revoked,
 }
 
-/// What the seat's thread and its member share.
+/// What the consumer's thread and its member share.
 pub struct Inbox {
     pub(super) cluster: Arc<Cluster>,
     pub(super) group: Group,
@@ -54,7 +54,7 @@ pub struct Inbox {
 pub(super) struct State {
     pub records: VecDeque<Record>,
     pub bytes: usize,
-    pub claim: Claim,
+    pub assignment: Assignment,
     /// what was claimed before
     pub claimed: Table,
     pub member: String,
@@ -74,24 +74,24 @@ pub(super) struct State {
     pub paused: bool,
 }
 
-/// Serves rebalances, on the seat's thread.
+/// Serves rebalances, on the consumer's thread.
 pub struct Served(pub(super) Arc<Inbox>);
 
-/// The seat.
-pub struct Seat {
+/// The consumer.
+pub struct GroupConsumer {
     pub(super) inbox: Arc<Inbox>,
     consumer: Arc<BaseConsumer<Served>>,
     thread: JoinHandle<()>,
 }
 
-impl Seat {
+impl GroupConsumer {
     /// Joins the group.
     pub fn take(cluster: Arc<Cluster>, group: Group, producers: Producers) -> Result<Self, Fault> {
         let failed = |error: KafkaError| fault(&format!("joining group {}", group.name), error);
         let state = State {
             records: VecDeque::new(),
             bytes: 0,
-            claim: Claim { epoch: 0, partitions: vec![] },
+            assignment: Assignment { epoch: 0, partitions: vec![] },
             claimed: Table::default(),
             member: String::new(),
             news: None,
@@ -123,34 +123,37 @@ impl Seat {
             of_thread.run(&served);
             drop(served); // the last one: leaves the group, which is served as a revocation
         };
-        let thread = std::thread::Builder::new().name(format!("{} seat", group.name)).spawn(run);
+        let thread = std::thread::Builder::new().name(format!("{} consumer", group.name)).spawn(run);
         let thread = thread.map_err(|why| Fault::Fatal(format!("no thread for group {}: {why}", group.name)))?;
         Ok(Self { inbox, consumer, thread })
     }
 
-    /// The member's metadata of now, if it stands where it stood when `claim` was given.
-    pub fn proof(&self, claim: &Claim) -> Option<ConsumerGroupMetadata> {
-        self.inbox.proof(&self.consumer, claim)
+    /// The member's metadata of now, if it stands where it stood when `assignment` was given.
+    pub fn proof(&self, assignment: &Assignment) -> Option<ConsumerGroupMetadata> {
+        self.inbox.proof(&self.consumer, assignment)
     }
 
-    /// Gives the seat up: with a release of the claims, unless an heir has them already.
+    /// Gives the consumer up: with a release of the assignments, unless an heir has them already.
     pub fn leave(self, release: bool) -> Result<(), Fault> {
         self.inbox.releases.store(release, Ordering::Release);
         self.inbox.stop.store(true, Ordering::Release);
         drop(self.consumer);
         match closing::within(move || self.thread.join()) {
             Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(Fault::Fatal(format!("the seat in group {} panicked", self.inbox.group.name))),
+            Some(Err(_)) => Err(Fault::Fatal(format!("the consumer in group {} panicked", self.inbox.group.name))),
             None => Err(Fault::Retry(format!("leaving group {} takes long: it goes on in the background", self.inbox.group.name))),
         }
     }
 }
 
 impl Inbox {
-    /// Whether the claim is true and covers these places.
-    pub(super) fn holds(&self, claim: &Claim, places: impl Iterator<Item = Partition>) -> bool {
+    /// Whether the assignment is true and covers these places.
+    pub(super) fn holds(&self, assignment: &Assignment, places: impl Iterator<Item = Partition>) -> bool {
         let state = self.state.lock();
-        !state.rewind && state.claim == *claim && !claim.partitions.is_empty() && places.into_iter().all(|partition| claim.partitions.contains(&partition))
+        !state.rewind
+            && state.assignment == *assignment
+            && !assignment.partitions.is_empty()
+            && places.into_iter().all(|partition| assignment.partitions.contains(&partition))
     }
 
     /// Positions for a transaction that consumed nothing: one that is committed already, committed again as a proof.
@@ -178,10 +181,10 @@ impl Inbox {
         state.stands.clear();
     }
 
-    pub(super) fn proof(&self, consumer: &BaseConsumer<Served>, claim: &Claim) -> Option<ConsumerGroupMetadata> {
+    pub(super) fn proof(&self, consumer: &BaseConsumer<Served>, assignment: &Assignment) -> Option<ConsumerGroupMetadata> {
         let metadata = consumer.group_metadata()?; // first: what is lost later is refused by the broker
         let (member, generation) = ffi::standing(consumer)?;
-        let same = generation == claim.epoch && member == self.state.lock().member;
+        let same = generation == assignment.epoch && member == self.state.lock().member;
         if same && !consumer.assignment_lost() { Some(metadata) } else { None }
     }
 
@@ -218,7 +221,7 @@ impl Inbox {
 
     pub(super) fn fail(&self, fault: Fault) {
         let mut state = self.state.lock();
-        state.claim.partitions.clear();
+        state.assignment.partitions.clear();
         state.failed = Some(fault);
         self.told.notify_all();
     }
@@ -226,7 +229,7 @@ impl Inbox {
     fn put(&self, record: Record) {
         self.cluster.clock.seen(record.recorded_at);
         let mut state = self.state.lock();
-        if !state.rewind && state.claim.partitions.contains(&record.partition) {
+        if !state.rewind && state.assignment.partitions.contains(&record.partition) {
             state.bytes += record.bytes();
             state.reached.insert((record.topic.clone(), record.partition), record.offset.next());
             state.records.push_back(record);
@@ -254,13 +257,13 @@ impl Inbox {
     }
 
     fn read_again(&self, consumer: &BaseConsumer<Served>) -> Result<(), Fault> {
-        let claim = self.state.lock().claim.clone();
-        if !claim.partitions.is_empty() {
+        let assignment = self.state.lock().assignment.clone();
+        if !assignment.partitions.is_empty() {
             // What a producer left open may hold positions: it ends first.
             if let Err(fault) = self.turn.lock().mend() {
                 return if matches!(fault, Fault::Retry(_)) { Ok(()) } else { Err(fault) };
             }
-            let positions = match self.positions(consumer, &claim.partitions, None) {
+            let positions = match self.positions(consumer, &assignment.partitions, None) {
                 Err(Fault::Retry(_)) => return Ok(()), // asked again in the next turn
                 other => other?,
             };
@@ -278,7 +281,7 @@ impl Inbox {
     fn watch(&self) -> Result<(), Fault> {
         let (waiting, polled, reached) = {
             let state = self.state.lock();
-            let reads = !state.rewind && !state.paused && !state.claim.partitions.is_empty();
+            let reads = !state.rewind && !state.paused && !state.assignment.partitions.is_empty();
             let reached = state.reached.iter().filter(|_| reads).map(|((topic, partition), next)| (topic.clone(), *partition, *next));
             (!state.records.is_empty(), state.polled.elapsed(), reached.collect::<Vec<_>>())
         };
