@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kernel::routing_key;
 use parking_lot::RwLock;
 use schemas::wire::marker;
 use schemas::{Envelope, Headers, Partition, Stream, Topic, partition_of, topic};
 use serde::{Deserialize, Serialize};
 
 use crate::inside::{is_signed, sign};
-use crate::log::{Fault, Limits, Log, Message, Offset, Record, TopicSpec};
+use crate::log::{Fault, Limits, Log, Message, Offset, Record, Rules, TopicSpec};
 
 /// Everything is in one partition: what is settled has an order.
 const PARTITION: Partition = Partition(0);
@@ -104,6 +103,7 @@ pub struct Skips {
     ruled: RwLock<BTreeMap<RecordPlace, BTreeMap<String, String>>>,
     /// those of the log; 0 where it is not known
     partitions: u16,
+    rules: Rules,
 }
 
 impl Skips {
@@ -126,7 +126,7 @@ impl Skips {
         if due != record.partition {
             return Some(format!("misrouted: its key '{key}' belongs to partition {due}"));
         }
-        let (subject, routed) = (&envelope.subject, routing_key(&envelope.subject));
+        let (subject, routed) = (&envelope.subject, (self.rules.routing_key)(&envelope.subject));
         (routed != key && !key.starts_with('~')).then(|| format!("misrouted: its subject '{subject}' is routed by key '{routed}', its key is '{key}'"))
     }
 
@@ -179,7 +179,7 @@ impl Control {
     }
 
     fn unread(log: Arc<dyn Log>) -> Self {
-        let skips = Arc::new(Skips { partitions: log.partitions(), ..Skips::default() });
+        let skips = Arc::new(Skips { partitions: log.partitions(), rules: log.rules(), ..Skips::default() });
         Self { log, identity: OnceLock::new(), skips, orders: AtomicU64::new(0), newer: AtomicBool::new(false), next: RwLock::default() }
     }
 

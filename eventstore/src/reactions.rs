@@ -1,6 +1,6 @@
 //! What foreign events ask of a service: its policies' commands, and how they are written down. Sends nothing.
 
-use kernel::{Routing, routing_key};
+use kernel::Routing;
 use schemas::envelope::{DLT_COMMAND, DLT_POLICY, Kind, Malformed, caused_id};
 use schemas::{Envelope, Partition, anchor_key, partition_of};
 
@@ -8,7 +8,7 @@ use crate::bounds::PART_BYTES_MAX;
 use crate::caught::caught;
 use crate::dead_letters::{Reason, dead_letter};
 use crate::inside::{AGAIN, AGAIN_INSIDE, sign};
-use crate::log::{Message, RECORD_BYTES_MAX, Record, Stuck};
+use crate::log::{Message, Record, Rules, Stuck};
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
 use crate::service::{Erased, Reaction, Service};
@@ -57,12 +57,13 @@ pub struct Writer<'s> {
     service: &'s Service,
     anchors: &'s [String],
     secret: [u8; 32],
+    rules: Rules,
 }
 
 impl<'s> Writer<'s> {
-    /// Of a service; `anchors` are those of its log, and `secret` is the log's.
-    pub fn new(service: &'s Service, anchors: &'s [String], secret: [u8; 32]) -> Self {
-        Self { service, anchors, secret }
+    /// Of a service; `anchors`, `secret` and `rules` are those of its log.
+    pub fn new(service: &'s Service, anchors: &'s [String], secret: [u8; 32], rules: Rules) -> Self {
+        Self { service, anchors, secret, rules }
     }
 
     /// The commands of a routed event, and a dead letter for each that cannot be written.
@@ -84,10 +85,10 @@ impl<'s> Writer<'s> {
                 let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
                 let envelope = caused(reaction, self.service.name, cause, id, kind.clone(), &target);
                 let message = self.message(key, &envelope, body.clone(), false);
-                messages.push(if message.bytes() <= RECORD_BYTES_MAX {
+                messages.push(if message.bytes() <= self.rules.record_bytes {
                     message
                 } else {
-                    let detail = format!("command {kind} for {target} would have {} bytes; a record has at most {RECORD_BYTES_MAX}", message.bytes());
+                    let detail = format!("command {kind} for {target} would have {} bytes; a record has at most {}", message.bytes(), self.rules.record_bytes);
                     self.dead_letter(record, Reason::TooLarge, &detail, &[(DLT_POLICY, reaction.policy), (DLT_COMMAND, &envelope.id)], notes)
                 });
             }
@@ -117,8 +118,8 @@ impl<'s> Writer<'s> {
                 }
             }
         }
-        match messages.iter().map(Message::bytes).find(|bytes| *bytes > RECORD_BYTES_MAX) {
-            Some(bytes) => Err(format!("a command of it would have {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")),
+        match messages.iter().map(Message::bytes).find(|bytes| *bytes > self.rules.record_bytes) {
+            Some(bytes) => Err(format!("a command of it would have {bytes} bytes; a record has at most {}", self.rules.record_bytes)),
             None => Ok(messages),
         }
     }
@@ -129,7 +130,7 @@ impl<'s> Writer<'s> {
         let handler = service.handler(reaction.target).ok_or_else(|| format!("policy {policy} commands {}, which is not owned here", reaction.target))?;
         let (kind, body) = handler.encode_command(command).ok_or_else(|| format!("policy {policy} made a command of another aggregate"))?;
         let keys = match handler.routing() {
-            Routing::BySubject => vec![routing_key(target)],
+            Routing::BySubject => vec![(self.rules.routing_key)(target)],
             Routing::EveryPartition => self.anchors.iter().map(String::as_str).collect(),
         };
         Ok((kind, body, keys))

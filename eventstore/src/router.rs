@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemas::Partition;
 
 use crate::control::Control;
-use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Record, Stuck};
+use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Record, Rules, Stuck};
 use crate::observer::{Note, Observer, router};
 use crate::reactions::{Writer, anchors, reactions_to};
 use crate::service::Service;
@@ -23,6 +23,7 @@ pub struct Router {
     limits: Limits,
     anchors: Vec<String>,
     secret: [u8; 32],
+    rules: Rules,
     stopped: BTreeMap<Partition, Stuck>,
     control: Option<Arc<Control>>,
     /// the orders that were heard of
@@ -38,8 +39,8 @@ impl Router {
         }
         // The command topic says who owns what; what is in it is the worker's to read.
         let group = log.join(Group { name: format!("{}.router", service.name), commands: service.commands(), inputs, member: member.to_owned() })?;
-        let (anchors, secret) = (anchors(log.partitions()), log.secret());
-        Ok(Some(Self { service, member: group, observer, limits, anchors, secret, stopped: BTreeMap::new(), control: None, orders: 0 }))
+        let (anchors, secret, rules) = (anchors(log.partitions()), log.secret(), log.rules());
+        Ok(Some(Self { service, member: group, observer, limits, anchors, secret, rules, stopped: BTreeMap::new(), control: None, orders: 0 }))
     }
 
     /// Obeys what operators settle: passes over what they say, and tries again what stopped.
@@ -133,7 +134,7 @@ impl Router {
             Stop::Partition(stuck) => stuck.why,
             Stop::Worker(fault) => fault.to_string(),
         })?;
-        let writer = Writer::new(&self.service, &self.anchors, self.secret);
+        let writer = Writer::new(&self.service, &self.anchors, self.secret, self.rules);
         let mut outputs = vec![];
         for reacted in reactions {
             outputs.extend(writer.write(record, reacted, notes)?.into_iter().map(|message| (record.partition, message)));

@@ -12,6 +12,11 @@ use schemas::{Codec, Readable, Stream, Topic, topic};
 
 use crate::log::{Begin, Input};
 
+/// A day, in seconds.
+const DAY: i64 = 24 * 60 * 60;
+/// How long a client's command id is remembered, if its service does not say.
+pub(crate) const REMEMBERED: i64 = 7 * DAY;
+
 /// A command or event of a type that only its aggregate's handler knows.
 pub type Erased = Box<dyn Any>;
 
@@ -202,12 +207,14 @@ pub struct Service {
     pub routed: Vec<Reaction>,
     /// Events topics whose past, as this service finds it, is not reacted to.
     pub from_now_on: Vec<Topic>,
+    /// How long, in seconds of log time, a client's command id is remembered.
+    pub remembers: i64,
 }
 
 impl Service {
     /// A service that owns nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![] }
+        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![], remembers: REMEMBERED }
     }
 
     /// It owns aggregates of this type; `W` (see [`Codec`]) is inferred: `owns::<Cart, _>()`.
@@ -237,6 +244,14 @@ impl Service {
     #[must_use]
     pub fn from_now_on(mut self, service: &str) -> Self {
         self.from_now_on.push(topic(Stream::Events(service)));
+        self
+    }
+
+    /// It remembers its clients' command ids for so many days, and answers a repeat as it answered first. Seven, unless it is
+    /// told otherwise. What is remembered takes memory and disk; a repeat that comes later is another command.
+    #[must_use]
+    pub fn remembers_days(mut self, days: u16) -> Self {
+        self.remembers = i64::from(days) * DAY;
         self
     }
 

@@ -3,7 +3,6 @@
 //! Here commands come in: from records, from events that policies react to, from deadlines. A file below uses only those
 //! after it: `deciding`, `letters`, `incoming`, `batch`, `effects`, `written` and `asked`.
 
-use kernel::routing_key;
 use schemas::envelope::caused_id;
 use schemas::{Envelope, partition_of};
 
@@ -56,7 +55,7 @@ impl Turn<'_> {
             };
             for (index, (target, command)) in commands.into_iter().enumerate() {
                 let wrong = |what: &str| Stop::Partition(Box::new(Stuck::at(record, format!("policy {}: {what} {target}", reaction.policy))));
-                if partition_of(routing_key(&target).as_bytes(), self.partitions) != record.partition {
+                if partition_of((self.rules.routing_key)(&target).as_bytes(), self.partitions) != record.partition {
                     return Err(wrong("needs a router: another partition owns"));
                 }
                 let handler = self.service.handler(reaction.target).ok_or_else(|| wrong("commands an aggregate that is not owned here:"))?;
@@ -69,7 +68,7 @@ impl Turn<'_> {
                 };
                 let asked = caused(reaction, self.service.name, envelope, caused_id(&envelope.id, reaction.policy, index), kind, &target);
                 let came = Came::Event(record, reaction.policy);
-                self.answer(&Asked::inside(record.partition, routing_key(&target).as_bytes(), asked, came), command)?;
+                self.answer(&Asked::inside(record.partition, (self.rules.routing_key)(&target).as_bytes(), asked, came), command)?;
             }
         }
         Ok(())
@@ -94,7 +93,7 @@ impl Turn<'_> {
         let mut envelope = Envelope::new(cause.clone(), format!("/{}/deadline", service.name), kind, id);
         envelope.causation = Some(cause);
         let before = self.effects.len();
-        self.answer(&Asked::inside(partition, routing_key(id).as_bytes(), envelope, Came::Deadline(timer, body)), command)?;
+        self.answer(&Asked::inside(partition, (self.rules.routing_key)(id).as_bytes(), envelope, Came::Deadline(timer, body)), command)?;
         Ok(match self.effects.get(before) {
             None => Woken::Nothing,
             Some(Effect::DeadLetter(_)) => Woken::Buried,

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprints;
 use crate::outcome::Outcome;
 
-/// How long, in log time, a client's command id is remembered.
-pub const MARK_SECONDS: i64 = 7 * 24 * 60 * 60;
-
 /// How a client's command was answered, and what a repeat is known by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommandRecord {
@@ -23,7 +20,7 @@ pub struct CommandRecord {
 }
 
 impl CommandRecord {
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        !self.prints.kept && self.at < now.plus_seconds(-MARK_SECONDS)
+    pub(super) fn is_over(&self, now: Timestamp, remembers: i64) -> bool {
+        !self.prints.kept && self.at < now.plus_seconds(-remembers)
     }
 }

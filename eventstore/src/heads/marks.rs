@@ -7,7 +7,7 @@ use kernel::Timestamp;
 use schemas::{Partition, codec};
 
 use super::Heads;
-use super::command_record::{CommandRecord, MARK_SECONDS};
+use super::command_record::CommandRecord;
 use super::keys::{expiry_key, expiry_prefix, mark_key, read_expiry};
 use crate::log::Fault;
 use crate::rows::Changes;
@@ -20,7 +20,7 @@ impl Heads {
         if let Some(mark) = self.marks.get(&(partition, command_id.to_owned())) {
             return Ok(Some(mark.clone()));
         }
-        Ok(self.saved_mark(partition, command_id)?.filter(|mark| !mark.is_over(now)))
+        Ok(self.saved_mark(partition, command_id)?.filter(|mark| !mark.is_over(now, self.service.remembers)))
     }
 
     fn saved_mark(&self, partition: Partition, command_id: &str) -> Result<Option<CommandRecord>, Fault> {
@@ -30,7 +30,7 @@ impl Heads {
 
     /// Remembers the answer to a client's command; of several events of one command the last one's counts.
     pub fn remember(&mut self, partition: Partition, command_id: &str, mark: CommandRecord) -> Result<(), Fault> {
-        if !mark.is_over(self.newest(partition)?) {
+        if !mark.is_over(self.newest(partition)?, self.service.remembers) {
             self.marks.insert((partition, command_id.to_owned()), mark);
         }
         Ok(())
@@ -46,7 +46,7 @@ impl Heads {
             if let Some(before) = self.saved_mark(*partition, id)? {
                 changes.delete(&expiry_key(*partition, before.at, id)); // or it would end this mark before its time
             }
-            if mark.is_over(self.newest(*partition)?) {
+            if mark.is_over(self.newest(*partition)?, self.service.remembers) {
                 changes.delete(&mark_key(*partition, id));
                 changes.delete(&expiry_key(*partition, mark.at, id));
                 continue;
@@ -61,7 +61,7 @@ impl Heads {
     }
 
     fn expire(&self, changes: &mut Changes, partition: Partition, now: Timestamp) -> Result<(), Fault> {
-        let before = now.plus_seconds(-MARK_SECONDS);
+        let before = now.plus_seconds(-self.service.remembers);
         if self.marks_from.borrow().get(&partition).is_some_and(|first| before <= *first) {
             return Ok(());
         }

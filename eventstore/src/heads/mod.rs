@@ -14,7 +14,7 @@ use schemas::Partition;
 use crate::caught::caught;
 use crate::log::{Fault, Offset, Stuck};
 use crate::rows::{Changes, KeyedRow, Rows};
-use crate::service::{Erased, Handler, Service, State};
+use crate::service::{Erased, Handler, REMEMBERED, Service, State};
 
 mod closed;
 mod closing;
@@ -26,7 +26,7 @@ mod newest;
 mod timers;
 mod times;
 
-pub use command_record::{CommandRecord, MARK_SECONDS};
+pub use command_record::CommandRecord;
 pub use timers::{Timer, Woken};
 
 use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
@@ -41,7 +41,9 @@ const TABLES: u8 = 3;
 /// Names the shape of a service's saved heads: that of all heads' tables, and of its own states.
 pub fn shape(service: &Service) -> String {
     let states = service.aggregates.iter().map(|handler| format!(" {}.{}", handler.name(), handler.state_version()));
-    std::iter::once(format!("tables.{TABLES}")).chain(states).collect()
+    // Another memory of command ids is another fold: what was forgotten is remembered again, or the other way.
+    let remembers = (service.remembers != REMEMBERED).then(|| format!(" remembers.{}", service.remembers));
+    std::iter::once(format!("tables.{TABLES}")).chain(states).chain(remembers).collect()
 }
 
 struct Slot {

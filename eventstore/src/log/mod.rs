@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kernel::Timestamp;
 use schemas::envelope::Malformed;
-use schemas::{Envelope, Headers, Partition, Topic, commands_of};
+use schemas::{Envelope, Headers, Partition, Topic, commands_of, partition_of};
 use serde::{Deserialize, Serialize};
 
 pub mod clock;
@@ -25,8 +25,38 @@ mod ring;
 
 pub use group::{Begin, Group, Input};
 
-/// Largest record, headers and key included. Checked before anything of its batch is written.
+/// Largest record, headers and key included, of a log of which nothing else is said; and the largest dead letter of any.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+
+/// What holds for all records of a log, whoever writes them: settled by the application, and the same in all its processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The routing key of an aggregate's id, which leads its records to their partition. Never changes: what was written
+    /// would not be found where it lies.
+    pub routing_key: fn(&str) -> &str,
+    /// Largest record, headers and key included: from [`RECORD_BYTES_MAX`] to [`BATCH_BYTES_MAX`]. Checked before anything of
+    /// its batch is written.
+    pub record_bytes: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Rules {
+    /// What stands before an id's first `-` routes it, and records have [`RECORD_BYTES_MAX`].
+    pub const DEFAULT: Self = Self { routing_key: kernel::routing_key, record_bytes: RECORD_BYTES_MAX };
+
+    /// Fatal where a record may be as large as no log takes it.
+    pub fn check(&self) -> Result<(), Fault> {
+        if (RECORD_BYTES_MAX..=BATCH_BYTES_MAX).contains(&self.record_bytes) {
+            return Ok(());
+        }
+        Err(Fault::Fatal(format!("records of at most {} bytes: a log takes a bound from {RECORD_BYTES_MAX} to {BATCH_BYTES_MAX}", self.record_bytes)))
+    }
+}
 /// Partitions of a new log of which nothing else is said. On Kafka each costs a file and memory at the broker.
 pub const PARTITIONS: u16 = 8;
 /// Most bytes a poll returns, one record excepted.
@@ -71,19 +101,19 @@ pub struct Message {
 }
 
 impl Message {
-    /// Bytes of key, headers and value, as [`RECORD_BYTES_MAX`] counts them.
+    /// Bytes of key, headers and value, as [`Rules::record_bytes`] counts them.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.bytes()
     }
 
-    /// That a record can hold it.
-    pub fn fits(&self) -> Result<(), Fault> {
+    /// That a record of at most `most` bytes can hold it.
+    pub fn fits(&self, most: usize) -> Result<(), Fault> {
         let bytes = self.bytes();
-        if bytes <= RECORD_BYTES_MAX {
+        if bytes <= most {
             return Ok(());
         }
         let (topic, key) = (&self.topic, String::from_utf8_lossy(&self.key));
-        Err(Fault::Abort(format!("a record for {topic} with key '{key}' has {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")))
+        Err(Fault::Abort(format!("a record for {topic} with key '{key}' has {bytes} bytes; a record has at most {most}")))
     }
 }
 
@@ -293,6 +323,16 @@ pub fn may_trim(topic: &Topic, partition: Partition, before: Offset, committed: 
 pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
     fn partitions(&self) -> u16;
+
+    /// What holds for all its records.
+    fn rules(&self) -> Rules {
+        Rules::default()
+    }
+
+    /// The partition in which the records of an aggregate lie, by its id.
+    fn partition_of(&self, subject: &str) -> Partition {
+        partition_of((self.rules().routing_key)(subject).as_bytes(), self.partitions())
+    }
 
     /// What only those inside know: made with the log, the same for all who open it, and for nobody to see. Commands made
     /// inside are signed with it (see [`crate::inside`]). All zeros until it was read (see [`crate::control`]).

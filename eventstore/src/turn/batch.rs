@@ -6,7 +6,7 @@ use schemas::{Envelope, Partition};
 use super::effects::{Effect, Encoded, records};
 use super::written::Written;
 use crate::heads::Heads;
-use crate::log::{Fault, Log, Message};
+use crate::log::{Fault, Log, Message, Rules};
 use crate::observer::Note;
 use crate::service::Service;
 
@@ -16,6 +16,7 @@ pub struct Turn<'a> {
     pub(super) heads: &'a mut Heads,
     now: Timestamp,
     pub(super) partitions: u16,
+    pub(super) rules: Rules,
     pub(super) secret: [u8; 32],
     pub(super) effects: Vec<Effect>,
     pub(super) notes: Vec<Note>,
@@ -34,7 +35,7 @@ pub struct Decision {
 impl<'a> Turn<'a> {
     /// Begins with nothing to write, at log time `now`.
     pub fn new(service: &'a Service, heads: &'a mut Heads, log: &dyn Log, now: Timestamp) -> Self {
-        Self { service, heads, now, partitions: log.partitions(), secret: log.secret(), effects: vec![], notes: vec![] }
+        Self { service, heads, now, partitions: log.partitions(), rules: log.rules(), secret: log.secret(), effects: vec![], notes: vec![] }
     }
 
     /// Ends with what was decided.

@@ -12,7 +12,7 @@ use crate::caught::caught;
 use crate::dead_letters::{Reason, shortened};
 use crate::fingerprint::Fingerprints;
 use crate::heads::{CommandRecord, Unevolved};
-use crate::log::{Fault, RECORD_BYTES_MAX};
+use crate::log::Fault;
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
 use crate::replies::{Answer, ReplyTo};
@@ -103,9 +103,9 @@ impl Turn<'_> {
             envelope.version = Some(last);
             envelope.answers = origin.map(|origin| origin.command_id);
             let bytes = Encoded::new(partition, asked.key, &envelope, body);
-            if bytes.len() > RECORD_BYTES_MAX {
+            if bytes.len() > self.rules.record_bytes {
                 self.effects.truncate(place); // a decision is written whole or not at all
-                let detail = format!("an event of it would have {} bytes; a record has at most {RECORD_BYTES_MAX}", bytes.len());
+                let detail = format!("an event of it would have {} bytes; a record has at most {}", bytes.len(), self.rules.record_bytes);
                 return self.give_up(asked, Reason::TooLarge, &detail);
             }
             self.effects.push(Effect::Event { kind, event, bytes });

@@ -1,6 +1,6 @@
 //! Records of the command topic, read and held to bounds: who wrote them, and whether they are here at all.
 
-use kernel::{Routing, routing_key};
+use kernel::Routing;
 use schemas::envelope::Malformed;
 use schemas::{Headers, partition_of};
 
@@ -45,11 +45,9 @@ impl Turn<'_> {
                 format!("key '{key}' belongs to partition {due} (murmur2 of the key, modulo {}), the record is in {}", self.partitions, record.partition),
             ));
         }
-        if handler.routing() == Routing::BySubject && routing_key(&envelope.subject) != key {
-            return Err((
-                Reason::Misrouted,
-                format!("subject '{}' is routed by key '{}', the record's key is '{key}'", envelope.subject, routing_key(&envelope.subject)),
-            ));
+        let routed = (self.rules.routing_key)(&envelope.subject);
+        if handler.routing() == Routing::BySubject && routed != key {
+            return Err((Reason::Misrouted, format!("subject '{}' is routed by key '{routed}', the record's key is '{key}'", envelope.subject)));
         }
         handler.check_id(&envelope.subject).map_err(|why| (Reason::Malformed, format!("header ce_subject: {why}")))?;
         if key.len() > PART_BYTES_MAX {

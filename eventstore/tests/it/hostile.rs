@@ -161,7 +161,7 @@ fn whatever_a_record_holds_every_output_of_its_turn_fits() {
         let _stopped = if is_event { turn.take_event(&record) } else { turn.take_command(&record) };
         let mut outputs = turn.done().outputs;
         if is_event {
-            let writer = eventstore::reactions::Writer::new(&bench.service, &anchors, bench.log.secret());
+            let writer = eventstore::reactions::Writer::new(&bench.service, &anchors, bench.log.secret(), bench.log.rules());
             let reacted = eventstore::reactions::reactions_to(&bench.service.routed, &record, &mut vec![]);
             for reacted in reacted.ok().into_iter().flatten() {
                 outputs.extend(writer.write(&record, reacted, &mut vec![]).unwrap());

@@ -26,6 +26,7 @@ mod proxy;
 mod refusals;
 mod repeats;
 mod rolling;
+mod rules;
 mod takeover;
 mod tally;
 mod time;

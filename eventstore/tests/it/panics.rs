@@ -145,7 +145,7 @@ fn a_policy_that_breaks_leaves_a_letter_that_can_be_retried() {
     assert_eq!(letters.len(), 2);
     let cause = bench.all(&schemas::topic(schemas::Stream::Events("other")))[0].clone();
     let anchors = anchors(3);
-    let writer = Writer::new(&bench.service, &anchors, bench.log.secret());
+    let writer = Writer::new(&bench.service, &anchors, bench.log.secret(), bench.log.rules());
     assert!(writer.again(&cause, "echo", None).is_err_and(|why| why.contains("a broken policy")));
     MENDED.store(true, Ordering::Relaxed);
     for policy in ["echo", "across", "echo", "across"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventstore::Message;
 use eventstore::fingerprint::REQUEST;
-use eventstore::heads::MARK_SECONDS;
+
 use eventstore::inside::{AGAIN, AGAIN_INSIDE, INSIDE, sign};
 use eventstore::router::Router;
 use eventstore::service::Service;
@@ -16,7 +16,7 @@ use schemas::wire::ReplyV1;
 use schemas::{Codec, Envelope, Stream, topic};
 use serde::{Deserialize, Serialize};
 
-use crate::tally::{Across, Bench, TOO_LARGE, Tally, alone, settle};
+use crate::tally::{Across, Bench, REMEMBERED, TOO_LARGE, Tally, alone, settle};
 
 /// The tally of a later version, which counts in its own way on the wire.
 mod later {
@@ -190,7 +190,7 @@ fn a_mark_of_the_version_before_is_matched_by_what_it_has() {
     let decided_as: Vec<Option<String>> =
         bench.all(&topic(Stream::Replies)).iter().map(|record| serde_json::from_slice::<ReplyV1>(record.body()).unwrap().decided_as).collect();
     assert_eq!(decided_as[1].as_deref(), Some("k"));
-    bench.clock.by(MARK_SECONDS + 60);
+    bench.clock.by(REMEMBERED + 60);
     bench.send(scoped("k~1", two, 2));
     settle(&mut worker);
     assert_eq!(bench.count(two).0, 2, "after its time it is a new command");
@@ -270,7 +270,7 @@ fn a_retry_has_its_effect_once() {
         assert_eq!((bench.count("17"), bench.letters().len()), (count, letters));
     }
     // For ever: nobody says when an operator looks at an old letter.
-    bench.clock.by(2 * MARK_SECONDS);
+    bench.clock.by(2 * REMEMBERED);
     bench.send(bench.command("other", "17", 0));
     settle(&mut worker);
     bench.send(again(7));

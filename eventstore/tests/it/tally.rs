@@ -9,7 +9,7 @@ use eventstore::clock::Clock;
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::fold::replay;
 use eventstore::heads::Heads;
-use eventstore::log::TopicSpec;
+use eventstore::log::{Rules, TopicSpec};
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
@@ -70,6 +70,9 @@ pub enum Event {
     Emptied,
     Noted { text: String },
 }
+
+/// How long a service remembers its clients' command ids, in seconds, if it does not say.
+pub const REMEMBERED: i64 = 7 * 24 * 60 * 60;
 
 /// An instant that no test's clock comes to.
 const NEVER: i64 = 4_000_000_000_000_000;
@@ -213,12 +216,17 @@ pub struct Bench {
 
 impl Bench {
     pub fn of(service: Service, seed: u64) -> Self {
+        Self::ruled(service, seed, Rules::default())
+    }
+
+    /// On a log with other rules.
+    pub fn ruled(service: Service, seed: u64, rules: Rules) -> Self {
         let (dir, clock) = (TempDir::new().unwrap(), Arc::new(Moved::default()));
         clock.by(1_000_000);
         let log: Arc<dyn Log> = Arc::new(
             Embedded::open(
                 &dir.path().join("log"),
-                Settings { partitions: Some(3), gaps: Some(seed), clock: Arc::new(Hands(Arc::clone(&clock))), ..Settings::default() },
+                Settings { partitions: Some(3), gaps: Some(seed), rules, clock: Arc::new(Hands(Arc::clone(&clock))), ..Settings::default() },
             )
             .unwrap(),
         );

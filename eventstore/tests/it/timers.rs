@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventstore::Limits;
 use eventstore::fold::replay;
-use eventstore::heads::{Heads, MARK_SECONDS};
+use eventstore::heads::Heads;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use rand::rngs::StdRng;
@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use schemas::envelope::{DLT_DEADLINE, DLT_TOPIC};
 use schemas::{Envelope, Partition};
 
-use crate::tally::{Bench, DUE_BREAKS, DUE_REFUSED, DUE_TOO_LARGE, SLEEPS, alone, settle};
+use crate::tally::{Bench, DUE_BREAKS, DUE_REFUSED, DUE_TOO_LARGE, REMEMBERED, SLEEPS, alone, settle};
 
 /// A partition's subjects, as many as asked for.
 fn subjects(count: usize) -> Vec<String> {
@@ -119,7 +119,7 @@ fn rows_do_not_depend_on_pages_whatever_times_do() {
             *version += 1;
             let mut own = bench.own_event(&subject, *version, 1);
             let mut envelope = Envelope::read(&own.headers).unwrap();
-            let at = random.random_range(0..3) * MARK_SECONDS + [0, 1, n, -n][n as usize % 4];
+            let at = random.random_range(0..3) * REMEMBERED + [0, 1, n, -n][n as usize % 4];
             envelope.time = Some(kernel::Timestamp(at * 1_000_000));
             envelope.causation = Some(format!("id{}", random.random_range(0..8)));
             envelope.body_hash = Some("0123456789abcdef0123456789abcdef".into());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventstore::control::{Control, Ruling, Settled};
-use eventstore::heads::MARK_SECONDS;
+
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::{Stuck, TopicSpec};
 use eventstore::observer::Observer;
@@ -19,7 +19,7 @@ use schemas::{Envelope, Headers, Partition, Stream, partition_of, topic};
 
 use crate::broker::Broker;
 use crate::flaky::Flaky;
-use crate::tally::{Across, Bench, Echo, alone, settle};
+use crate::tally::{Across, Bench, Echo, REMEMBERED, alone, settle};
 
 #[test]
 fn a_repeat_is_answered_and_decides_nothing() {
@@ -45,7 +45,7 @@ fn a_repeat_is_answered_and_decides_nothing() {
 fn ids_are_forgotten_after_their_time() {
     let bench = Bench::of(alone(), 2);
     let mut worker = bench.worker();
-    for (wait, version) in [(0, 1), (MARK_SECONDS - 10, 1), (20, 3)] {
+    for (wait, version) in [(0, 1), (REMEMBERED - 10, 1), (20, 3)] {
         bench.clock.by(wait);
         bench.send(bench.command("a", "17", 2));
         settle(&mut worker);
@@ -347,7 +347,7 @@ fn live_heads_equal_a_fold_from_zero_whatever_happens() {
             match random.random_range(0..10) {
                 0 => worker = bench.worker(), // the old one is fenced by its name
                 1 => bench.clock.by(random.random_range(1..100)),
-                2 if n % 7 == 0 => bench.clock.by(MARK_SECONDS / 3),
+                2 if n % 7 == 0 => bench.clock.by(REMEMBERED / 3),
                 _ => drop(worker.turn(Duration::ZERO).unwrap()),
             }
         }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use daybook::Application;
 use daybook::args::asynchronous;
 use daybook::cli::Verb as Platform;
+use daybook::eventstore::log::Rules;
 use daybook::http::route::Example;
 
 use crate::card::CardSettings;
@@ -16,6 +17,7 @@ pub const APPLICATION: Application = Application {
     name: "daybook",
     version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT_OF_BUILD"), ")"),
     title: "Daybook marketplace",
+    rules: Rules::DEFAULT,
     capabilities: capabilities::all,
     routes: benchmark::routes,
     example: Example { service: "catalog", aggregate: "product", id: "42-1", command: "catalog.0.nobodys" },

@@ -1,5 +1,7 @@
 //! An application: what its binary gives to the platform.
 
+use eventstore::log::Rules;
+
 use crate::capability::Capability;
 use crate::http::route::{Example, Routes};
 
@@ -12,6 +14,8 @@ pub struct Application {
     pub version: &'static str,
     /// what documents are titled
     pub title: &'static str,
+    /// what holds for all records of its log: how ids are routed, how large a record may be
+    pub rules: Rules,
     /// every service there is
     pub capabilities: fn() -> Vec<Capability>,
     /// routes that are no one service's

@@ -35,6 +35,7 @@ pub mod verify;
 
 pub use application::Application;
 pub use capability::Capability;
+pub use eventstore::log::Rules;
 pub use eventstore::service::Service;
 pub use kernel::{Aggregate, Context, Currency, Heads, Money, Number, Origin, Pair, Policy, Routing, Source, Timestamp};
 pub use projections::{FoldError, Overlay, Seen, StateRow, View, states};

@@ -8,6 +8,7 @@ use eventstore::Log;
 use eventstore::embedded::{Embedded, Settings, is_damage, repair};
 #[cfg(feature = "kafka")]
 use eventstore::kafka::{self, Kafka};
+use eventstore::log::Rules;
 use eventstore::memory::Memory;
 
 #[cfg(feature = "kafka")]
@@ -63,29 +64,29 @@ impl LogLocation {
 
     /// Opens the log only to read it, where that is another thing.
     #[cfg_attr(not(feature = "embedded"), allow(unused_variables, reason = "Kafka needs neither"))]
-    pub(crate) fn look(self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+    pub(crate) fn look(self, layout: &Layout, memory: &Memory, rules: Rules) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
             #[cfg(feature = "embedded")]
-            Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, memory: memory.clone(), ..Settings::default() })?),
+            Self::Here { .. } => Arc::new(Embedded::open(&layout.log(), Settings { looks: true, rules, memory: memory.clone(), ..Settings::default() })?),
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, ..*settings })?),
+            Self::Kafka(settings) => Arc::new(Kafka::open(kafka::Settings { looks: true, rules, ..*settings })?),
         })
     }
 
     #[cfg_attr(not(feature = "embedded"), allow(unused_variables, reason = "Kafka needs neither"))]
-    pub(crate) fn open(&self, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+    pub(crate) fn open(&self, layout: &Layout, memory: &Memory, rules: Rules) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
             #[cfg(feature = "embedded")]
-            Self::Here { partitions, accept_loss } => embedded(*partitions, *accept_loss, layout, memory)?,
+            Self::Here { partitions, accept_loss } => embedded(*partitions, *accept_loss, rules, layout, memory)?,
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open((**settings).clone()))?),
+            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open(kafka::Settings { rules, ..(**settings).clone() }))?),
         })
     }
 }
 
 #[cfg(feature = "embedded")]
-fn embedded(partitions: Option<u16>, accept_loss: bool, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
-    let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, memory: memory.clone(), ..Settings::default() });
+fn embedded(partitions: Option<u16>, accept_loss: bool, rules: Rules, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
+    let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, rules, memory: memory.clone(), ..Settings::default() });
     match open(false) {
         Err(fault) if accept_loss && is_damage(&fault) => {
             tracing::error!(%fault, "the loss is accepted");

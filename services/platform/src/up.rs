@@ -86,7 +86,7 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         misused!("this program was built without a log of its own (the feature embedded): name Kafka's brokers with --brokers");
     };
     let keys = config.keys.iter().map(|key| Ok((key.spec, key.origin()?))).collect::<anyhow::Result<_>>()?;
-    let start = Start { data: config.data.clone(), log, runs, keys, capabilities: (application.capabilities)() };
+    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: (application.capabilities)() };
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);

@@ -67,7 +67,7 @@ pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
         let here = || LogLocation::here(None, false).context("this program was built without a log of its own: name Kafka's brokers with --brokers");
         let at = args.cluster.location(None, None).map_or_else(here, Ok)?;
         let data = args.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
-        let verdicts = at_rest::prover(&data, at, (application.capabilities)())
+        let verdicts = at_rest::prover(&data, at, application)
             .context("a directory is verified at rest, a running marketplace with --url")?
             .prove()?
             .context("another proof runs")?;

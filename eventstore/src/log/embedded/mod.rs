@@ -14,7 +14,7 @@ use schemas::{Partition, Topic};
 
 use crate::directory;
 use crate::log::clock::{Clock, LogClock, SystemClock};
-use crate::log::{Begin, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, TopicSpec};
+use crate::log::{Begin, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
 use crate::memory::{Memory, apart, held};
 
 mod appender;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub partitions: Option<u16>,
     /// Skips offsets at random from this seed, for tests.
     pub gaps: Option<u64>,
+    /// what holds for all its records
+    pub rules: Rules,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
     /// what it shares with the process's other databases
@@ -55,7 +57,16 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { partitions: None, gaps: None, clock: Arc::new(SystemClock::default()), memory: Memory::default(), looks: false, accept_loss: false, sync: true }
+        Self {
+            partitions: None,
+            gaps: None,
+            rules: Rules::default(),
+            clock: Arc::new(SystemClock::default()),
+            memory: Memory::default(),
+            looks: false,
+            accept_loss: false,
+            sync: true,
+        }
     }
 }
 
@@ -85,7 +96,9 @@ impl Embedded {
         let last = db.get(keys::CLOCK).map_err(|why| opening(dir, &why))?;
         let last = Timestamp(last.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or_default());
         let clock = LogClock::after(last, settings.clock);
+        settings.rules.check()?;
         let shared = Shared {
+            rules: settings.rules,
             dir: dir.to_path_buf(),
             db,
             partitions,
@@ -179,6 +192,10 @@ fn recorded_partitions(dir: &Path, db: &DBWithThreadMode<MultiThreaded>, asked: 
 impl Log for Embedded {
     fn partitions(&self) -> u16 {
         self.shared.partitions
+    }
+
+    fn rules(&self) -> Rules {
+        self.shared.rules
     }
 
     fn secret(&self) -> [u8; 32] {

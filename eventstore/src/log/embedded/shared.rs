@@ -12,7 +12,7 @@ use super::request::StoredRecord;
 use super::state::{State, TopicPartition, Waiter};
 use super::{keys, records};
 use crate::log::clock::{Clock, LogClock};
-use crate::log::{Assignment, Fault, Message, Offset, Positions};
+use crate::log::{Assignment, Fault, Message, Offset, Positions, Rules};
 
 /// How a fault begins to say that a log is damaged.
 pub const DAMAGED: &str = "is damaged:";
@@ -24,6 +24,7 @@ pub struct Shared {
     pub(super) dir: PathBuf,
     pub(super) db: DBWithThreadMode<MultiThreaded>,
     pub(super) partitions: u16,
+    pub(super) rules: Rules,
     pub(super) clock: LogClock<Arc<dyn Clock>>,
     pub(super) gaps: Option<u64>,
     pub(super) sync: bool,
@@ -47,7 +48,7 @@ impl Shared {
     pub(super) fn kept(&self, messages: Vec<Message>) -> Result<Vec<StoredRecord>, Fault> {
         let kept = |message: Message| {
             let place = self.state.lock().place(&message.topic, message.partition, self.partitions)?;
-            message.fits()?;
+            message.fits(self.rules.record_bytes)?;
             Ok(StoredRecord { place, bytes: records::encode(&message), message })
         };
         messages.into_iter().map(kept).collect()

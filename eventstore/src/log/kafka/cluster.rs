@@ -79,7 +79,7 @@ impl Cluster {
     pub(super) fn check(&self, messages: &[Message]) -> Result<(), Fault> {
         for message in messages {
             self.place(&message.topic, message.partition)?;
-            message.fits()?;
+            message.fits(self.settings.rules.record_bytes)?;
         }
         Ok(())
     }

@@ -9,9 +9,11 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use schemas::{Stream, Topic, topic};
 
-use crate::log::Fault;
 use crate::log::clock::{Clock, SystemClock};
+use crate::log::{Fault, Rules};
 
+/// Largest batch that a topic takes: Kafka's own default, so that no topic of an earlier version is refused.
+const MESSAGE_BYTES: usize = 1_048_588;
 /// How long a member may be silent before its partitions are given away: the least that brokers allow by default.
 pub const SESSION_MS: u32 = 6_000;
 /// A transaction that is open for longer is aborted by the broker.
@@ -63,6 +65,8 @@ pub struct Settings {
     pub replication: Option<u16>,
     /// Where this process's HTTP can be reached by the others.
     pub advertised: Option<String>,
+    /// what holds for all its records
+    pub rules: Rules,
     /// Only to be read: a log that is not there is not made.
     pub looks: bool,
     /// where the time comes from
@@ -85,6 +89,7 @@ impl Settings {
             partitions: None,
             replication: None,
             advertised: None,
+            rules: Rules::default(),
             looks: false,
             clock: Arc::new(SystemClock::default()),
             held: None,
@@ -94,6 +99,7 @@ impl Settings {
 
     /// Fatal, naming the setting, where the caller set what is ours to settle.
     pub fn check(&self) -> Result<(), Fault> {
+        self.rules.check()?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if !self.namespace.bytes().all(allowed) || self.namespace.len() > 100 {
             return Err(Fault::Fatal(format!("namespace '{}': at most 100 of letters, digits, '.', '_', '-'", self.namespace)));
@@ -187,12 +193,14 @@ impl Settings {
 
     /// Writes records that each stand for themselves.
     pub(super) fn sender(&self) -> Result<ClientConfig, Fault> {
-        asserted(self.client("sender", &BUFFERS, &[("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "15000")]))
+        let bytes = self.message_bytes().to_string();
+        let settled = [("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "15000"), ("message.max.bytes", &bytes)];
+        asserted(self.client("sender", &BUFFERS, &settled))
     }
 
     /// Writes transactions under `id`.
     pub(super) fn transactional(&self, id: &str) -> Result<ClientConfig, Fault> {
-        let timeout = TRANSACTION_MS.to_string();
+        let (timeout, bytes) = (TRANSACTION_MS.to_string(), self.message_bytes().to_string());
         let mut config = self.client(
             id,
             &BUFFERS,
@@ -202,11 +210,17 @@ impl Settings {
                 ("message.timeout.ms", &timeout),
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
+                ("message.max.bytes", &bytes),
                 // A connection that broke under a request must be heard of.
                 ("log.connection.close", "true"),
             ],
         );
         asserted(config.set_log_level(RDKafkaLogLevel::Info).clone())
+    }
+
+    /// Largest batch of one record that brokers must take, and the client: the record, and what its format adds to it.
+    pub(super) fn message_bytes(&self) -> usize {
+        MESSAGE_BYTES.max(2 * self.rules.record_bytes)
     }
 
     /// A group's name on the cluster.

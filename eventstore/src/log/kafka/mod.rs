@@ -15,7 +15,7 @@ use rdkafka::TopicPartitionList;
 use schemas::{Partition, Topic};
 
 use crate::log::clock::LogClock;
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, TopicSpec};
+use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
 
 mod append;
 mod assignments;
@@ -121,6 +121,10 @@ impl Drop for Kafka {
 impl Log for Kafka {
     fn partitions(&self) -> u16 {
         self.cluster.partitions
+    }
+
+    fn rules(&self) -> Rules {
+        self.cluster.settings.rules
     }
 
     fn secret(&self) -> [u8; 32] {

@@ -16,13 +16,10 @@ use super::fault::fault;
 use super::logged::Logged;
 use super::probe::Probe;
 use super::reader::add;
-use crate::log::{Fault, Offset, RECORD_BYTES_MAX, TopicSpec};
+use crate::log::{Fault, Offset, TopicSpec};
 
 const WAIT: Duration = Duration::from_secs(30);
-/// Largest batch that a topic takes: Kafka's own default, so that no topic of an earlier version is refused.
-const MESSAGE_BYTES_MAX: usize = 1_048_588;
-const _: () = assert!(MESSAGE_BYTES_MAX >= 2 * RECORD_BYTES_MAX);
-/// The same for somebody who asks again in a minute.
+/// How long for somebody who asks again in a minute.
 const REVIEW: Duration = Duration::from_secs(10);
 
 /// What the cluster must hold.
@@ -31,7 +28,7 @@ struct Wanted {
     settings: BTreeMap<&'static str, String>,
 }
 
-fn wanted(spec: &TopicSpec, partitions: u16, replication: u16) -> Wanted {
+fn wanted(spec: &TopicSpec, partitions: u16, replication: u16, message_bytes: usize) -> Wanted {
     let compacted = spec.topic == assignments();
     let retention = spec.retention.map_or("-1".to_owned(), |kept| kept.as_millis().to_string());
     let settings = [
@@ -39,7 +36,7 @@ fn wanted(spec: &TopicSpec, partitions: u16, replication: u16) -> Wanted {
         ("retention.ms", retention),
         ("retention.bytes", "-1".to_owned()),
         // Whatever the cluster's default is, what we write fits: a record, and what its format adds to it.
-        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+        ("max.message.bytes", message_bytes.to_string()),
         // Log time is the broker's: no client can set it back, or forward.
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
@@ -147,7 +144,8 @@ fn make<'s>(
     if missing.is_empty() {
         return Ok(vec![]);
     }
-    let named: Vec<(String, Wanted)> = missing.iter().map(|spec| (settings.named(&spec.topic), wanted(spec, partitions, replication))).collect();
+    let named: Vec<(String, Wanted)> =
+        missing.iter().map(|spec| (settings.named(&spec.topic), wanted(spec, partitions, replication, settings.message_bytes()))).collect();
     let new = named.iter().map(|(name, wanted)| {
         let topic = NewTopic::new(name, i32::from(wanted.partitions), TopicReplication::Fixed(i32::from(replication)));
         wanted.settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
@@ -223,7 +221,7 @@ fn unsettled(
                 continue;
             }
         };
-        for (key, must) in wanted(spec, partitions, replication).settings {
+        for (key, must) in wanted(spec, partitions, replication, settings.message_bytes()).settings {
             let found = answer.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
             // More copies in sync, or larger records of others, than asked for are the operator's choice.
             let more = ["min.insync.replicas", "max.message.bytes"].contains(&key);

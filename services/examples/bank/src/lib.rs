@@ -9,13 +9,14 @@ pub mod transfer;
 
 // wiring: begin
 use daybook::http::route::{Example, Routes};
-use daybook::{Application, Capability, Service, states};
+use daybook::{Application, Capability, Rules, Service, states};
 
 /// The bank.
 pub const BANK: Application = Application {
     name: "bank",
     version: env!("CARGO_PKG_VERSION"),
     title: "Bank",
+    rules: Rules::DEFAULT,
     capabilities,
     routes: Routes::default,
     example: Example { service: "accounts", aggregate: "account", id: "7", command: "accounts.0.nobodys" },

@@ -8,14 +8,14 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use daybook::eventstore::service::Service;
 use daybook::projections::{FoldError, Overlay, Seen};
+use daybook::schemas::Partition;
 use daybook::schemas::wire::Code;
-use daybook::schemas::{Partition, partition_of};
 use domain::cart::{Cart, Checkout, Command, Line};
 use domain::customer::Person;
 use domain::payment::{Means, Method};
 use domain::policies::{CopyProduct, ReopenCart};
 use domain::replica::ProductCopy;
-use domain::{Aggregate, Currency, Money, ProductRef, routing_key};
+use domain::{Aggregate, Currency, Money, ProductRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -299,7 +299,7 @@ impl CheckoutGiven {
 /// Prices change without the cart's version, which is its ETag: so it is shown whole, whatever version is known.
 async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
     let customer = customer.to_string();
-    let partition = partition_of(routing_key(&customer).as_bytes(), app.log.partitions());
+    let partition = app.log.partition_of(&customer);
     let view = read::view_of(&app, "carts", Some(partition), &headers).await?;
     let positions = token::write(&view.positions()); // before the rows: they may be newer than this says, never older
     let row: CartRow = view.get(&cart_key(&customer))?.ok_or_else(|| Failure::not_found("carts has nothing under this id"))?;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::load::serve;
 use crate::operate::{done, fails, json_of, run, until};
-use crate::process::{Caller, PATIENCE, Server, binary};
+use crate::process::{Caller, PATIENCE, Server, binary, free};
 
 /// Runs the binary with these variables.
 fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -22,11 +22,6 @@ fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A port that is free now.
-fn free() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod operate;
 mod outage;
 mod outside;
 mod process;
+mod readme;
 mod sagas;
 mod seeded;
 mod stopped;

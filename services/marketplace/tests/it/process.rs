@@ -28,6 +28,11 @@ pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_daybook"))
 }
 
+/// A port that is free now.
+pub fn free() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 pub struct Server {
     binary: PathBuf,
     data: PathBuf,

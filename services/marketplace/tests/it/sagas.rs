@@ -21,6 +21,7 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
     let start = Start {
         data: data.to_path_buf(),
         log: LogLocation::here(None, false).unwrap(),
+        rules: marketplace::APPLICATION.rules,
         runs: Some(runs),
         keys: vec![(marketplace::card::KEY, KeyOrigin::Kept)],
         capabilities: marketplace::capabilities::all(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eventstore::log::RECORD_BYTES_MAX;
+use eventstore::log::BATCH_BYTES_MAX;
 use eventstore::{Fault, Log, Message};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 const WAITING_MAX: usize = 4_096;
 /// Bytes of the commands that wait or are being written.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
-const _: () = assert!(RECORD_BYTES_MAX <= WAITING_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= WAITING_BYTES_MAX);
 /// What a command takes besides its bytes.
 const AROUND_BYTES: usize = 1_024;
 /// Commands of one append.

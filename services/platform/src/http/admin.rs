@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eventstore::dead_letters::Reason;
 use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, is_signed, sign};
-use eventstore::log::RECORD_BYTES_MAX;
 use eventstore::reactions::{Writer, anchors};
 use eventstore::{Limits, Message, Offset, Record};
 use schemars::JsonSchema;
@@ -154,8 +153,8 @@ async fn retry(State(app): State<App>, Path((service, partition, offset)): Path<
             return Err(Failure::refused("discarded", "this letter was discarded: nothing is done about it any more"));
         }
         let messages = again(&app, &service, &record)?;
-        if let Some(bytes) = messages.iter().map(Message::bytes).find(|bytes| *bytes > RECORD_BYTES_MAX) {
-            return Err(Failure::refused("too-large", format!("it would have {bytes} bytes; a record has at most {RECORD_BYTES_MAX}")));
+        if let Some(bytes) = messages.iter().map(Message::bytes).find(|bytes| *bytes > app.log.rules().record_bytes) {
+            return Err(Failure::refused("too-large", format!("it would have {bytes} bytes; a record has at most {}", app.log.rules().record_bytes)));
         }
         let partition = messages.first().map(|message| message.partition).unwrap_or_default();
         let offsets = app.log.append(messages)?;
@@ -191,7 +190,7 @@ fn again(app: &App, service: &str, letter: &Record) -> Result<Vec<Message>, Fail
         .ok_or_else(|| Failure::refused("not-a-command", "this letter came from an event, which its policy will not see again: act on its cause instead"))?;
     let known = app.operator.services.get(service).ok_or_else(|| Failure::not_found(format!("no service '{service}'")))?;
     let (origin, anchors) = (original(app, letter)?, anchors(app.log.partitions()));
-    let written = Writer::new(known, &anchors, app.log.secret()).again(&origin, policy, letter.headers.text(DLT_COMMAND));
+    let written = Writer::new(known, &anchors, app.log.secret(), app.log.rules()).again(&origin, policy, letter.headers.text(DLT_COMMAND));
     let written = written.map_err(|why| Failure::refused("not-retried", why))?;
     if written.is_empty() {
         return Err(Failure::refused("not-retried", format!("policy {policy} asks for nothing of the kind any more")));

@@ -9,11 +9,10 @@ use axum::response::Response;
 use eventstore::Message;
 use eventstore::bounds::ACTOR_BYTES_MAX;
 use eventstore::fingerprint::{self, Fingerprints, REQUEST};
-use eventstore::log::RECORD_BYTES_MAX;
 use eventstore::turn::{TELL, TELL_DECISION, UNSCOPED};
-use kernel::{Aggregate, routing_key};
+use kernel::Aggregate;
 use schemas::envelope::{Kind, is_trace, time};
-use schemas::{Codec, Envelope, Stream, partition_of, topic};
+use schemas::{Codec, Envelope, Stream, topic};
 use tokio::time::Instant;
 
 use super::app::App;
@@ -148,9 +147,9 @@ impl<A> CommandRequest<A> {
 
     /// Writes the command, and waits for its answer if the caller does.
     pub async fn write(self, app: &App, Written { kind, body, later }: Written) -> Result<Response, Failure> {
-        let (began, aggregate) = (Instant::now(), kind.aggregate.clone());
+        let (began, aggregate, rules) = (Instant::now(), kind.aggregate.clone(), app.log.rules());
         let name = format!("{}.{}", kind.aggregate, kind.name);
-        let partition = partition_of(routing_key(&self.subject).as_bytes(), app.log.partitions());
+        let partition = app.log.partition_of(&self.subject);
         let (id, unscoped) = self.name.id(self.service, &kind, &self.subject);
         let mut envelope = Envelope::new(&id, format!("/{}/http", self.service), kind, &self.subject);
         (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, self.trace, self.actor);
@@ -170,12 +169,12 @@ impl<A> CommandRequest<A> {
         let message = Message {
             topic: topic(Stream::Commands(self.service)),
             partition,
-            key: routing_key(&self.subject).as_bytes().to_vec(),
+            key: (rules.routing_key)(&self.subject).as_bytes().to_vec(),
             headers,
             value: Some(body),
         };
-        if message.bytes() > RECORD_BYTES_MAX {
-            return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {RECORD_BYTES_MAX}", message.bytes())));
+        if message.bytes() > rules.record_bytes {
+            return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {}", message.bytes(), rules.record_bytes)));
         }
         app.commands.sender.send(message).await?;
         super::gate::let_go();

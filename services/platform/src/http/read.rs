@@ -7,10 +7,9 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::{Fault, Offset, Positions};
-use kernel::routing_key;
 use projections::{Projection, ReadError};
 use schemars::JsonSchema;
-use schemas::{Partition, Topic, partition_of};
+use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -112,7 +111,7 @@ pub async fn row<T: Serialize + DeserializeOwned>(
     headers: &HeaderMap,
     revision: fn(&T) -> u64,
 ) -> Result<Response, Failure> {
-    let of = partition_of(routing_key(subject).as_bytes(), app.log.partitions());
+    let of = app.log.partition_of(subject);
     let view = view_of(app, name, Some(of), headers).await?;
     let positions = token::write(&view.positions()); // before the row: it may be newer than this says, never older
     let found: T = view.get(key)?.ok_or_else(|| Failure::not_found(format!("{name} has nothing under this id")))?;
@@ -150,7 +149,7 @@ impl<'p> Under<'p> {
     }
 
     async fn view<'a>(&self, app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
-        view_of(app, name, self.subject.map(|subject| partition_of(routing_key(subject).as_bytes(), app.log.partitions())), headers).await
+        view_of(app, name, self.subject.map(|subject| app.log.partition_of(subject)), headers).await
     }
 }
 

@@ -7,17 +7,18 @@ use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 
+use crate::application::Application;
 use crate::capability::Capability;
 use crate::location::{Layout, LogLocation};
 use crate::prover::Prover;
 
 /// What proves its folds.
-pub fn prover(data: &Path, at: LogLocation, capabilities: Vec<Capability>) -> anyhow::Result<Prover> {
+pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow::Result<Prover> {
     let (layout, memory) = (Layout::of(data), Memory::default());
     let all = at.is_here();
     let there = if all { layout.log() } else { layout.views() };
     anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
-    let control = Control::look(at.look(&layout, &memory)?)?;
+    let control = Control::look(at.look(&layout, &memory, application.rules)?)?;
     let log = Some(control.id()).filter(|id| !id.is_empty());
     let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
     // On Kafka an instance has the folds of the services it ran; with a log of its own it ran all of them.
@@ -25,7 +26,7 @@ pub fn prover(data: &Path, at: LogLocation, capabilities: Vec<Capability>) -> an
         let views = capability.views.iter().any(|view| layout.views().join(&view.name).is_dir());
         all || views || layout.heads(capability.service.name).is_dir()
     };
-    for capability in capabilities.into_iter().filter(here) {
+    for capability in (application.capabilities)().into_iter().filter(here) {
         let service = Arc::new(capability.service);
         for view in capability.views {
             match Rows::look(&layout.views().join(&view.name), &view.shape(), log, &memory) {

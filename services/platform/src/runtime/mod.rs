@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use eventstore::caught::caught;
 use eventstore::control::Control;
-use eventstore::log::{Stuck, TopicSpec};
+use eventstore::log::{Rules, Stuck, TopicSpec};
 use eventstore::memory::Memory;
 use eventstore::observer::{Observer, view as reader};
 use eventstore::router::Router;
@@ -75,6 +75,8 @@ pub struct Start {
     pub data: PathBuf,
     /// where the log is
     pub log: LogLocation,
+    /// what holds for all its records
+    pub rules: Rules,
     /// the services that run here, if not all of them
     pub runs: Option<Vec<String>>,
     /// where the application's keys come from
@@ -112,7 +114,7 @@ impl Opened {
         };
         let known = here.then(|| keys_of(None)).transpose()?;
         let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
-        let (log, specs) = (start.log.open(&layout, &memory)?, specs(&start.capabilities));
+        let (log, specs) = (start.log.open(&layout, &memory, start.rules)?, specs(&start.capabilities));
         patience.with(|| log.provision(&specs))?;
         let keys = known.map_or_else(|| keys_of(Some(log.as_ref())), Ok)?;
         let control = patience.with(|| Control::open(Arc::clone(&log)))?;

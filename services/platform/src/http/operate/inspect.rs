@@ -9,9 +9,9 @@ use eventstore::Record;
 use eventstore::inspect::Aggregate;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
-use kernel::{Routing, routing_key};
+use kernel::Routing;
 use schemars::JsonSchema;
-use schemas::{Envelope, Partition, partition_of};
+use schemas::{Envelope, Partition};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ pub(super) async fn show(
 
 fn partition(app: &App, service: &Service, aggregate: &str, id: &str, given: Option<u16>) -> Result<Partition, Failure> {
     let everywhere = service.handler(aggregate).is_some_and(|handler| handler.routing() == Routing::EveryPartition);
-    let own = partition_of(routing_key(id).as_bytes(), app.log.partitions());
+    let own = app.log.partition_of(id);
     match given.map(|number| partition_in(app, number)).transpose()? {
         Some(given) if !everywhere && given != own => Err(Failure::bad("/query/partition", format!("{aggregate} {id} belongs to partition {own}"))),
         Some(given) => Ok(given),
