@@ -2,7 +2,7 @@
 //! over HTTP, proves them, and gives operators their tools.
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
 //! `http`, `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`.
 
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
@@ -29,6 +29,7 @@ pub mod prover;
 pub mod runtime;
 pub mod telemetry;
 pub mod up;
+mod uri;
 pub mod verify;
 
 pub use application::Application;
