@@ -1,4 +1,5 @@
-//! What talks to a running system over HTTP: the connection, and the operators' verbs. Knows no log and no rows.
+//! What talks to a running system over HTTP: the connection, jobs on it, the operators' verbs. Knows no log and no rows.
 
 pub mod connection;
+pub mod jobs;
 pub mod operator;
