@@ -6,9 +6,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::application::Application;
 use crate::args::asynchronous;
+use crate::client::operator;
 use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
 use crate::misuse::{Misuse, misused};
-use crate::{dead_letters, documents, operate, out, up, verify};
+use crate::{documents, out, up, verify};
 
 /// The platform's commands; an application adds its own beside them.
 #[derive(Subcommand)]
@@ -29,24 +30,24 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Prints the OpenAPI document of every route
     Openapi,
     /// Lists, shows, retries and discards what could not be processed
-    DeadLetters(dead_letters::Args),
+    DeadLetters(operator::dead_letters::Args),
     /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
     #[command(after_help = "Example:\n  daybook inspect order/17-3 --version 2")]
-    Inspect(operate::inspect::Args),
+    Inspect(operator::inspect::Args),
     /// Shows the records of a topic
     #[command(after_help = "Example:\n  daybook tail ordering.events --from -5 --follow -o json")]
-    Tail(operate::tail::Args),
+    Tail(operator::tail::Args),
     /// Lists the processes that have not ended, and ends one by hand
     #[command(after_help = "Example:\n  daybook sagas list --stuck 30\n  daybook sagas end order/17-3 --refuse --reason 'payment is away'")]
-    Sagas(operate::sagas::Args),
+    Sagas(operator::sagas::Args),
     /// Lists the readers that stand still at a record, shows it, and lets them try it again or pass over it
     #[command(after_help = "Example:\n  daybook partitions list\n  daybook partitions skip catalog.events/5/17 --reason 'written by a script'")]
-    Partitions(operate::partitions::Args),
+    Partitions(operator::partitions::Args),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
-    Topics(operate::topics::Args),
+    Topics(operator::topics::Args),
     /// Deletes commands that are decided, when told --yes; events are never deleted
     #[command(after_help = "Examples:\n  daybook trim --all\n  daybook trim --all --yes")]
-    Trim(operate::trim::Args),
+    Trim(operator::trim::Args),
     /// Prints what lets a shell complete commands and flags
     #[command(after_help = "Example:\n  daybook completions bash > ~/.local/share/bash-completion/completions/daybook")]
     Completions {
@@ -124,13 +125,13 @@ impl<S: AppSettings> Verb<S> {
                 out::line(format!("{:#}", documents::openapi(application)));
                 Ok(ExitCode::SUCCESS)
             }
-            Self::DeadLetters(args) => asynchronous(dead_letters::run(args)),
-            Self::Inspect(args) => asynchronous(operate::inspect::run(args)),
-            Self::Tail(args) => asynchronous(operate::tail::run(args)),
-            Self::Sagas(args) => asynchronous(operate::sagas::run(args)),
-            Self::Partitions(args) => asynchronous(operate::partitions::run(args)),
-            Self::Topics(args) => asynchronous(operate::topics::run(args)),
-            Self::Trim(args) => asynchronous(operate::trim::run(args)),
+            Self::DeadLetters(args) => asynchronous(operator::dead_letters::run(args)),
+            Self::Inspect(args) => asynchronous(operator::inspect::run(args)),
+            Self::Tail(args) => asynchronous(operator::tail::run(args)),
+            Self::Sagas(args) => asynchronous(operator::sagas::run(args)),
+            Self::Partitions(args) => asynchronous(operator::partitions::run(args)),
+            Self::Topics(args) => asynchronous(operator::topics::run(args)),
+            Self::Trim(args) => asynchronous(operator::trim::run(args)),
             Self::Completions { shell } => completions(shell, command, application.name),
             Self::Man { of } => manual(command, &of),
         }

@@ -2,8 +2,8 @@
 //! over HTTP, proves them, and gives operators their tools.
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `operate`, `dead_letters`,
-//! `http`, `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`, `testing`.
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `client`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `http`,
+//! `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`, `testing`.
 
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
 compile_error!("a log is needed: one of the features embedded and kafka, or both");
@@ -12,9 +12,9 @@ pub mod application;
 pub mod args;
 pub mod capability;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod cpu;
-pub mod dead_letters;
 pub mod documents;
 mod fresh;
 pub mod gateway;
@@ -22,7 +22,6 @@ pub mod http;
 pub mod keys;
 pub mod location;
 pub mod misuse;
-pub mod operate;
 pub mod out;
 mod patience;
 pub mod prover;
@@ -31,6 +30,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod up;
+mod uri;
 pub mod verify;
 
 pub use application::Application;

@@ -9,6 +9,7 @@ use projections::Verdict;
 
 use crate::application::Application;
 use crate::args::{Output, address, addresses, asynchronous};
+use crate::client::connection::{Connection, Method, once};
 use crate::config::Cluster;
 use crate::location::LogLocation;
 use crate::misuse::Misuse;
@@ -112,15 +113,10 @@ fn ask_all(urls: &[String]) -> anyhow::Result<Result> {
 
 fn ask(url: &str) -> anyhow::Result<Result> {
     asynchronous(async {
-        let answer = reqwest::Client::new()
-            .post(format!("{url}/verify"))
-            .send()
-            .await
-            .with_context(|| format!("no marketplace at {url}: start one with `daybook up`"))?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        anyhow::ensure!(status.is_success(), "{url} answered {status}: {text}");
-        Ok(serde_json::from_str(&text)?)
+        let system = Connection::to([url]);
+        let answer = once(system.request(Method::POST, "/verify")).await.with_context(|| system.absent())?;
+        anyhow::ensure!(answer.status.is_success(), "{url} answered {}: {}", answer.status, answer.text);
+        Ok(serde_json::from_str(&answer.text)?)
     })
 }
 

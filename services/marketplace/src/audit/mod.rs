@@ -22,7 +22,7 @@ pub mod rows;
 
 use acknowledged::Acknowledged;
 use breach::Breach;
-use reader::Reader;
+use reader::{Reader, silent};
 use rows::Snapshot;
 
 /// How long nothing may change before what is seen is what is so: views may lag behind the log.
@@ -91,10 +91,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Waits until all processes have ended, at most so long, and checks what is there then.
 pub async fn examine(urls: &[String], told: &Acknowledged, wait: Duration) -> anyhow::Result<Verdict> {
     let began = Instant::now();
-    let reader = Reader::of(urls)?;
+    let reader = Reader::of(urls);
     let mut snapshot = at_rest(&reader, told, began + wait).await?;
     reader.histories(&mut snapshot).await?;
-    let (breaches, silent) = (checks::all(&snapshot, told), reader.silent().await);
+    let (breaches, silent) = (checks::all(&snapshot, told), silent(urls).await);
     let (checked, seconds) = (Checked::of(&snapshot, told), began.elapsed().as_secs_f64());
     Ok(Verdict { holds: breaches.is_empty() && silent.is_empty(), checked, seconds, breaches, silent })
 }

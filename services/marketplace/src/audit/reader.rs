@@ -1,12 +1,11 @@
 //! Reads the marketplace's rows through its public routes, page by page. Judges nothing, and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use reqwest::{Client, StatusCode};
+use daybook::client::connection::{Connection, Listing, Retry, once};
+use daybook::client::jobs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -17,12 +16,12 @@ use super::rows::{DeadLetter, Order, Payment, Product, Shipment, Snapshot, Step,
 
 /// Longest that one request may take.
 const REQUEST: Duration = Duration::from_secs(30);
-/// How long a marketplace that is away is waited for.
-const GIVE_UP: Duration = Duration::from_secs(60);
 /// How long each of several instances may be away before it counts as not asked.
 const AWAY: Duration = Duration::from_secs(10);
 /// Pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a marketplace that is away is waited for.
+const RETRY: Retry<'static> = Retry::every(PAUSE, Duration::from_secs(60));
 /// Rows of a page.
 const PAGE: usize = 1_000;
 /// Requests under way at once.
@@ -34,25 +33,7 @@ pub const HISTORIES: [&str; 3] = ["orders", "payments", "shipments"];
 
 /// A marketplace to read, at one instance or several.
 #[derive(Clone)]
-pub struct Reader {
-    client: Client,
-    urls: Arc<[String]>,
-    turn: Arc<AtomicUsize>,
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    items: Vec<T>,
-    next: Option<String>,
-    /// partitions of which nothing new is shown
-    #[serde(default)]
-    missing: Vec<Missing>,
-}
-
-#[derive(Deserialize)]
-struct Missing {
-    why: String,
-}
+pub struct Reader(Connection);
 
 #[derive(Deserialize)]
 struct SellerId {
@@ -61,70 +42,13 @@ struct SellerId {
 
 impl Reader {
     /// Of these instances; one answers all, until it does not.
-    pub fn of(urls: &[String]) -> anyhow::Result<Self> {
-        let client = Client::builder().timeout(REQUEST).build()?;
-        let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        Ok(Self { client, urls, turn: Arc::default() })
+    pub fn of(urls: &[String]) -> Self {
+        Self(Connection::to(urls).within(REQUEST))
     }
 
     /// A row; none where there is none.
     pub async fn row<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
-        let deadline = Instant::now() + GIVE_UP;
-        loop {
-            let turn = self.turn.load(Ordering::Relaxed);
-            let url = &self.urls[turn % self.urls.len()];
-            let why = match self.once(&format!("{url}{path}")).await {
-                Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => anyhow::anyhow!("{url}{path} is unavailable: {answer}"),
-                Ok((StatusCode::NOT_FOUND, _)) => return Ok(None),
-                Ok((status, answer)) if status.is_success() => {
-                    return serde_json::from_str(&answer).map(Some).with_context(|| format!("GET {path}: not the row that this version reads"));
-                }
-                Ok((status, answer)) => bail!("GET {path}: {status} {answer}"),
-                Err(why) => why,
-            };
-            if Instant::now() > deadline {
-                return Err(why.context(format!("no marketplace at {} for {} s: start one with `daybook up`", self.urls.join(", "), GIVE_UP.as_secs())));
-            }
-            self.turn.store(turn + 1, Ordering::Relaxed);
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    async fn once(&self, url: &str) -> anyhow::Result<(StatusCode, String)> {
-        let answer = self.client.get(url).send().await?;
-        Ok((answer.status(), answer.text().await?))
-    }
-
-    /// The instances that serve nothing now, each with the reason. One that answers is enough to read everything, and says
-    /// nothing of the others.
-    pub async fn silent(&self) -> BTreeMap<String, String> {
-        let (mut silent, mut asked) = (BTreeMap::new(), JoinSet::new());
-        for url in self.urls.iter().cloned() {
-            let reader = self.clone();
-            asked.spawn(async move {
-                let deadline = Instant::now() + AWAY;
-                loop {
-                    let why = match tokio::time::timeout(AWAY, reader.once(&format!("{url}/orders?limit=1"))).await {
-                        Ok(Ok((status, _))) if status.is_success() => return (url, None),
-                        Ok(Ok((status, answer))) => format!("{status} {answer}"),
-                        Ok(Err(why)) => format!("{why:#}"),
-                        Err(_) => format!("no answer in {} s", AWAY.as_secs()),
-                    };
-                    if Instant::now() >= deadline {
-                        return (url, Some(why));
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
-            });
-        }
-        while let Some(told) = asked.join_next().await {
-            match told {
-                Ok((url, Some(why))) => drop(silent.insert(url, why)),
-                Ok((_, None)) => {}
-                Err(why) => drop(silent.insert("an instance".to_owned(), why.to_string())),
-            }
-        }
-        silent
+        self.0.find(path, None, &RETRY).await
     }
 
     /// Every row of a listing.
@@ -134,16 +58,11 @@ impl Reader {
 
     /// Every row of a listing, if there is one.
     async fn pages<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<Vec<T>>> {
-        let (mut rows, mut cursor) = (vec![], String::new());
-        loop {
-            let Some(page) = self.row::<Page<T>>(&format!("{path}?limit={PAGE}{cursor}")).await? else { return Ok(None) };
-            if let Some(missing) = page.missing.first() {
-                anyhow::bail!("GET {path} does not show everything, so nothing can be said: {}", missing.why);
-            }
-            rows.extend(page.items);
-            let Some(next) = page.next else { return Ok(Some(rows)) };
-            cursor = format!("&cursor={}", encoded(&next));
+        let Some(listing) = self.0.list(path, PAGE, &RETRY).await? else { return Ok(None) };
+        if let Some(missing) = listing.missing.first() {
+            bail!("GET {path} does not show everything, so nothing can be said: {}", missing["why"].as_str().unwrap_or_default());
         }
+        Ok(Some(listing.items))
     }
 
     /// The results of the same question about each of these, some at once; what is not there is left out.
@@ -153,19 +72,9 @@ impl Reader {
         T: Send + 'static,
         F: Future<Output = anyhow::Result<Option<T>>> + Send + 'static,
     {
-        let (mut found, mut running) = (BTreeMap::new(), JoinSet::new());
-        let mut keys = keys.into_iter();
-        loop {
-            while running.len() < AT_ONCE {
-                let Some(key) = keys.next() else { break };
-                let asked = ask(self.clone(), key.clone());
-                running.spawn(async move { asked.await.map(|row| (key, row)) });
-            }
-            let Some(done) = running.join_next().await else { return Ok(found) };
-            if let (key, Some(row)) = done?? {
-                found.insert(key, row);
-            }
-        }
+        let keys: Vec<K> = keys.into_iter().collect();
+        let rows = jobs::all(AT_ONCE, keys.iter().map(|key| ask(self.clone(), key.clone()))).await?;
+        Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
     }
 
     async fn rows<K, T>(&self, keys: impl IntoIterator<Item = K>, path: fn(&K) -> String) -> anyhow::Result<BTreeMap<K, T>>
@@ -178,7 +87,7 @@ impl Reader {
 
     /// Every row the audit goes by, but for histories.
     pub async fn snapshot(&self, acknowledged: &Acknowledged) -> anyhow::Result<Snapshot> {
-        let letters: Page<DeadLetter> = self.row(&format!("/dead-letters?limit={PAGE}")).await?.context("GET /dead-letters: there is no such listing")?;
+        let letters: Listing<DeadLetter> = self.row(&format!("/dead-letters?limit={PAGE}")).await?.context("GET /dead-letters: there is no such listing")?;
         let products: Vec<Product> = self.all("/products").await?;
         let mut sellers: BTreeSet<u64> = self.all::<SellerId>("/sellers").await?.into_iter().map(|seller| seller.id).collect();
         sellers.extend(products.iter().filter_map(|product| product.id.split_once('-')?.0.parse::<u64>().ok()));
@@ -216,8 +125,34 @@ impl Reader {
     }
 }
 
-/// A query's value, percent-encoded.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+/// The instances that serve nothing now, each with the reason. One that answers is enough to read everything, and says
+/// nothing of the others.
+pub async fn silent(urls: &[String]) -> BTreeMap<String, String> {
+    let (mut silent, mut asked) = (BTreeMap::new(), JoinSet::new());
+    for url in urls {
+        let (url, instance) = (url.clone(), Connection::to([url]));
+        asked.spawn(async move {
+            let deadline = Instant::now() + AWAY;
+            loop {
+                let why = match tokio::time::timeout(AWAY, once(instance.get("/orders?limit=1"))).await {
+                    Ok(Ok(answer)) if answer.status.is_success() => return (url, None),
+                    Ok(Ok(answer)) => format!("{} {}", answer.status, answer.text),
+                    Ok(Err(why)) => format!("{:#}", anyhow::Error::from(why)),
+                    Err(_) => format!("no answer in {} s", AWAY.as_secs()),
+                };
+                if Instant::now() >= deadline {
+                    return (url, Some(why));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
+    while let Some(told) = asked.join_next().await {
+        match told {
+            Ok((url, Some(why))) => drop(silent.insert(url, why)),
+            Ok((_, None)) => {}
+            Err(why) => drop(silent.insert("an instance".to_owned(), why.to_string())),
+        }
+    }
+    silent
 }

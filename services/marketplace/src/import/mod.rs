@@ -91,7 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let lines = lines::read(&bytes(&args.file)?, &reading).map_err(|why| anyhow::anyhow!("{}: {why}", args.file.display()))?;
     let mut became = Became::default();
-    let work = Work::at(Marketplace::at(&args.target.url, args.give_up)?, args.seller);
+    let work = Work::at(Marketplace::at(&args.target.url, args.give_up), args.seller);
     let done = everything(&work, &lines, args.currency, &mut became).await;
     work.done();
     became.whole = done.is_ok();

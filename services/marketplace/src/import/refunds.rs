@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::ensure;
+use daybook::client::connection::Method;
 use domain::{Currency, Money, Timestamp};
 use parking_lot::Mutex;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Ended;
@@ -106,9 +106,9 @@ impl Work {
                 Ok(())
             }
         });
-        let done = self.all("refunds", jobs.collect(), |()| {}).await;
+        let done = self.all("refunds", jobs.collect()).await;
         became.lines.append(&mut known.lock());
-        done
+        done.map(drop)
     }
 
     /// Adds the other orders of all customers who gave something back: its sale may have come with an earlier file.
@@ -116,10 +116,13 @@ impl Work {
         let customers: BTreeSet<u64> = lines.iter().filter_map(|line| Some(line.returned.as_ref()?.customer)).collect();
         let jobs = customers.into_iter().map(|customer| {
             let work = self.clone();
-            async move { work.market.all(&format!("/orders?customer={customer}")).await }
+            async move {
+                let rows = work.market.all(&format!("/orders?customer={customer}")).await?;
+                Ok(rows.iter().filter_map(Placed::of).map(|order| (order.id.clone(), order)).collect::<Vec<_>>())
+            }
         });
-        let add = |rows: Vec<Value>| orders.extend(rows.iter().filter_map(Placed::of).map(|order| (order.id.clone(), order)));
-        self.all("sales", jobs.collect(), add).await
+        orders.extend(self.all("sales", jobs.collect()).await?.into_iter().flatten());
+        Ok(())
     }
 
     /// The refunds that these orders have.
@@ -128,9 +131,7 @@ impl Work {
             let (work, id, currency) = (self.clone(), order.id.clone(), order.currency.clone());
             async move { Ok((id.clone(), work.made(&id, &currency).await?)) }
         });
-        let mut made = BTreeMap::new();
-        self.all("refunds", jobs.collect(), |(order, refunds)| drop(made.insert(order, refunds))).await?;
-        Ok(made)
+        Ok(self.all("refunds", jobs.collect()).await?.into_iter().collect())
     }
 
     /// What these orders have sold, and what is left of it.

@@ -2,17 +2,15 @@
 //! the fate of the lines it stands for; only a marketplace that does not answer ends the work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use daybook::client::connection::Method;
+use daybook::client::jobs;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
-use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::client::{Ended, Marketplace};
 use super::lines::{Line, Sale};
@@ -37,7 +35,6 @@ pub struct Work {
     pub market: Marketplace,
     /// whose history it is
     pub seller: u64,
-    limit: Arc<Semaphore>,
     bar: ProgressBar,
 }
 
@@ -51,7 +48,7 @@ impl Work {
     pub fn at(market: Marketplace, seller: u64) -> Self {
         let style = ProgressStyle::with_template("{msg:>10} [{bar:30}] {pos}/{len} {per_sec} {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
-        Self { market, seller, limit: Arc::new(Semaphore::new(AT_ONCE)), bar }
+        Self { market, seller, bar }
     }
 
     /// Takes the progress from the terminal.
@@ -59,30 +56,20 @@ impl Work {
         self.bar.finish_and_clear();
     }
 
-    /// Runs the jobs, so many at once, and takes their results; the first failure ends all that have none yet.
+    /// Runs the jobs, so many at once, and gives their results in order; the first failure ends all.
     pub async fn all<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send + 'static>(
         &self,
         name: &'static str,
         jobs: Vec<F>,
-        mut take: impl FnMut(T),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<T>> {
         self.bar.set_message(name);
         self.bar.set_position(0);
         self.bar.set_length(jobs.len() as u64);
-        let mut set = JoinSet::new();
-        for job in jobs {
-            let (limit, bar) = (Arc::clone(&self.limit), self.bar.clone());
-            set.spawn(async move {
-                let _place = limit.acquire_owned().await?;
-                let done = job.await;
-                bar.inc(1);
-                done
-            });
-        }
-        while let Some(done) = set.join_next().await {
-            take(done??);
-        }
-        Ok(())
+        let counted = |job: F| {
+            let bar = self.bar.clone();
+            async move { job.await.inspect(|_| bar.inc(1)) }
+        };
+        jobs::all(AT_ONCE, jobs.into_iter().map(counted)).await
     }
 
     fn product(&self, sale: &Sale) -> String {
@@ -107,9 +94,8 @@ impl Work {
                 Ok((number, refused(put, &["already-registered", "id-used"])))
             }
         });
-        let mut wrong = BTreeMap::new();
-        self.all("products", jobs.collect(), |(number, why)| wrong.extend(why.map(|why| (number, why)))).await?;
-        Ok(wrong)
+        let done = self.all("products", jobs.collect()).await?;
+        Ok(done.into_iter().filter_map(|(number, why)| Some((number, why?))).collect())
     }
 
     /// Registers the customers that are not known. Gives those that cannot be, and why.
@@ -127,9 +113,8 @@ impl Work {
                 Ok((id, refused(put, &["id-used"])))
             }
         });
-        let mut wrong = BTreeMap::new();
-        self.all("customers", jobs.collect(), |(id, why)| wrong.extend(why.map(|why| (id, why)))).await?;
-        Ok(wrong)
+        let done = self.all("customers", jobs.collect()).await?;
+        Ok(done.into_iter().filter_map(|(id, why)| Some((id, why?))).collect())
     }
 
     /// Stock hears of products through the log; an order before that would be refused for want of a product.
@@ -167,9 +152,9 @@ impl Work {
                 Ok(())
             }
         });
-        let done = self.all("orders", jobs.collect(), |()| {}).await;
+        let done = self.all("orders", jobs.collect()).await;
         became.append(&mut known.lock());
-        done
+        done.map(drop)
     }
 
     /// The order of an invoice: the one there is, or a new one.

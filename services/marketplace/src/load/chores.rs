@@ -1,8 +1,8 @@
 //! The sellers' transactions: dashboards, changes of prices, replacements of products; and updates of deliveries.
 
+use daybook::client::connection::Method;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

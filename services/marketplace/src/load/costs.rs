@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
-use serde::Serialize;
-
+use daybook::client::connection::{Connection, once};
 use daybook::cpu;
+use serde::Serialize;
 
 /// Longest that an instance may take to say what it has used.
 const ASK: Duration = Duration::from_secs(5);
@@ -43,10 +42,9 @@ pub struct Costs {
 impl Spent {
     /// By now.
     pub async fn now(urls: &[String], processes: &[u32]) -> Self {
-        let client = Client::builder().timeout(ASK).build().unwrap_or_default();
         let mut services = vec![];
         for url in urls {
-            services.push(asked(&client, url).await);
+            services.push(asked(&Connection::to([url]).within(ASK)).await);
         }
         Self { load: cpu::seconds(None), services, processes: processes.iter().map(|id| (*id, cpu::seconds(Some(*id)))).collect() }
     }
@@ -80,9 +78,8 @@ impl Costs {
     }
 }
 
-async fn asked(client: &Client, url: &str) -> Option<Used> {
-    let answer = client.get(format!("{url}/metrics")).send().await.ok()?.error_for_status().ok()?;
-    let text = answer.text().await.ok()?;
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+async fn asked(instance: &Connection) -> Option<Used> {
+    let answer = once(instance.get("/metrics")).await.ok().filter(|answer| answer.status.is_success())?;
+    let value = |name: &str| answer.text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     Some(Used { since: value(SINCE)?.to_owned(), seconds: value(USED)?.parse().ok()? })
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use daybook::client::connection::{Command, Method};
 use parking_lot::Mutex;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::caller::{Call, Caller, Ended};
+use super::caller::{Caller, Ended};
 use super::plan::Plan;
 use super::tally::{Measure, Tally, UNANSWERED};
 
@@ -88,8 +89,8 @@ impl Game {
     }
 
     /// Sends a command of this kind and waits for its end.
-    pub async fn command(&self, what: Measure, method: reqwest::Method, path: &str, id: &str, body: &serde_json::Value) -> Ended {
-        let ended = self.caller.command(&self.tally, &Call { what, method, path, id, body }, self.deadline).await;
+    pub async fn command(&self, what: Measure, method: Method, path: &str, id: &str, body: &serde_json::Value) -> Ended {
+        let ended = self.caller.command(&self.tally, what, &Command { method, path, id, occurred_at: None, body }, self.deadline).await;
         match &ended {
             Ended::Accepted(..) => {}
             Ended::Refused(code) => self.tally.refused(what, code),

@@ -116,7 +116,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..=u64::from(u32::MAX)));
     let plan = Arc::new(Plan::new(seed, args.sellers, args.customers, args.skew));
-    let caller = Arc::new(Caller::at(&args.targets.urls)?);
+    let caller = Arc::new(Caller::at(&args.targets.urls));
     let (products, revisions) = opening::prepare(&plan, &caller).await?;
     let before = Spent::now(&args.targets.urls, &args.processes).await;
     let began = Instant::now();

@@ -1,16 +1,15 @@
 //! Before the load: its own sellers, products, stock and customers, through the public routes.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use daybook::client::connection::{Command, Method};
+use daybook::client::jobs::all;
 use rand::RngExt;
-use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::caller::{Call, Caller, Ended};
+use super::caller::{Caller, Ended};
 use super::game::{Product, amount};
 use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::plan::{PRODUCTS, Plan};
@@ -37,30 +36,15 @@ pub async fn prepare(plan: &Arc<Plan>, caller: &Arc<Caller>) -> anyhow::Result<(
     let opening = Arc::new(Opening { plan: Arc::clone(plan), caller: Arc::clone(caller), tally: Tally::default(), deadline: Instant::now() + PATIENCE });
     opening.fresh().await?;
     let sellers = places(plan.sellers).map(|at| opening.clone().seller(at));
-    all(sellers).await?;
-    let products = all(places(plan.sellers * PRODUCTS).map(|at| opening.clone().product(at))).await?;
-    all(places(plan.customers).map(|at| opening.clone().customer(at))).await?;
-    all(places(plan.sellers).map(|at| opening.clone().bound(at))).await?;
+    all(AT_ONCE, sellers).await?;
+    let products = all(AT_ONCE, places(plan.sellers * PRODUCTS).map(|at| opening.clone().product(at))).await?;
+    all(AT_ONCE, places(plan.customers).map(|at| opening.clone().customer(at))).await?;
+    all(AT_ONCE, places(plan.sellers).map(|at| opening.clone().bound(at))).await?;
     Ok(products.into_iter().unzip())
 }
 
 fn places(count: u64) -> std::ops::Range<usize> {
     0..usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// Runs the jobs, so many at once, and gives their results in order; the first failure ends all.
-async fn all<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send + 'static>(jobs: impl Iterator<Item = F>) -> anyhow::Result<Vec<T>> {
-    let (mut jobs, mut running, mut results) = (jobs.enumerate(), JoinSet::new(), vec![]);
-    loop {
-        while running.len() < AT_ONCE {
-            let Some((at, job)) = jobs.next() else { break };
-            running.spawn(async move { job.await.map(|result| (at, result)) });
-        }
-        let Some(done) = running.join_next().await else { break };
-        results.push(done??);
-    }
-    results.sort_by_key(|(at, _)| *at);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 impl Opening {
@@ -70,7 +54,8 @@ impl Opening {
 
     async fn command(&self, method: Method, path: &str, name: &str, body: &Value) -> anyhow::Result<Value> {
         let id = format!("{}-{name}", self.plan.run);
-        match self.caller.command(&self.tally, &Call { what: Measure::Session, method: method.clone(), path, id: &id, body }, self.deadline).await {
+        let command = Command { method: method.clone(), path, id: &id, occurred_at: None, body };
+        match self.caller.command(&self.tally, Measure::Session, &command, self.deadline).await {
             Ended::Accepted(answer, _) => Ok(answer),
             Ended::Refused(why) | Ended::Broken(why) => bail!("{method} {path}: {why}"),
             Ended::Unanswered => bail!("{method} {path} was not answered in {} s: start a marketplace with `daybook up`", PATIENCE.as_secs()),

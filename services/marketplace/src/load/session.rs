@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use daybook::client::connection::Method;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 

@@ -25,6 +25,7 @@ use super::prefer::Prefer;
 use super::token;
 use crate::gateway::outcomes::{self, DEAD, OutcomeRow};
 use crate::gateway::replies::Waiter;
+use crate::uri::part;
 
 /// How often a waiting caller looks at the outcome itself, should its reply have been lost.
 const LOOK: Duration = Duration::from_millis(200);
@@ -111,9 +112,7 @@ impl OutcomeAddress {
             let more = prints.header().map(|more| format!(".{more}")).unwrap_or_default();
             format!("?of={}{more}", prints.sent)
         });
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-        let encoded: String = self.name().bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
-        format!("/commands/{encoded}{}", which.unwrap_or_default())
+        format!("/commands/{}{}", part(&self.name()), which.unwrap_or_default())
     }
 
     fn location(&self) -> HeaderValue {

@@ -4,30 +4,24 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{answer, items, number, text};
-use crate::args::{Output, Target};
+use super::{Asked, items, number, text};
 use crate::out;
 
 /// How it is shown.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    target: Target,
     /// Each partition on a line of its own
     #[arg(long)]
     partitions: bool,
-    /// How the result is printed
-    #[arg(short, long, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let found = answer(&args.target, reqwest::Client::new().get(format!("{}/topics", args.target.url))).await?;
-    match args.output {
-        Output::Json => out::line(serde_json::to_string_pretty(&found)?),
-        Output::Table => people(&found, args.partitions),
-    }
+    let system = args.asked.system();
+    let found = system.ask(system.get("/topics")).await?;
+    args.asked.print(&found, |found| people(found, args.partitions));
     Ok(ExitCode::SUCCESS)
 }
 

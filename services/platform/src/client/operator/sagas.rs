@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Name, answer, items, text};
-use crate::args::{Output, Target};
+use super::{Asked, items, name, path, text};
+use crate::client::connection::Method;
 use crate::misuse::misused;
 use crate::out;
 
@@ -16,10 +16,7 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(short, long, global = true, default_value = "table")]
-    output: Output,
+    asked: Asked,
 }
 
 #[derive(Subcommand)]
@@ -36,7 +33,8 @@ enum Verb {
     /// Ends one as its own deadline would, only sooner: what it holds is given back, what was paid stays paid
     End {
         /// as `list` names it: <aggregate>/<id>
-        name: Name,
+        #[arg(value_parser = name)]
+        name: String,
         /// Give it up; there is no other end that an operator can ask for
         #[arg(long, required = true)]
         refuse: bool,
@@ -51,15 +49,12 @@ enum Verb {
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (client, url) = (reqwest::Client::new(), &args.target.url);
+    let system = args.asked.system();
     match &args.verb {
         Verb::List { stuck, limit } => {
             let stuck = stuck.map(|seconds| format!("&stuck={seconds}")).unwrap_or_default();
-            let found = answer(&args.target, client.get(format!("{url}/sagas?limit={limit}{stuck}"))).await?;
-            match args.output {
-                Output::Json => out::line(serde_json::to_string_pretty(&found)?),
-                Output::Table => table(&found),
-            }
+            let found = system.ask(system.get(&format!("/sagas?limit={limit}{stuck}"))).await?;
+            args.asked.print(&found, table);
             for silent in items(&found, "silent") {
                 out::note(format!("{} does not answer, and its sagas are missing here: {}", text(silent, "url"), text(silent, "why")));
             }
@@ -73,15 +68,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if by.len() > 500 || !by.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
                 misused!("actor and reason: at most 500 visible ASCII characters");
             }
-            let request = client.post(format!("{url}/sagas/{}/end", name.path())).header("daybook-actor", by).header("prefer", "wait=30");
-            let ended = answer(&args.target, request.json(&json!({ "outcome": "refuse" }))).await?;
-            match args.output {
-                Output::Json => out::line(serde_json::to_string_pretty(&ended)?),
-                Output::Table if text(&ended, "outcome") == "accepted" => {
-                    out::line(format!("{name} gives up (version {}): `daybook inspect {name}` shows how it ends", text(&ended, "version")));
-                }
-                Output::Table => out::line(format!("{name} is asked to give up, and has not answered yet: {url}{}", text(&ended, "location"))),
-            }
+            let request = system.request(Method::POST, &format!("/sagas/{}/end", path(name))).header("daybook-actor", by).header("prefer", "wait=30");
+            let ended = system.ask(request.json(&json!({ "outcome": "refuse" }))).await?;
+            args.asked.print(&ended, |ended| match text(ended, "outcome").as_str() {
+                "accepted" => out::line(format!("{name} gives up (version {}): `daybook inspect {name}` shows how it ends", text(ended, "version"))),
+                _ => out::line(format!("{name} is asked to give up, and has not answered yet: {}{}", args.asked.target.url, text(ended, "location"))),
+            });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,10 +8,12 @@ use anyhow::Context;
 use kernel::Timestamp;
 use serde_json::Value;
 
-use super::{Trouble, answer, asked, items, number, part, text};
+use super::{items, number, text};
 use crate::args::{Output, Target};
+use crate::client::connection::{Connection, RequestError};
 use crate::misuse::Misuse;
 use crate::out;
+use crate::uri::part;
 
 /// Records of a page.
 const PAGE: usize = 500;
@@ -63,9 +65,9 @@ struct Place {
 
 /// Prints until the ends of now, or for ever.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = reqwest::Client::builder().timeout(ANSWER).build()?;
-    let topic = format!("{}/topics/{}", args.target.url, part(&args.topic));
-    let extents = answer(&args.target, client.get(&topic)).await?;
+    let system = Connection::to([&args.target.url]).within(ANSWER);
+    let topic = format!("/topics/{}", part(&args.topic));
+    let extents = system.ask(system.get(&topic)).await?;
     let mut places: Vec<Place> = items(&extents, "partitions")
         .iter()
         .filter_map(|extent| Some((u16::try_from(number(extent, "partition")).ok()?, extent)))
@@ -84,20 +86,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut left = args.limit.unwrap_or(usize::MAX);
     while left > 0 {
         for place in places.iter_mut().filter(|place| place.read.is_empty() && !place.done) {
-            match place.turn(&client, &args, &topic).await {
+            match place.read_on(&system, &args, &topic).await {
                 Ok(()) if away => {
                     out::note(format!("{} answers again", args.target.url));
                     away = false;
                 }
                 Ok(()) => {}
-                Err(Trouble::Away(why)) if args.follow => {
+                Err(RequestError::Away(why)) if args.follow => {
                     if !away {
                         out::note(format!("waiting for the marketplace to come back: {why:#}"));
                     }
                     away = true;
                     break;
                 }
-                Err(Trouble::Away(why) | Trouble::Said(why)) => return Err(why),
+                Err(why) => return Err(why.into()),
             }
         }
         // The oldest of those at hand: partitions have no order among themselves but time.
@@ -120,12 +122,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 impl Place {
     /// The next page.
-    async fn turn(&mut self, client: &reqwest::Client, args: &Args, topic: &str) -> Result<(), Trouble> {
+    async fn read_on(&mut self, system: &Connection, args: &Args, topic: &str) -> Result<(), RequestError> {
         let limit = args.limit.unwrap_or(PAGE).clamp(1, PAGE);
-        let page = asked(&args.target, client.get(format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
+        let page = system.ask(system.get(&format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
         self.read.extend(items(&page, "items").iter().filter(|record| args.follow || number(record, "offset") < self.end).cloned());
         let next = page.get("next").and_then(Value::as_u64).context("the marketplace's page does not say where the next one begins: is it of another version?");
-        let next = next.map_err(Trouble::Said)?;
+        let next = next.map_err(RequestError::Refused)?;
         self.next = next.to_string();
         self.done = !args.follow && next >= self.end;
         Ok(())

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{answer, items, number, text};
-use crate::args::{Output, Target};
+use super::{Asked, items, number, text};
+use crate::client::connection::Method;
 use crate::misuse::misused;
 use crate::out;
 
@@ -25,20 +25,15 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(short, long, default_value = "table")]
-    output: Output,
+    asked: Asked,
 }
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let asked = json!({ "service": args.service, "all": args.all, "dry_run": !args.yes });
-    let trimmed = answer(&args.target, reqwest::Client::new().post(format!("{}/trim", args.target.url)).json(&asked)).await?;
-    match args.output {
-        Output::Json => out::line(serde_json::to_string_pretty(&trimmed)?),
-        Output::Table => people(&trimmed, !args.yes),
-    }
+    let system = args.asked.system();
+    let trimmed = system.ask(system.request(Method::POST, "/trim").json(&asked)).await?;
+    args.asked.print(&trimmed, |trimmed| people(trimmed, !args.yes));
     let offsets: u64 = items(&trimmed, "items").iter().map(|place| number(place, "offsets")).sum();
     if offsets > 0 && !args.yes && !args.dry_run {
         misused!("nothing was deleted: add --yes to delete what the plan says, or --dry-run to see no more than the plan");

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{Name, answer, items, number, text};
-use crate::args::{Output, Target};
+use super::{Asked, items, name, number, path, text};
 use crate::out;
 
 /// Which aggregate, and when.
 #[derive(clap::Args)]
 pub struct Args {
     /// Which: its type, a slash and its id, as order/17-3 or stock-item/1-1
-    name: Name,
+    #[arg(value_parser = name)]
+    name: String,
     /// Its state after this event of its history, instead of now
     #[arg(long, value_name = "N")]
     version: Option<u64>,
@@ -23,26 +23,20 @@ pub struct Args {
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
     #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(short, long, default_value = "table")]
-    output: Output,
+    asked: Asked,
 }
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let version = args.version.map(|version| format!("&version={version}")).unwrap_or_default();
     let partition = args.partition.map(|partition| format!("&partition={partition}")).unwrap_or_default();
-    let url = format!("{}/inspect/{}?limit={}{version}{partition}", args.target.url, args.name.path(), args.limit);
-    let shown = answer(&args.target, reqwest::Client::new().get(url)).await?;
-    match args.output {
-        Output::Json => out::line(serde_json::to_string_pretty(&shown)?),
-        Output::Table => people(&shown)?,
-    }
+    let path = format!("/inspect/{}?limit={}{version}{partition}", path(&args.name), args.limit);
+    let system = args.asked.system();
+    args.asked.print(&system.ask(system.get(&path)).await?, people);
     Ok(ExitCode::SUCCESS)
 }
 
-fn people(shown: &Value) -> anyhow::Result<()> {
+fn people(shown: &Value) {
     let (version, as_of) = (text(shown, "version"), text(shown, "as_of"));
     let when = if version == as_of { format!("version {version}") } else { format!("as of version {as_of} of {version}") };
     let owner = text(shown, "owner");
@@ -55,7 +49,7 @@ fn people(shown: &Value) -> anyhow::Result<()> {
     if !deadline.is_empty() {
         out::line(format!("deadline  {deadline}"));
     }
-    out::line(serde_json::to_string_pretty(shown.get("state").unwrap_or(&Value::Null))?);
+    out::line(format_args!("{:#}", shown.get("state").unwrap_or(&Value::Null)));
     const COLUMNS: [&str; 6] = ["version", "event", "offset", "at", "causation", "actor"];
     let mut table = out::table(COLUMNS);
     for step in items(shown, "history") {
@@ -66,5 +60,4 @@ fn people(shown: &Value) -> anyhow::Result<()> {
     if left_off > 0 {
         out::line(format!("{left_off} earlier events are left off: --version {left_off} shows the newest of them"));
     }
-    Ok(())
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::args::{Output, Target};
+use super::{Asked, actor, items, number, place, text};
+use crate::args::Output;
+use crate::client::connection::{Connection, Method};
 use crate::misuse::misused;
-use crate::operate::{answer, items, number, part, text};
 use crate::out;
+use crate::uri::part;
 
 /// Most letters of one answer.
 const PAGE: usize = 1_000;
@@ -19,10 +21,7 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(short, long, global = true, default_value = "table")]
-    output: Output,
+    asked: Asked,
 }
 
 #[derive(Subcommand)]
@@ -42,17 +41,20 @@ enum Verb {
     /// Shows one with headers and body
     Show {
         /// as `list` names it: <service>/<partition>/<offset>
-        id: Letter,
+        #[arg(value_parser = letter)]
+        id: String,
     },
     /// Writes its command once more, when its cause is mended
     Retry {
         /// as `list` names it: <service>/<partition>/<offset>
-        id: Letter,
+        #[arg(value_parser = letter)]
+        id: String,
     },
     /// Settles that nothing will be done about one: it is kept, and neither listed nor retried any more
     Discard {
         /// as `list` names it: <service>/<partition>/<offset>
-        id: Letter,
+        #[arg(value_parser = letter)]
+        id: String,
         /// Why; the log keeps it
         #[arg(long, value_name = "TEXT")]
         reason: String,
@@ -65,62 +67,44 @@ enum Verb {
     },
 }
 
-/// A letter's place: `<service>/<partition>/<offset>`.
-#[derive(Clone, Debug)]
-struct Letter(String);
-
-impl std::str::FromStr for Letter {
-    type Err = String;
-    fn from_str(given: &str) -> Result<Self, String> {
-        match given.split('/').collect::<Vec<_>>()[..] {
-            [service, partition, offset] if !service.is_empty() && partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok() => {
-                Ok(Self(format!("{}/{partition}/{offset}", part(service))))
-            }
-            _ => Err("a dead letter is named <service>/<partition>/<offset>, as stock/5/17".to_owned()),
-        }
-    }
+fn letter(given: &str) -> Result<String, String> {
+    place(given, "a dead letter is named <service>/<partition>/<offset>, as stock/5/17")
 }
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (client, url) = (reqwest::Client::new(), &args.target.url);
+    let system = args.asked.system();
     let request = match &args.verb {
         Verb::List { service, limit, all } => {
             let service = service.as_ref().map(|service| format!("&service={}", part(service))).unwrap_or_default();
             let query = format!("{service}{}", if *all { "&all=true" } else { "" });
-            let listed = list(&args, &query, *limit).await?;
-            match args.output {
-                Output::Table => table(&listed),
-                Output::Json => out::line(serde_json::to_string_pretty(&listed)?),
-            }
+            args.asked.print(&list(&system, &query, *limit).await?, table);
             return Ok(ExitCode::SUCCESS);
         }
-        Verb::Show { id } | Verb::Discard { id, yes: false, .. } => client.get(format!("{url}/dead-letters/{}", id.0)),
-        Verb::Retry { id } => client.post(format!("{url}/dead-letters/{}/retry", id.0)),
-        Verb::Discard { id, reason, actor, yes: true } => {
-            // Who asks is a header: what cannot stand in one is not worth a refusal.
-            let actor: String = actor.chars().filter(char::is_ascii_graphic).take(200).collect();
-            client.post(format!("{url}/dead-letters/{}/discard", id.0)).header("daybook-actor", actor).json(&json!({ "reason": reason }))
+        Verb::Show { id } | Verb::Discard { id, yes: false, .. } => system.get(&format!("/dead-letters/{id}")),
+        Verb::Retry { id } => system.request(Method::POST, &format!("/dead-letters/{id}/retry")),
+        Verb::Discard { id, reason, actor: by, yes: true } => {
+            let request = system.request(Method::POST, &format!("/dead-letters/{id}/discard"));
+            request.header("daybook-actor", actor(by)).json(&json!({ "reason": reason }))
         }
     };
-    let body = answer(&args.target, request).await?;
-    match (&args.verb, args.output) {
+    let body = system.ask(request).await?;
+    match (&args.verb, args.asked.output) {
         (Verb::Discard { yes: true, .. }, Output::Table) => out::line(format!("{} is discarded: list --all still has it", text(&body, "id"))),
-        _ => out::line(serde_json::to_string_pretty(&body)?),
+        _ => out::line(format_args!("{body:#}")),
     }
     match args.verb {
-        Verb::Discard { id, yes: false, .. } => misused!("{} is as it was: add --yes to discard it", id.0),
+        Verb::Discard { id, yes: false, .. } => misused!("{id} is as it was: add --yes to discard it"),
         _ => Ok(ExitCode::SUCCESS),
     }
 }
 
 /// As many as were asked for, page by page.
-async fn list(args: &Args, query: &str, limit: usize) -> anyhow::Result<Value> {
-    let (client, mut cursor, mut all) = (reqwest::Client::new(), String::new(), vec![]);
+async fn list(system: &Connection, query: &str, limit: usize) -> anyhow::Result<Value> {
+    let (mut cursor, mut all) = (String::new(), vec![]);
     loop {
         let left = limit.saturating_sub(all.len()).clamp(1, PAGE);
-        let request = client.get(format!("{}/dead-letters?limit={left}{query}{cursor}", args.target.url));
-        let mut page = answer(&args.target, request).await?;
+        let mut page = system.ask(system.get(&format!("/dead-letters?limit={left}{query}{cursor}"))).await?;
         all.extend_from_slice(items(&page, "items"));
         match page.get("next").and_then(Value::as_str) {
             Some(next) if all.len() < limit => cursor = format!("&cursor={}", part(next)),

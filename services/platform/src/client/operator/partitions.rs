@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{answer, items, part, text};
-use crate::args::{Output, Target};
+use super::{Asked, actor, items, place, text};
+use crate::args::Output;
+use crate::client::connection::Method;
 use crate::out;
 
 /// What to do with stopped partitions.
@@ -15,17 +16,15 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(short, long, global = true, default_value = "table")]
-    output: Output,
+    asked: Asked,
 }
 
 /// What is settled, and for whom.
 #[derive(clap::Args)]
 struct Settled {
     /// as `list` names it: <topic>/<partition>/<offset>
-    record: Place,
+    #[arg(value_parser = record)]
+    record: String,
     /// Only for this reader, as `list` names it; can be given more than once [default: all that stand still there]. One that
     /// stands behind the record, which led it there, must be named
     #[arg(long = "reader", value_name = "READER")]
@@ -42,7 +41,8 @@ enum Verb {
     /// Shows the record at which they stand still
     Show {
         /// as `list` names it: <topic>/<partition>/<offset>
-        record: Place,
+        #[arg(value_parser = record)]
+        record: String,
     },
     /// Lets them try it again, when its cause is mended
     Retry {
@@ -59,49 +59,36 @@ enum Verb {
     },
 }
 
-/// A record's place: `<topic>/<partition>/<offset>`.
-#[derive(Clone, Debug)]
-struct Place(String);
-
-impl std::str::FromStr for Place {
-    type Err = String;
-    fn from_str(given: &str) -> Result<Self, String> {
-        match given.split('/').collect::<Vec<_>>()[..] {
-            [topic, partition, offset] if !topic.is_empty() && partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok() => {
-                Ok(Self(format!("{}/{partition}/{offset}", part(topic))))
-            }
-            _ => Err("a record is named <topic>/<partition>/<offset>, as catalog.events/5/17".to_owned()),
-        }
-    }
+fn record(given: &str) -> Result<String, String> {
+    place(given, "a record is named <topic>/<partition>/<offset>, as catalog.events/5/17")
 }
 
 /// Asks the marketplace.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (client, url) = (reqwest::Client::new(), &args.target.url);
+    let system = args.asked.system();
     let settle = |verb: &str, settled: &Settled, reason: Option<&String>| {
         let mut body = json!({ "reason": reason });
         if !settled.readers.is_empty() {
             body["readers"] = json!(settled.readers);
         }
-        let request = client.post(format!("{url}/partitions/{}/{verb}", settled.record.0)).json(&body);
-        // Who asks is a header: what cannot stand in one is not worth a refusal.
-        request.header("daybook-actor", settled.actor.chars().filter(char::is_ascii_graphic).take(200).collect::<String>())
+        let request = system.request(Method::POST, &format!("/partitions/{}/{verb}", settled.record));
+        request.json(&body).header("daybook-actor", actor(&settled.actor))
     };
     let request = match &args.verb {
-        Verb::List => client.get(format!("{url}/partitions")),
-        Verb::Show { record } => client.get(format!("{url}/partitions/{}", record.0)),
+        Verb::List => system.get("/partitions"),
+        Verb::Show { record } => system.get(&format!("/partitions/{record}")),
         Verb::Retry { settled } => settle("retry", settled, None),
         Verb::Skip { settled, reason } => settle("skip", settled, Some(reason)),
     };
-    let found = answer(&args.target, request).await?;
-    match (&args.verb, args.output) {
+    let found = system.ask(request).await?;
+    match (&args.verb, args.asked.output) {
         (Verb::List, Output::Table) => table(&found),
         (Verb::Retry { .. } | Verb::Skip { .. }, Output::Table) => {
             let readers: Vec<&str> = items(&found, "readers").iter().filter_map(Value::as_str).collect();
             let how = if matches!(args.verb, Verb::Skip { .. }) { "is passed over by" } else { "is tried again by" };
             out::line(format!("{} {how} {}", text(&found, "record"), readers.join(", ")));
         }
-        _ => out::line(serde_json::to_string_pretty(&found)?),
+        _ => out::line(format_args!("{found:#}")),
     }
     for silent in items(&found, "silent") {
         out::note(format!("{} does not answer, and what stands still there is missing here: {}", text(silent, "url"), text(silent, "why")));
