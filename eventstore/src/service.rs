@@ -191,7 +191,7 @@ fn react<P: Policy<Source: Readable<W>>, W>(subject: &str, kind: &Kind, body: &[
 /// it, its whole past, unless its author chooses otherwise with [`Service::from_now_on`].
 ///
 /// ```
-/// use eventstore::service::Service;
+/// use daybook_eventstore::service::Service;
 ///
 /// // Of what `catalog` has written before this service first saw it, nothing is reacted to.
 /// let service = Service::new("stock").from_now_on("catalog");

@@ -10,6 +10,8 @@ pub use kernel::testing::{Given, Then, given};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::client::connection::Connection;
+
 /// How long a start, a stop or a request may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,8 +41,10 @@ impl Server {
         let mut command = Command::new(&self.program);
         command.args(["up", "--listen", &self.address, "--data"]).arg(&self.data);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("{} cannot be run", self.program.display()))?);
-        let (began, client) = (Instant::now(), reqwest::Client::new());
-        while !client.get(format!("{}/readyz", self.url())).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        let (began, connection) = (Instant::now(), Connection::to([self.url()]));
+        while connection.ask(connection.get("/readyz")).await.is_err() {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+            ensure!(ended.is_none(), "it ended by itself: {}", self.last_words());
             ensure!(began.elapsed() < PATIENCE, "it is not ready in {PATIENCE:?}: {}", self.last_words());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

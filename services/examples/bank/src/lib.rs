@@ -30,10 +30,7 @@ fn capabilities() -> Vec<Capability> {
         .follows_across::<transfer::MoveMoney, _>("transfers");
     let transfers = Service::new("transfers").owns::<transfer::Transfer, _>().follows_across::<transfer::RecordAnswer, _>("accounts");
     vec![
-        Capability::of(accounts)
-            .view("accounts", 1, states::<account::Account, _>)
-            .view("totals", 1, service::fold_totals)
-            .routes(service::account_routes()),
+        Capability::of(accounts).view("accounts", 1, states::<account::Account, _>).view("totals", 1, service::fold_totals).routes(service::account_routes()),
         Capability::of(transfers).view("transfers", 1, states::<transfer::Transfer, _>).routes(service::transfer_routes()),
     ]
 }

@@ -25,6 +25,24 @@ pub fn sources(folder: &str) -> Vec<(String, String)> {
     files
 }
 
+/// Lines of code: what is neither blank nor a comment.
+fn lines(text: &str) -> usize {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+}
+
+/// Another team's business, whole: what it costs to have one.
+#[test]
+fn the_bank_is_small() {
+    let lib = read("services/examples/bank/src/lib.rs");
+    let wiring = lines(lib.split("// wiring: begin\n").nth(1).unwrap().split("// wiring: end").next().unwrap());
+    let own: usize = sources("services/examples/bank/src").iter().map(|(_, text)| lines(text)).sum::<usize>() - wiring;
+    println!("bank: {own} lines of its own and {wiring} of wiring");
+    assert!(own <= 310 && wiring <= 40, "{own} lines of its own, {wiring} of wiring");
+    let manifest: toml::Table = read("services/examples/bank/Cargo.toml").parse().unwrap();
+    let dependencies: Vec<&String> = manifest["dependencies"].as_table().unwrap().keys().collect();
+    assert_eq!(dependencies, ["daybook", "schemars", "serde", "serde_json"], "of ours it depends on the facade alone");
+}
+
 /// Our crates: their folders, packages, and what each may depend on of ours. The platform's never name the marketplace's.
 const CRATES: [(&str, &str, &[&str]); 9] = [
     ("domain/kernel", "daybook-kernel", &[]),

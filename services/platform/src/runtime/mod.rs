@@ -15,7 +15,7 @@ use eventstore::memory::Memory;
 use eventstore::observer::{Observer, view as reader};
 use eventstore::router::Router;
 use eventstore::rows::Rows;
-use eventstore::service::Service;
+use eventstore::service::{Service, inputs};
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log, Offset};
 use projections::Projection;
@@ -243,12 +243,18 @@ fn holds_commands(log: &dyn Log, capabilities: &[Capability]) -> Result<bool, Fa
     Ok(false)
 }
 
-/// The topics of all services, as one declaration.
+/// The topics of all services, as one declaration, and those of services elsewhere that they follow: whoever comes first makes them.
 fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
     let mut specs = vec![Control::spec(), TopicSpec { topic: topic(Stream::Replies), retention: Some(REPLIES_KEPT) }];
     for capability in capabilities {
         let service = &capability.service;
         specs.extend([service.commands(), service.events(), service.dead_letters()].map(|topic| TopicSpec { topic, retention: None }));
+    }
+    let followed = capabilities.iter().flat_map(|capability| [&capability.service.direct, &capability.service.routed]).flat_map(|reactions| inputs(reactions));
+    for topic in followed {
+        if specs.iter().all(|spec| spec.topic != topic) {
+            specs.push(TopicSpec { topic, retention: None });
+        }
     }
     specs
 }
