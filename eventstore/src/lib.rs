@@ -1,5 +1,24 @@
 //! Where it is kept: the log, the worker that turns commands into events, folds and their rows.
 //!
+//! ```
+//! # #[cfg(feature = "embedded")] {
+//! use daybook_eventstore::embedded::{Embedded, Settings};
+//! use daybook_eventstore::log::TopicSpec;
+//! use daybook_eventstore::{Limits, Log, Message};
+//! use daybook_schemas::{Headers, Stream, topic};
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let log = Embedded::open(&dir.path().join("log"), Settings::default()).unwrap();
+//! let events = topic(Stream::Events("bells"));
+//! log.provision(&[TopicSpec { topic: events.clone(), retention: None }]).unwrap();
+//! let partition = log.partition_of("7-1"); // by what stands before the dash
+//! let rung = Message { topic: events.clone(), partition, key: b"7".to_vec(), headers: Headers::default(), value: Some(b"{}".to_vec()) };
+//! let offsets = log.append(vec![rung]).unwrap(); // durable
+//! let page = log.read(&events, partition, offsets[0], Limits::default()).unwrap();
+//! assert_eq!(page.records[0].body(), b"{}");
+//! # }
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
 //! `dead_letters`, `observer`, `rows`, `service`, `stop`, `fold`, `reactions`, `replies`, `heads`, `inspect`, `turn`, `worker`,

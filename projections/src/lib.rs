@@ -1,5 +1,16 @@
 //! What it means to a reader: views folded from the log, followed, rebuilt and proven equal to a fold from zero.
 //!
+//! ```
+//! use daybook_projections::{FoldError, FoldEvent, Overlay, Seen};
+//!
+//! /// Counts events of every kind: a fold sees one event at a time, and changes rows.
+//! fn kinds(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+//!     rows.update::<u64>(&seen.envelope.kind.name, |count| *count += 1)?;
+//!     Ok(())
+//! }
+//! let _view: FoldEvent = kinds;
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `queue`, `verify`, `overlay`, `view`, `state`, `follow`.
 

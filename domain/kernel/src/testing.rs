@@ -62,6 +62,14 @@ impl<A: Aggregate> Then<A> {
         }
     }
 
+    /// What happens.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn events(self) -> Vec<A::Event> {
+        self.came.unwrap_or_else(|refusal| panic!("it was refused: {refusal}"))
+    }
+
     /// It is refused under this stable name.
     ///
     /// # Panics

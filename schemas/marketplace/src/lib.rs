@@ -1,6 +1,17 @@
 //! The marketplace's wire shapes, frozen per version. A released shape is never edited: a change is a new version beside
 //! it, with an upcast, and golden records hold every one to its bytes.
 //!
+//! ```
+//! use marketplace_domain::product::{Product, sample};
+//! use daybook_schemas::Codec;
+//!
+//! let registered = sample::events().remove(0);
+//! let (kind, body) = Product::encode_event(&registered);
+//! assert_eq!(kind.to_string(), "dev.daybook.product.registered.v1");
+//! assert_eq!(Product::decode_event(&kind, &body), Ok(registered));
+//! # let _linked = marketplace_schemas::Marketplace;
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `marketplace`, `maybe`, `product`, `replica`, `customer`, `seller`, `payment`, `cart`, `stock`, `order`, `shipment`, `sale`.
 

@@ -1,6 +1,17 @@
 //! What records look like outside: headers, topic names, and the tools for wire shapes that are frozen per version.
 //! Nothing here decides anything, and no released shape is ever edited.
 //!
+//! ```
+//! use daybook_schemas::envelope::Kind;
+//! use daybook_schemas::{Envelope, partition_of};
+//!
+//! let envelope = Envelope::new("command-1", "/my/shop", Kind::of("product", "register", 1), "42-1");
+//! assert_eq!(envelope.headers().text("ce_type"), Some("dev.daybook.product.register.v1"));
+//! assert_eq!(Envelope::read(&envelope.headers()), Ok(envelope));
+//! // Murmur2 of the routing key, as Java clients have it.
+//! assert!(partition_of(b"42", 8).0 < 8);
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `topic`, `envelope`, `wire`, `codec`, `golden`.
 

@@ -1,6 +1,11 @@
 //! An online marketplace on Daybook: its services and their routes, the benchmark's routes, and the tools that play, import
 //! and audit it. What it decides is in `marketplace-domain`, what it writes in `marketplace-schemas`.
 //!
+//! ```
+//! let services: Vec<&str> = marketplace::capabilities::all().iter().map(|capability| capability.service.name).collect();
+//! assert!(services.contains(&"ordering") && services.len() == 8);
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `money`, `recently`, `card`, `capabilities`, `benchmark`, `audit`, `import`, `load`, `cli`.
 

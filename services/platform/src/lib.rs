@@ -1,6 +1,28 @@
 //! Event-sourced services on a message log: an application declares its services, and the platform runs them, serves them
 //! over HTTP, proves them, and gives operators their tools.
 //!
+//! ```no_run
+//! use daybook::web::{Example, Routes};
+//! use daybook::{Application, Capability, Rules, Service};
+//!
+//! fn capabilities() -> Vec<Capability> {
+//!     vec![Capability::of(Service::new("bells"))] // .owns::<Bell, _>(), its views and routes
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     daybook::cli::run(&Application {
+//!         name: "bells",
+//!         version: "1.0.0",
+//!         title: "Bells",
+//!         rules: Rules::DEFAULT,
+//!         capabilities,
+//!         routes: Routes::default,
+//!         example: Example { service: "bells", aggregate: "bell", id: "7", command: "bells.0.nobodys" },
+//!         try_next: &["curl {url}/docs"],
+//!     })
+//! }
+//! ```
+//!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `client`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `http`,
 //! `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`, `testing`.
@@ -40,7 +62,7 @@ pub use eventstore::service::Service;
 pub use kernel::{Aggregate, Context, Currency, Heads, Money, Number, Origin, Pair, Policy, Routing, Source, Timestamp};
 pub use projections::{FoldError, Overlay, Seen, StateRow, View, states};
 pub use schemas::{cases, codec, golden, shape, source};
-pub use {eventstore, kernel, projections, schemas};
+pub use {eventstore, kernel, projections, schemars, schemas};
 
 /// What routes are made of.
 pub mod web {

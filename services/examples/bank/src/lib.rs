@@ -7,7 +7,6 @@ pub mod service;
 pub mod shapes;
 pub mod transfer;
 
-// wiring: begin
 use daybook::http::route::{Example, Routes};
 use daybook::{Application, Capability, Rules, Service, states};
 
@@ -34,4 +33,3 @@ fn capabilities() -> Vec<Capability> {
         Capability::of(transfers).view("transfers", 1, states::<transfer::Transfer, _>).routes(service::transfer_routes()),
     ]
 }
-// wiring: end

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::caller::Ended;
-use super::game::{Game, Product, amount};
 use super::goods::{CURRENCY, FREIGHT, PRICES};
+use super::state::{LoadState, Product, amount};
 use super::tally::{Measure, UNANSWERED};
 use super::watch;
 use crate::audit::rows::Dashboard;
@@ -17,7 +17,7 @@ use crate::audit::rows::Dashboard;
 const TRIES: usize = 10;
 
 /// A seller looks at what is in progress. What it shows is checked, and the time is only its own.
-pub async fn dashboard(game: &Game, random: &mut StdRng, intended: Instant) {
+pub async fn dashboard(game: &LoadState, random: &mut StdRng, intended: Instant) {
     let seller = game.plan.seller(game.plan.pick_seller(random));
     let ended = game.read(Measure::Dashboard, &format!("/sellers/{seller}/dashboard"), None).await;
     game.tally.took(Measure::Dashboard, intended.elapsed());
@@ -32,7 +32,7 @@ pub async fn dashboard(game: &Game, random: &mut StdRng, intended: Instant) {
 }
 
 /// A seller changes a price.
-pub async fn price(game: &Game, random: &mut StdRng, intended: Instant, id: &str) {
+pub async fn price(game: &LoadState, random: &mut StdRng, intended: Instant, id: &str) {
     let product = &game.products[game.plan.pick_product(random)];
     let price = random.random_range(PRICES);
     let body = json!({ "price": amount(price), "currency": CURRENCY });
@@ -44,7 +44,7 @@ pub async fn price(game: &Game, random: &mut StdRng, intended: Instant, id: &str
 }
 
 /// A seller replaces a product by its next version.
-pub async fn replacement(game: &Game, random: &mut StdRng, intended: Instant, id: &str) {
+pub async fn replacement(game: &LoadState, random: &mut StdRng, intended: Instant, id: &str) {
     let mut product = &game.products[game.plan.pick_product(random)];
     for _ in 0..TRIES {
         if product.version.try_lock().is_ok() {
@@ -67,7 +67,7 @@ pub async fn replacement(game: &Game, random: &mut StdRng, intended: Instant, id
 }
 
 /// Notes what became of a write to a product; says whether it was accepted.
-fn written(game: &Game, product: &Product, ended: &Ended) -> bool {
+fn written(game: &LoadState, product: &Product, ended: &Ended) -> bool {
     game.tally.acknowledged(|told| {
         let writes = told.products.entry(product.id.clone()).or_default();
         match ended {
@@ -80,7 +80,7 @@ fn written(game: &Game, product: &Product, ended: &Ended) -> bool {
 }
 
 /// The oldest packages of ten sellers are delivered.
-pub async fn delivery(game: &Game, intended: Instant, id: &str) {
+pub async fn delivery(game: &LoadState, intended: Instant, id: &str) {
     let ended = game.command(Measure::Delivery, Method::POST, &format!("/deliveries/{id}"), id, &json!({})).await;
     game.tally.took(Measure::Delivery, intended.elapsed());
     if let Ended::Accepted(..) = ended {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval, sleep_until, timeout_at};
 
-use super::game::Game;
+use super::state::LoadState;
 use super::tally::{Measure, NOT_BEGUN};
 use super::{chores, session};
 
@@ -27,7 +27,7 @@ pub enum Mode {
 }
 
 /// Drives transactions until `stop`, and waits for those that were begun, at most until the game's deadline.
-pub async fn run(game: &Arc<Game>, mode: Mode, began: Instant, stop: Instant) -> anyhow::Result<()> {
+pub async fn run(game: &Arc<LoadState>, mode: Mode, began: Instant, stop: Instant) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
     let shown = tokio::spawn(show(Arc::clone(game), began, stop));
     match mode {
@@ -53,7 +53,7 @@ pub async fn run(game: &Arc<Game>, mode: Mode, began: Instant, stop: Instant) ->
 }
 
 /// Begins each transaction at its moment, or as soon after it as fewer than `in_flight` are under way.
-async fn open(game: &Arc<Game>, running: &mut JoinSet<()>, each_second: f64, in_flight: usize, began: Instant, stop: Instant) {
+async fn open(game: &Arc<LoadState>, running: &mut JoinSet<()>, each_second: f64, in_flight: usize, began: Instant, stop: Instant) {
     let places = Arc::new(Semaphore::new(in_flight));
     for number in 0_u32.. {
         let intended = began + Duration::from_secs_f64(f64::from(number) / each_second);
@@ -76,14 +76,14 @@ async fn open(game: &Arc<Game>, running: &mut JoinSet<()>, each_second: f64, in_
 }
 
 /// What could not be begun counts from its moment as well, and is an error.
-fn not_begun(game: &Game, number: u64, intended: Instant) {
+fn not_begun(game: &LoadState, number: u64, intended: Instant) {
     let kind = game.plan.kind(&mut game.plan.random(number));
     game.tally.took(kind, intended.elapsed());
     game.tally.error(kind, NOT_BEGUN);
 }
 
 /// One transaction, of the kind that its number gives.
-async fn play(game: &Game, number: u64, intended: Instant) {
+async fn play(game: &LoadState, number: u64, intended: Instant) {
     let mut random = game.plan.random(number);
     let (kind, id) = (game.plan.kind(&mut random), format!("{}_{number}", game.plan.run));
     match kind {
@@ -100,7 +100,7 @@ async fn play(game: &Game, number: u64, intended: Instant) {
 }
 
 /// Shows how far it is, where there is a terminal.
-async fn show(game: Arc<Game>, began: Instant, stop: Instant) {
+async fn show(game: Arc<LoadState>, began: Instant, stop: Instant) {
     let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} s  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(stop.saturating_duration_since(began).as_secs()).with_style(style.progress_chars("=> "));
     let (mut tick, mut before) = (interval(Duration::from_secs(1)), 0);

@@ -19,21 +19,21 @@ mod caller;
 mod chores;
 mod costs;
 mod drive;
-mod game;
 mod goods;
 mod opening;
 mod plan;
 mod report;
 mod session;
+mod state;
 mod tally;
 mod watch;
 
 use caller::Caller;
 use costs::Spent;
 use drive::Mode;
-use game::{Customer, Game};
 use plan::{IDS, Plan, Skew};
 use report::{Played, Report};
+use state::{Customer, LoadState};
 
 /// Clients, unless told otherwise.
 const CLIENTS: usize = 8;
@@ -121,7 +121,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let before = Spent::now(&args.targets.urls, &args.processes).await;
     let began = Instant::now();
     let stop = began + args.duration;
-    let game = Arc::new(Game::new(plan, caller, products, stop + args.drain));
+    let game = Arc::new(LoadState::new(plan, caller, products, stop + args.drain));
     for (product, revision) in game.products.iter().zip(revisions) {
         game.tally.acknowledged(|told| told.products.entry(product.id.clone()).or_default().revisions.push(revision));
     }

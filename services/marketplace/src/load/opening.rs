@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::caller::{Caller, Ended};
-use super::game::{Product, amount};
 use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::plan::{PRODUCTS, Plan};
+use super::state::{Product, amount};
 use super::tally::{Measure, Tally};
 
 /// Pieces of each product.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::caller::Ended;
-use super::game::{Customer, Game, amount};
 use super::goods::{CURRENCY, FREIGHT};
+use super::state::{Customer, LoadState, amount};
 use super::tally::{Measure, UNANSWERED};
 use super::watch;
 use crate::audit::acknowledged::Checkout;
@@ -28,7 +28,7 @@ const CARD: &str = "4111111111111111";
 const SAMPLED: f64 = 0.25;
 
 /// Plays one session; latencies count from when it was meant to begin. Says whether a customer could be had in time.
-pub async fn play(game: &Game, random: &mut StdRng, intended: Instant) -> bool {
+pub async fn play(game: &LoadState, random: &mut StdRng, intended: Instant) -> bool {
     let Some(mut customer) = game.customer(random).await else { return false };
     let late = intended.elapsed();
     customer.sessions += 1;
@@ -46,7 +46,7 @@ pub async fn play(game: &Game, random: &mut StdRng, intended: Instant) -> bool {
 }
 
 /// Says whether it was answered: if not, the load is over.
-async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) -> bool {
+async fn add(game: &LoadState, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) -> bool {
     let product = &game.products[game.plan.pick_product(random)];
     let pieces = random.random_range(1..=PIECES_MAX);
     let voucher = if random.random_bool(VOUCHERS) { random.random_range(50..=500) } else { 0 };
@@ -76,7 +76,7 @@ async fn add(game: &Game, customer: &mut Customer, item: usize, random: &mut Std
 }
 
 /// Says whether it was answered.
-async fn check_out(game: &Game, customer: &mut Customer, random: &mut StdRng, late: Duration) -> bool {
+async fn check_out(game: &LoadState, customer: &mut Customer, random: &mut StdRng, late: Duration) -> bool {
     let reference = format!("{}-{}-{}", game.plan.run, customer.id, customer.sessions);
     let method = ["CREDIT_CARD", "CREDIT_CARD", "DEBIT_CARD", "BOLETO"][random.random_range(0..4)];
     let card = if random.random_bool(REFUSED_CARDS) { CARD_REFUSED } else { CARD };

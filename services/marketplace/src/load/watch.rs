@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::caller::Ended;
-use super::game::{Customer, Game};
+use super::state::{Customer, LoadState};
 use super::tally::Measure;
 use crate::audit::checks::{cut_short, totals_of};
 use crate::audit::rows::{Dashboard, Totals};
@@ -19,7 +19,7 @@ const LAG: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One answer is one snapshot: totals are the sums of lines. And what is shown as shipped is paid.
-pub async fn dashboard(game: &Game, dashboard: &Dashboard) {
+pub async fn dashboard(game: &LoadState, dashboard: &Dashboard) {
     game.tally.sampled("dashboards");
     let shown: BTreeMap<String, Totals> = dashboard.totals.iter().map(|totals| (totals.currency.clone(), totals.clone())).collect();
     let summed = totals_of(&dashboard.lines);
@@ -34,7 +34,7 @@ pub async fn dashboard(game: &Game, dashboard: &Dashboard) {
     }
 }
 
-async fn paid(game: &Game, seller: u64, order: &str) {
+async fn paid(game: &LoadState, seller: u64, order: &str) {
     game.tally.sampled("payments");
     let deadline = (Instant::now() + LAG).min(game.deadline);
     loop {
@@ -57,7 +57,7 @@ async fn paid(game: &Game, seller: u64, order: &str) {
 }
 
 /// A customer is never sold an older version of a product than before.
-pub async fn versions(game: &Game, customer: &mut Customer, order: &str, position: Option<&str>) {
+pub async fn versions(game: &LoadState, customer: &mut Customer, order: &str, position: Option<&str>) {
     let Ended::Accepted(row, _) = game.read(Measure::Checkout, &format!("/orders/{order}"), position).await else {
         return game.tally.error(Measure::Checkout, "order-not-read");
     };

@@ -47,7 +47,7 @@ impl Customer {
 }
 
 /// Everything that is shared.
-pub struct Game {
+pub struct LoadState {
     /// what is played
     pub plan: Arc<Plan>,
     /// the way to the marketplace
@@ -64,7 +64,7 @@ pub struct Game {
     pub deadline: Instant,
 }
 
-impl Game {
+impl LoadState {
     /// Of these products; customers have not come yet.
     pub fn new(plan: Arc<Plan>, caller: Arc<Caller>, products: Vec<Product>, deadline: Instant) -> Self {
         Self { plan, caller, tally: Tally::default(), products, customers: Mutex::default(), free: Semaphore::new(0), deadline }
