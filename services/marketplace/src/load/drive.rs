@@ -26,23 +26,23 @@ pub enum Mode {
     },
 }
 
-/// Drives transactions until `stop`, and waits for those that were begun, at most until the game's deadline.
-pub async fn run(game: &Arc<LoadState>, mode: Mode, began: Instant, stop: Instant) -> anyhow::Result<()> {
+/// Drives transactions until `stop`, and waits for those that were begun, at most until the state's deadline.
+pub async fn run(state: &Arc<LoadState>, mode: Mode, began: Instant, stop: Instant) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
-    let shown = tokio::spawn(show(Arc::clone(game), began, stop));
+    let shown = tokio::spawn(show(Arc::clone(state), began, stop));
     match mode {
         Mode::Clients(clients) => {
             let next = Arc::new(AtomicU64::new(0));
             for _ in 0..clients {
-                let (game, next) = (Arc::clone(game), Arc::clone(&next));
+                let (state, next) = (Arc::clone(state), Arc::clone(&next));
                 running.spawn(async move {
                     while Instant::now() < stop {
-                        play(&game, next.fetch_add(1, Ordering::Relaxed), Instant::now()).await;
+                        play(&state, next.fetch_add(1, Ordering::Relaxed), Instant::now()).await;
                     }
                 });
             }
         }
-        Mode::Rate { each_second, in_flight } => open(game, &mut running, each_second, in_flight, began, stop).await,
+        Mode::Rate { each_second, in_flight } => open(state, &mut running, each_second, in_flight, began, stop).await,
     }
     while let Some(ended) = running.join_next().await {
         ended?;
@@ -53,7 +53,7 @@ pub async fn run(game: &Arc<LoadState>, mode: Mode, began: Instant, stop: Instan
 }
 
 /// Begins each transaction at its moment, or as soon after it as fewer than `in_flight` are under way.
-async fn open(game: &Arc<LoadState>, running: &mut JoinSet<()>, each_second: f64, in_flight: usize, began: Instant, stop: Instant) {
+async fn open(state: &Arc<LoadState>, running: &mut JoinSet<()>, each_second: f64, in_flight: usize, began: Instant, stop: Instant) {
     let places = Arc::new(Semaphore::new(in_flight));
     for number in 0_u32.. {
         let intended = began + Duration::from_secs_f64(f64::from(number) / each_second);
@@ -61,14 +61,14 @@ async fn open(game: &Arc<LoadState>, running: &mut JoinSet<()>, each_second: f64
             return;
         }
         sleep_until(intended).await;
-        let place = timeout_at(game.deadline, Arc::clone(&places).acquire_owned()).await;
-        let Some(place) = place.ok().and_then(Result::ok).filter(|_| Instant::now() < game.deadline) else {
-            not_begun(game, u64::from(number), intended);
+        let place = timeout_at(state.deadline, Arc::clone(&places).acquire_owned()).await;
+        let Some(place) = place.ok().and_then(Result::ok).filter(|_| Instant::now() < state.deadline) else {
+            not_begun(state, u64::from(number), intended);
             continue;
         };
-        let game = Arc::clone(game);
+        let state = Arc::clone(state);
         running.spawn(async move {
-            play(&game, u64::from(number), intended).await;
+            play(&state, u64::from(number), intended).await;
             drop(place);
         });
         while running.try_join_next().is_some() {}
@@ -76,37 +76,37 @@ async fn open(game: &Arc<LoadState>, running: &mut JoinSet<()>, each_second: f64
 }
 
 /// What could not be begun counts from its moment as well, and is an error.
-fn not_begun(game: &LoadState, number: u64, intended: Instant) {
-    let kind = game.plan.kind(&mut game.plan.random(number));
-    game.tally.took(kind, intended.elapsed());
-    game.tally.error(kind, NOT_BEGUN);
+fn not_begun(state: &LoadState, number: u64, intended: Instant) {
+    let kind = state.plan.kind(&mut state.plan.random(number));
+    state.tally.took(kind, intended.elapsed());
+    state.tally.error(kind, NOT_BEGUN);
 }
 
 /// One transaction, of the kind that its number gives.
-async fn play(game: &LoadState, number: u64, intended: Instant) {
-    let mut random = game.plan.random(number);
-    let (kind, id) = (game.plan.kind(&mut random), format!("{}_{number}", game.plan.run));
+async fn play(state: &LoadState, number: u64, intended: Instant) {
+    let mut random = state.plan.random(number);
+    let (kind, id) = (state.plan.kind(&mut random), format!("{}_{number}", state.plan.run));
     match kind {
-        Measure::Dashboard => chores::dashboard(game, &mut random, intended).await,
-        Measure::Price => chores::price(game, &mut random, intended, &id).await,
-        Measure::Replacement => chores::replacement(game, &mut random, intended, &id).await,
-        Measure::Delivery => chores::delivery(game, intended, &id).await,
+        Measure::Dashboard => chores::dashboard(state, &mut random, intended).await,
+        Measure::Price => chores::price(state, &mut random, intended, &id).await,
+        Measure::Replacement => chores::replacement(state, &mut random, intended, &id).await,
+        Measure::Delivery => chores::delivery(state, intended, &id).await,
         Measure::Session | Measure::Addition | Measure::Checkout => {
-            if !session::play(game, &mut random, intended).await {
-                not_begun(game, number, intended);
+            if !session::play(state, &mut random, intended).await {
+                not_begun(state, number, intended);
             }
         }
     }
 }
 
 /// Shows how far it is, where there is a terminal.
-async fn show(game: Arc<LoadState>, began: Instant, stop: Instant) {
+async fn show(state: Arc<LoadState>, began: Instant, stop: Instant) {
     let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} s  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(stop.saturating_duration_since(began).as_secs()).with_style(style.progress_chars("=> "));
     let (mut tick, mut before) = (interval(Duration::from_secs(1)), 0);
     loop {
         tick.tick().await;
-        let now = game.tally.transactions();
+        let now = state.tally.transactions();
         bar.set_position(began.elapsed().as_secs());
         bar.set_message(if Instant::now() < stop {
             format!("{} transactions/s, {now} in all", now - before)

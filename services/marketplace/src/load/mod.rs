@@ -121,18 +121,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let before = Spent::now(&args.targets.urls, &args.processes).await;
     let began = Instant::now();
     let stop = began + args.duration;
-    let game = Arc::new(LoadState::new(plan, caller, products, stop + args.drain));
-    for (product, revision) in game.products.iter().zip(revisions) {
-        game.tally.acknowledged(|told| told.products.entry(product.id.clone()).or_default().revisions.push(revision));
+    let state = Arc::new(LoadState::new(plan, caller, products, stop + args.drain));
+    for (product, revision) in state.products.iter().zip(revisions) {
+        state.tally.acknowledged(|told| told.products.entry(product.id.clone()).or_default().revisions.push(revision));
     }
     for at in (0..usize::try_from(args.customers)?).rev() {
-        game.welcome(Customer::new(game.plan.customer(at)));
+        state.welcome(Customer::new(state.plan.customer(at)));
     }
-    drive::run(&game, mode, began, stop).await?;
+    drive::run(&state, mode, began, stop).await?;
     let spent = Spent::now(&args.targets.urls, &args.processes).await;
     let seconds = began.elapsed().max(args.duration).as_secs_f64();
-    let (mut sums, breaches) = game.tally.finish();
-    sums.acknowledged.run.clone_from(&game.plan.run);
+    let (mut sums, breaches) = state.tally.finish();
+    sums.acknowledged.run.clone_from(&state.plan.run);
     if let Some(file) = &args.acknowledged {
         sums.acknowledged.write(file)?;
     }
@@ -144,7 +144,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Mode::Clients(clients) => format!("closed loop, {clients} clients"),
         Mode::Rate { each_second, in_flight } => format!("open loop, {each_second} a second, at most {in_flight} under way"),
     };
-    let played = Played { seed, run: game.plan.run.clone(), mode, seconds, spent: (before, spent) };
+    let played = Played { seed, run: state.plan.run.clone(), mode, seconds, spent: (before, spent) };
     let report = Report::of(played, sums, breaches, verdict);
     match args.output {
         Output::Json => out::line(serde_json::to_string_pretty(&report)?),

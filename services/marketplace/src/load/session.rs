@@ -28,37 +28,37 @@ const CARD: &str = "4111111111111111";
 const SAMPLED: f64 = 0.25;
 
 /// Plays one session; latencies count from when it was meant to begin. Says whether a customer could be had in time.
-pub async fn play(game: &LoadState, random: &mut StdRng, intended: Instant) -> bool {
-    let Some(mut customer) = game.customer(random).await else { return false };
+pub async fn play(state: &LoadState, random: &mut StdRng, intended: Instant) -> bool {
+    let Some(mut customer) = state.customer(random).await else { return false };
     let late = intended.elapsed();
     customer.sessions += 1;
     let items = random.random_range(1..=ITEMS_MAX);
     let mut answered = true;
     for item in 0..items {
-        answered = answered && add(game, &mut customer, item, random, late).await;
+        answered = answered && add(state, &mut customer, item, random, late).await;
     }
-    if !(answered && check_out(game, &mut customer, random, late).await) {
-        game.tally.error(Measure::Session, UNANSWERED);
+    if !(answered && check_out(state, &mut customer, random, late).await) {
+        state.tally.error(Measure::Session, UNANSWERED);
     }
-    game.tally.took(Measure::Session, intended.elapsed());
-    game.welcome(customer);
+    state.tally.took(Measure::Session, intended.elapsed());
+    state.welcome(customer);
     true
 }
 
 /// Says whether it was answered: if not, the load is over.
-async fn add(game: &LoadState, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) -> bool {
-    let product = &game.products[game.plan.pick_product(random)];
+async fn add(state: &LoadState, customer: &mut Customer, item: usize, random: &mut StdRng, late: Duration) -> bool {
+    let product = &state.products[state.plan.pick_product(random)];
     let pieces = random.random_range(1..=PIECES_MAX);
     let voucher = if random.random_bool(VOUCHERS) { random.random_range(50..=500) } else { 0 };
     let (price, version) = (*product.price.lock(), *product.known.lock());
-    let id = format!("{}-{}-{}-{item}", game.plan.run, customer.id, customer.sessions);
+    let id = format!("{}-{}-{}-{item}", state.plan.run, customer.id, customer.sessions);
     let line = json!({
         "product": product.id, "quantity": pieces, "unit_price": amount(price), "freight_value": FREIGHT, "voucher": amount(voucher),
         "version": version.to_string(), "currency": CURRENCY,
     });
     let (path, body, began) = (format!("/carts/{}/items", customer.id), json!({ "items": [line], "reference": id }), Instant::now());
-    let ended = game.command(Measure::Addition, Method::POST, &path, &id, &body).await;
-    game.tally.took(Measure::Addition, late + began.elapsed());
+    let ended = state.command(Measure::Addition, Method::POST, &path, &id, &body).await;
+    state.tally.took(Measure::Addition, late + began.elapsed());
     match ended {
         Ended::Accepted(..) => {
             if let Some(cart) = &mut customer.cart {
@@ -76,17 +76,17 @@ async fn add(game: &LoadState, customer: &mut Customer, item: usize, random: &mu
 }
 
 /// Says whether it was answered.
-async fn check_out(game: &LoadState, customer: &mut Customer, random: &mut StdRng, late: Duration) -> bool {
-    let reference = format!("{}-{}-{}", game.plan.run, customer.id, customer.sessions);
+async fn check_out(state: &LoadState, customer: &mut Customer, random: &mut StdRng, late: Duration) -> bool {
+    let reference = format!("{}-{}-{}", state.plan.run, customer.id, customer.sessions);
     let method = ["CREDIT_CARD", "CREDIT_CARD", "DEBIT_CARD", "BOLETO"][random.random_range(0..4)];
     let card = if random.random_bool(REFUSED_CARDS) { CARD_REFUSED } else { CARD };
     let body = json!({
-        "payment_type": method, "card_number": card, "card_brand": "visa", "installments": 1, "first_name": "Load", "last_name": game.plan.run,
+        "payment_type": method, "card_number": card, "card_brand": "visa", "installments": 1, "first_name": "Load", "last_name": state.plan.run,
         "city": "Oslo", "reference": reference,
     });
     let (path, began) = (format!("/carts/{}/checkout", customer.id), Instant::now());
-    let ended = game.command(Measure::Checkout, Method::POST, &path, &format!("{reference}-checkout"), &body).await;
-    game.tally.took(Measure::Checkout, late + began.elapsed());
+    let ended = state.command(Measure::Checkout, Method::POST, &path, &format!("{reference}-checkout"), &body).await;
+    state.tally.took(Measure::Checkout, late + began.elapsed());
     let answered = !matches!(ended, Ended::Unanswered);
     match ended {
         Ended::Accepted(answer, position) => {
@@ -94,15 +94,15 @@ async fn check_out(game: &LoadState, customer: &mut Customer, random: &mut StdRn
             let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             let checkout = Checkout { reference, order: text("id"), ended: text("ended"), pieces };
             let order = checkout.order.clone();
-            game.tally.acknowledged(|told| told.checkouts.push(checkout));
+            state.tally.acknowledged(|told| told.checkouts.push(checkout));
             if random.random_bool(SAMPLED) {
-                watch::versions(game, customer, &order, position.as_deref()).await;
+                watch::versions(state, customer, &order, position.as_deref()).await;
             }
         }
         Ended::Refused(_) => {}
         Ended::Broken(_) | Ended::Unanswered => {
             customer.cart = None;
-            game.tally.acknowledged(|told| told.checkouts_in_doubt.push(reference));
+            state.tally.acknowledged(|told| told.checkouts_in_doubt.push(reference));
         }
     }
     answered

@@ -19,26 +19,26 @@ const LAG: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One answer is one snapshot: totals are the sums of lines. And what is shown as shipped is paid.
-pub async fn dashboard(game: &LoadState, dashboard: &Dashboard) {
-    game.tally.sampled("dashboards");
+pub async fn dashboard(state: &LoadState, dashboard: &Dashboard) {
+    state.tally.sampled("dashboards");
     let shown: BTreeMap<String, Totals> = dashboard.totals.iter().map(|totals| (totals.currency.clone(), totals.clone())).collect();
     let summed = totals_of(&dashboard.lines);
     if !cut_short(dashboard) && shown != summed {
         let detail = format!("under load its totals were {shown:?}, and the sums of its lines {summed:?}");
-        game.tally.breach(|found| found.add("dashboard-totals", format_args!("dashboard {}", dashboard.seller), detail));
+        state.tally.breach(|found| found.add("dashboard-totals", format_args!("dashboard {}", dashboard.seller), detail));
     }
     let mut shipped: Vec<&str> = dashboard.lines.iter().rev().filter(|line| line.status == "shipped").map(|line| line.order.as_str()).collect();
     shipped.dedup();
     for order in shipped.into_iter().take(LINES) {
-        paid(game, dashboard.seller, order).await;
+        paid(state, dashboard.seller, order).await;
     }
 }
 
-async fn paid(game: &LoadState, seller: u64, order: &str) {
-    game.tally.sampled("payments");
-    let deadline = (Instant::now() + LAG).min(game.deadline);
+async fn paid(state: &LoadState, seller: u64, order: &str) {
+    state.tally.sampled("payments");
+    let deadline = (Instant::now() + LAG).min(state.deadline);
     loop {
-        let status = match game.read(Measure::Dashboard, &format!("/payments/{order}"), None).await {
+        let status = match state.read(Measure::Dashboard, &format!("/payments/{order}"), None).await {
             Ended::Accepted(payment, _) => payment.get("status").and_then(Value::as_str).unwrap_or_default().to_owned(),
             // Other views may lag behind the dashboard's, each by itself.
             Ended::Broken(_) if Instant::now() < deadline => String::new(),
@@ -50,29 +50,29 @@ async fn paid(game: &LoadState, seller: u64, order: &str) {
         }
         if !status.is_empty() {
             let detail = format!("order {order} was shown as shipped, and its payment is {status}");
-            return game.tally.breach(|found| found.add("dashboard-shipment-before-payment", format_args!("dashboard {seller}"), detail));
+            return state.tally.breach(|found| found.add("dashboard-shipment-before-payment", format_args!("dashboard {seller}"), detail));
         }
         sleep(LOOK).await;
     }
 }
 
 /// A customer is never sold an older version of a product than before.
-pub async fn versions(game: &LoadState, customer: &mut Customer, order: &str, position: Option<&str>) {
-    let Ended::Accepted(row, _) = game.read(Measure::Checkout, &format!("/orders/{order}"), position).await else {
-        return game.tally.error(Measure::Checkout, "order-not-read");
+pub async fn versions(state: &LoadState, customer: &mut Customer, order: &str, position: Option<&str>) {
+    let Ended::Accepted(row, _) = state.read(Measure::Checkout, &format!("/orders/{order}"), position).await else {
+        return state.tally.error(Measure::Checkout, "order-not-read");
     };
-    game.tally.sampled("orders");
+    state.tally.sampled("orders");
     for line in row.get("lines").and_then(Value::as_array).into_iter().flatten() {
         let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default();
         let Ok(version) = text("version").parse::<u64>() else {
             let detail = format!("product {} was priced with a version that is not recorded", text("product"));
-            game.tally.breach(|found| found.add("price-version", format_args!("order {order}"), detail));
+            state.tally.breach(|found| found.add("price-version", format_args!("order {order}"), detail));
             continue;
         };
         let newest = customer.seen.entry(text("product").to_owned()).or_insert(version);
         if version < *newest {
             let detail = format!("product {} was priced with version {version}, after an order with version {newest}", text("product"));
-            game.tally.breach(|found| found.add("price-version-back", format_args!("order {order}"), detail));
+            state.tally.breach(|found| found.add("price-version-back", format_args!("order {order}"), detail));
         }
         *newest = version.max(*newest);
     }
