@@ -111,7 +111,7 @@ impl Turn<'_> {
             self.effects.push(Effect::Event { kind, event, bytes });
         }
         // All of them must be evolvable before any of them stays.
-        let before = self.heads.evolved();
+        let (before, noted) = (self.heads.evolved(), self.notes.len());
         for ((at, effect), version) in self.effects.iter().enumerate().skip(place).zip(version + 1..) {
             let Effect::Event { kind, event, .. } = effect else { continue };
             match self.heads.evolve(partition, handler, subject, (version, now, at), event) {
@@ -120,6 +120,7 @@ impl Turn<'_> {
                 Err(Unevolved::Gap(why)) => return Err(Fault::Fatal(why).into()), // versions follow the head's just read
                 Err(Unevolved::Panicked(panic)) => {
                     self.effects.truncate(place);
+                    self.notes.truncate(noted); // nothing of it was appended
                     let event = |at: usize| self.effects.get(at).and_then(Effect::event);
                     self.heads.take_back(before, partition, handler, subject, event).map_err(unevolved)?;
                     return self.give_up(asked, Reason::Panicked, &format!("what it decided cannot be folded: {panic}"));

@@ -24,6 +24,7 @@ pub mod wire;
 pub use codec::{Codec, Readable};
 pub use envelope::{Envelope, Headers};
 pub use kernel;
+pub use serde;
 pub use topic::{Partition, Stream, Topic, anchor_key, commands_of, partition_of, topic};
 
 /// The crates that made shapes are derived with, under names of ours: whoever calls the macros need not have them.

@@ -1,4 +1,4 @@
-//! What the commands have in common on the command line: where a marketplace is, how results are printed, spans of time.
+//! What the commands have in common on the command line: where a running system is, how results are printed, spans of time.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 /// Longest span of time a flag takes: a day.
 const SPAN_MS_MAX: u64 = 24 * 3_600_000;
 
-/// Where a marketplace of one's own is.
+/// Where a system of one's own is.
 const HERE: &str = "http://127.0.0.1:8080";
 
 /// How results are printed.
@@ -21,28 +21,28 @@ pub enum Output {
     Json,
 }
 
-/// Where a running marketplace is.
+/// Where a running system is.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Target {
-    /// The marketplace's address; of several, separated by commas, the first is asked
+    /// Its address; of several, separated by commas, the first is asked
     #[arg(long, global = true, env = "DAYBOOK_URL", default_value = HERE, value_name = "URL", value_parser = first)]
     pub url: String,
 }
 
-/// Where the instances of a running marketplace are.
+/// Where the instances of a running system are.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Targets {
-    /// The marketplace's address; of several instances all of them, repeated or separated by commas
+    /// Its address; of several instances all of them, repeated or separated by commas
     #[arg(long = "url", env = "DAYBOOK_URL", value_delimiter = ',', default_value = HERE, value_name = "URL", value_parser = address)]
     pub urls: Vec<String>,
 }
 
-/// A marketplace's address, without a slash at its end.
+/// An address, without a slash at its end.
 pub fn address(text: &str) -> Result<String, String> {
     let url = text.trim().trim_end_matches('/');
     match url.strip_prefix("http://") {
         Some(host) if !host.is_empty() => Ok(url.to_owned()),
-        _ => Err(format!("'{text}' is no address of a marketplace: http://HOST:PORT")),
+        _ => Err(format!("'{text}' is no address: http://HOST:PORT")),
     }
 }
 

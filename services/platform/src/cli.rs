@@ -17,9 +17,7 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Runs all services, the log and HTTP in this process
     Up(Flags<S>),
     /// Runs some services in this process, on a log on Kafka that other processes share
-    #[command(
-        after_help = "Example:\n  daybook serve cart ordering --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one --card-key $(openssl rand -hex 32)"
-    )]
+    #[command(after_help = "Example:\n  {program} serve {service} --brokers 127.0.0.1:9092 --listen 127.0.0.1:8081 --data ./one")]
     Serve(up::Args<S>),
     /// Shows the settings that hold, secrets redacted
     Config(Flags<S>),
@@ -32,30 +30,30 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Lists, shows, retries and discards what could not be processed
     DeadLetters(operator::dead_letters::Args),
     /// Shows one aggregate's state, now or at a version, its history, its owner and what it waits for
-    #[command(after_help = "Example:\n  daybook inspect order/17-3 --version 2")]
+    #[command(after_help = "Example:\n  {program} inspect {aggregate}/{id} --version 2")]
     Inspect(operator::inspect::Args),
     /// Shows the records of a topic
-    #[command(after_help = "Example:\n  daybook tail ordering.events --from -5 --follow -o json")]
+    #[command(after_help = "Example:\n  {program} tail {service}.events --from -5 --follow -o json")]
     Tail(operator::tail::Args),
     /// Lists the processes that have not ended, and ends one by hand
-    #[command(after_help = "Example:\n  daybook sagas list --stuck 30\n  daybook sagas end order/17-3 --refuse --reason 'payment is away'")]
+    #[command(after_help = "Example:\n  {program} sagas list --stuck 30\n  {program} sagas end {aggregate}/{id} --refuse --reason 'payment is away'")]
     Sagas(operator::sagas::Args),
     /// Lists the readers that stand still at a record, shows it, and lets them try it again or pass over it
-    #[command(after_help = "Example:\n  daybook partitions list\n  daybook partitions skip catalog.events/5/17 --reason 'written by a script'")]
+    #[command(after_help = "Example:\n  {program} partitions list\n  {program} partitions skip {service}.events/5/17 --reason 'written by a script'")]
     Partitions(operator::partitions::Args),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
     Topics(operator::topics::Args),
     /// Deletes commands that are decided, when told --yes; events are never deleted
-    #[command(after_help = "Examples:\n  daybook trim --all\n  daybook trim --all --yes")]
+    #[command(after_help = "Examples:\n  {program} trim --all\n  {program} trim --all --yes")]
     Trim(operator::trim::Args),
     /// Prints what lets a shell complete commands and flags
-    #[command(after_help = "Example:\n  daybook completions bash > ~/.local/share/bash-completion/completions/daybook")]
+    #[command(after_help = "Example:\n  {program} completions bash > ~/.local/share/bash-completion/completions/{program}")]
     Completions {
         /// of this shell
         shell: clap_complete::Shell,
     },
     /// Prints the manual page of daybook, or of a command
-    #[command(after_help = "Examples:\n  daybook man | man -l -\n  daybook man dead-letters discard > daybook-dead-letters-discard.1")]
+    #[command(after_help = "Examples:\n  {program} man | man -l -\n  {program} man dead-letters discard > {program}-dead-letters-discard.1")]
     Man {
         /// of this command
         #[arg(value_name = "COMMAND")]
@@ -80,7 +78,24 @@ pub fn run(application: &Application) -> ExitCode {
 
 /// The whole program of an application with commands of its own, which `run` runs.
 pub fn main<P: Parser>(application: &Application, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {
-    main_of(P::command().name(application.name).version(application.version), run)
+    main_of(exemplified(P::command().name(application.name).version(application.version), application), run)
+}
+
+/// The examples of its commands, in the application's own words.
+fn exemplified(mut command: clap::Command, application: &Application) -> clap::Command {
+    let words = [
+        ("{program}", application.name),
+        ("{service}", application.example.service),
+        ("{aggregate}", application.example.aggregate),
+        ("{id}", application.example.id),
+    ];
+    for sub in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
+        command = command.mut_subcommand(sub, |sub| match sub.get_after_help().map(ToString::to_string) {
+            Some(help) => sub.after_help(words.iter().fold(help, |help, (word, own)| help.replace(word, own))),
+            None => sub,
+        });
+    }
+    command
 }
 
 fn main_of<P: FromArgMatches>(command: clap::Command, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {

@@ -61,6 +61,7 @@ pub use eventstore::log::Rules;
 pub use eventstore::service::Service;
 pub use kernel::{Aggregate, Context, Currency, Heads, Money, Number, Origin, Pair, Policy, Routing, Source, Timestamp};
 pub use projections::{FoldError, Overlay, Seen, StateRow, View, states};
+pub use schemas::serde;
 pub use schemas::{cases, codec, golden, shape, source};
 pub use {eventstore, kernel, projections, schemars, schemas};
 

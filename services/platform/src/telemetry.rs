@@ -65,7 +65,7 @@ pub fn logs(filter: EnvFilter, format: Option<LogFormat>) -> anyhow::Result<()> 
 /// All counters and gauges, and what readiness goes by.
 pub struct Metrics {
     registry: Registry,
-    /// the types of the marketplace's events and commands
+    /// the types of the application's events and commands
     kinds: Vec<(Kind, &'static str)>,
     commands: IntCounterVec,
     events: IntCounterVec,

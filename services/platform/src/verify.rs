@@ -1,4 +1,4 @@
-//! `daybook verify`: proves that what is served equals a fold from zero, on a running marketplace or on a directory at rest.
+//! `daybook verify`: proves that what is served equals a fold from zero, on a running system or on a directory at rest.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct Args {
     data: Option<PathBuf>,
     #[command(flatten)]
     cluster: Cluster,
-    /// A running marketplace's address; of several instances all of them, repeated or separated by commas [env: DAYBOOK_URL]
+    /// A running system's address; of several instances all of them, repeated or separated by commas [env: DAYBOOK_URL]
     #[arg(long = "url", value_name = "URL", value_delimiter = ',', value_parser = address)]
     urls: Vec<String>,
     /// How the result is printed
@@ -69,7 +69,7 @@ pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
         let at = args.cluster.location(None, None).map_or_else(here, Ok)?;
         let data = args.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
         let verdicts = at_rest::prover(&data, at, application)
-            .context("a directory is verified at rest, a running marketplace with --url")?
+            .context("a directory is verified at rest, a running system with --url")?
             .prove()?
             .context("another proof runs")?;
         let matches = verdicts.iter().all(Verdict::matches);

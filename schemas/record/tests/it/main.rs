@@ -3,6 +3,7 @@
 
 extern crate daybook_schemas as schemas;
 
+mod bare;
 mod envelope;
 mod garbage;
 mod golden;

@@ -76,7 +76,7 @@ fn wrong_use_ends_with_two_whoever_finds_it() {
     }
     assert!(!Path::new(&data).exists(), "something was made before it was looked whether it may be");
     // What was asked rightly, and failed, is another thing.
-    for (arguments, part) in [("topics --url http://127.0.0.1:1", "no marketplace"), ("verify --data /nowhere", "no Daybook data")] {
+    for (arguments, part) in [("topics --url http://127.0.0.1:1", "nothing runs"), ("verify --data /nowhere", "no Daybook data")] {
         let failed = with(&arguments.split(' ').collect::<Vec<_>>(), &[]);
         assert!(failed.status.code() == Some(1) && text(&failed.stderr).contains(part), "{arguments}: {}", text(&failed.stderr));
     }
@@ -272,7 +272,7 @@ async fn following_goes_on_when_the_marketplace_is_back() {
     assert!(said.contains("waiting for the marketplace") && said.contains("answers again"), "{said}");
     assert!(server.stop());
     // One that never was there is not waited for.
-    fails("http://127.0.0.1:1", &["tail", "stock.commands", "--follow"], 1, "no marketplace at http://127.0.0.1:1");
+    fails("http://127.0.0.1:1", &["tail", "stock.commands", "--follow"], 1, "nothing runs at http://127.0.0.1:1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

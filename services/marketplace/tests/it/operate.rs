@@ -145,7 +145,7 @@ async fn an_aggregate_is_shown_now_and_as_it_was() {
     fails(url, &["inspect", "ordre/1-1"], 2, "no aggregate 'ordre': one of ");
     fails(url, &["inspect", "replica/1-1", "--partition", "99"], 2, "numbered from 0 to 7");
     fails(url, &["inspect", "order"], 2, "<aggregate>/<id>");
-    fails("http://127.0.0.1:1", &["inspect", "order/1-1"], 1, "no marketplace at http://127.0.0.1:1");
+    fails("http://127.0.0.1:1", &["inspect", "order/1-1"], 1, "nothing runs at http://127.0.0.1:1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

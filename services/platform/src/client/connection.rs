@@ -148,7 +148,7 @@ impl Connection {
 
     /// Says that nobody is there.
     pub fn absent(&self) -> String {
-        format!("no marketplace at {}: start one with `daybook up`", self.urls.join(", "))
+        format!("nothing runs at {}: start it with `up`", self.urls.join(", "))
     }
 
     /// Asks until there is an answer, at the next instance where one is away or busy.
@@ -163,7 +163,7 @@ impl Connection {
             };
             (retry.on_repeat)(word);
             if let Some(give_up) = retry.give_up.filter(|give_up| began.elapsed() > *give_up) {
-                return Err(why.context(format!("no marketplace at {} for {} s: start one with `daybook up`", self.urls.join(", "), give_up.as_secs())));
+                return Err(why.context(format!("nothing runs at {} for {} s: start it with `up`", self.urls.join(", "), give_up.as_secs())));
             }
             // Of all that fail at the same instance, the first alone moves on.
             self.turn.fetch_max(turn + 1, Ordering::Relaxed);
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(count(), (4, 4));
         let gone = Connection::to(["http://127.0.0.1:1"]);
         let why = gone.answered(|| gone.get("/"), &Retry::every(Duration::ZERO, Duration::ZERO)).await.map(|_| ()).unwrap_err();
-        assert!(why.to_string().starts_with("no marketplace at http://127.0.0.1:1 for 0 s"));
+        assert!(why.to_string().starts_with("nothing runs at http://127.0.0.1:1 for 0 s"));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use eventstore::fingerprint;
 
 /// A request on its way.
 struct Asked {
-    /// method and route, as `POST /carts/{customer}/items`
+    /// method and route, as `POST /accounts/{id}/deposits`
     route: String,
     /// of the body; none of a request without one
     body: RefCell<Option<blake3::Hash>>,

@@ -1,4 +1,4 @@
-//! `daybook dead-letters`: what could not be processed, on a running marketplace.
+//! `daybook dead-letters`: what could not be processed, on a running system.
 
 use std::process::ExitCode;
 
@@ -71,7 +71,7 @@ fn letter(given: &str) -> Result<String, String> {
     place(given, "a dead letter is named <service>/<partition>/<offset>, as stock/5/17")
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = args.asked.system();
     let request = match &args.verb {

@@ -10,7 +10,7 @@ use crate::out;
 /// Which aggregate, and when.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: its type, a slash and its id, as order/17-3 or stock-item/1-1
+    /// Which: its type, a slash and its id
     #[arg(value_parser = name)]
     name: String,
     /// Its state after this event of its history, instead of now
@@ -26,7 +26,7 @@ pub struct Args {
     asked: Asked,
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let version = args.version.map(|version| format!("&version={version}")).unwrap_or_default();
     let partition = args.partition.map(|partition| format!("&partition={partition}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What operators run against a running marketplace, one small file for each verb. Clients only: every answer comes over
+//! What operators run against a running system, one small file for each verb. Clients only: every answer comes over
 //! HTTP, and nothing here opens a log or a directory.
 
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Asked {
 fn name(given: &str) -> Result<String, String> {
     match given.split_once('/') {
         Some((aggregate, id)) if !aggregate.is_empty() && !id.is_empty() => Ok(given.to_owned()),
-        _ => Err("an aggregate is named <aggregate>/<id>, as order/17-3".to_owned()),
+        _ => Err("an aggregate is named <aggregate>/<id>".to_owned()),
     }
 }
 

@@ -60,10 +60,10 @@ enum Verb {
 }
 
 fn record(given: &str) -> Result<String, String> {
-    place(given, "a record is named <topic>/<partition>/<offset>, as catalog.events/5/17")
+    place(given, "a record is named <topic>/<partition>/<offset>")
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = args.asked.system();
     let settle = |verb: &str, settled: &Settled, reason: Option<&String>| {

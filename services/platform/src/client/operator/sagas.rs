@@ -47,7 +47,7 @@ enum Verb {
     },
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = args.asked.system();
     match &args.verb {

@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Which records.
 #[derive(clap::Args)]
 pub struct Args {
-    /// As `daybook topics` names it: ordering.events, catalog.commands, ...
+    /// As `topics` names it: <service>.events, <service>.commands, ...
     topic: String,
     /// One partition only
     #[arg(long, value_name = "P")]
@@ -33,7 +33,7 @@ pub struct Args {
     /// Where in each partition: beginning, end, an offset, or -N for the last N records
     #[arg(long, allow_hyphen_values = true, default_value = "-10", value_name = "PLACE", value_parser = place)]
     from: String,
-    /// Go on with what comes, until stopped; a marketplace that goes away is waited for
+    /// Go on with what comes, until stopped; one that goes away is waited for
     #[arg(short, long)]
     follow: bool,
     /// Stop after this many records
@@ -94,7 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Ok(()) => {}
                 Err(RequestError::Away(why)) if args.follow => {
                     if !away {
-                        out::note(format!("waiting for the marketplace to come back: {why:#}"));
+                        out::note(format!("waiting for it to come back: {why:#}"));
                     }
                     away = true;
                     break;
@@ -126,7 +126,7 @@ impl Place {
         let limit = args.limit.unwrap_or(PAGE).clamp(1, PAGE);
         let page = system.ask(system.get(&format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
         self.read.extend(items(&page, "items").iter().filter(|record| args.follow || number(record, "offset") < self.end).cloned());
-        let next = page.get("next").and_then(Value::as_u64).context("the marketplace's page does not say where the next one begins: is it of another version?");
+        let next = page.get("next").and_then(Value::as_u64).context("the page does not say where the next one begins: is it of another version?");
         let next = next.map_err(RequestError::Refused)?;
         self.next = next.to_string();
         self.done = !args.follow && next >= self.end;

@@ -17,7 +17,7 @@ pub struct Args {
     asked: Asked,
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = args.asked.system();
     let found = system.ask(system.get("/topics")).await?;

@@ -28,7 +28,7 @@ pub struct Args {
     asked: Asked,
 }
 
-/// Asks the marketplace.
+/// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let asked = json!({ "service": args.service, "all": args.all, "dry_run": !args.yes });
     let system = args.asked.system();

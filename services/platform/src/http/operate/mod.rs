@@ -1,6 +1,5 @@
-//! What operators ask of a running marketplace: one aggregate, sagas that wait, topics and their records, and the two
-//! things they may do: end a saga through a command of its own, and trim commands that are decided. Knows no noun of
-//! the marketplace.
+//! What operators ask of a running system: one aggregate, sagas that wait, topics and their records, and the two
+//! things they may do: end a saga through a command of its own, and trim commands that are decided.
 
 use super::route::{Example, Operation, Routes};
 use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Trimmed};

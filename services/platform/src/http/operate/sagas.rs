@@ -25,7 +25,7 @@ use super::places::partitions;
 
 /// Most sagas of an answer.
 const LIMIT_MAX: usize = 1_000;
-/// Most that are looked at in one partition; far more than may wait in a marketplace that works.
+/// Most that are looked at in one partition; far more than may wait in a system that works.
 const LOOKED_MAX: usize = 100_000;
 /// Rows read at once.
 const PAGE: usize = 1_000;
