@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use daybook::client::connection::{Connection, Listing, Retry, once};
+use daybook::client::connection::{Connection, Retry, once};
 use daybook::client::jobs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -87,7 +87,7 @@ impl Reader {
 
     /// Every row the audit goes by, but for histories.
     pub async fn snapshot(&self, acknowledged: &Acknowledged) -> anyhow::Result<Snapshot> {
-        let letters: Listing<DeadLetter> = self.row(&format!("/dead-letters?limit={PAGE}")).await?.context("GET /dead-letters: there is no such listing")?;
+        let dead_letters: Vec<DeadLetter> = self.all("/dead-letters").await?;
         let products: Vec<Product> = self.all("/products").await?;
         let mut sellers: BTreeSet<u64> = self.all::<SellerId>("/sellers").await?.into_iter().map(|seller| seller.id).collect();
         sellers.extend(products.iter().filter_map(|product| product.id.split_once('-')?.0.parse::<u64>().ok()));
@@ -104,7 +104,7 @@ impl Reader {
             deliveries: self.rows(acknowledged.deliveries.iter().cloned(), |id| format!("/deliveries/{id}")).await?,
             products: products.into_iter().map(|product| (product.id.clone(), product)).collect(),
             orders,
-            dead_letters: letters.items,
+            dead_letters,
             histories: BTreeMap::new(),
         })
     }
