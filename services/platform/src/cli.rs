@@ -71,9 +71,8 @@ struct Program {
 
 /// The whole program of an application that adds no commands and no settings.
 pub fn run(application: &Application) -> ExitCode {
-    main_of(Program::command().name(application.name).version(application.version).about(application.title), |program: Program, command| {
-        program.verb.run(application, command)
-    })
+    let command = Program::command().name(application.name).version(application.version).about(application.title);
+    main_of(exemplified(command, application), |program: Program, command| program.verb.run(application, command))
 }
 
 /// The whole program of an application with commands of its own, which `run` runs.
