@@ -1,5 +1,5 @@
 //! The OpenAPI 3.1 document of the HTTP interface, made of the routes as they are declared. OpenAPI 3.1's schemas are JSON
-//! Schema 2020-12 (https://spec.openapis.org/oas/v3.1.1), which is what the types' schemas are.
+//! Schema 2020-12 (<https://spec.openapis.org/oas/v3.1.1>), which is what the types' schemas are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Which records.
 #[derive(clap::Args)]
 pub struct Args {
-    /// As `topics` names it: <service>.events, <service>.commands, ...
+    /// As `topics` names it, which begins with a service: its .events, its .commands, ...
     topic: String,
     /// One partition only
     #[arg(long, value_name = "P")]
