@@ -269,7 +269,7 @@ async fn following_goes_on_when_the_marketplace_is_back() {
         text(&ended.stdout).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["body"]["quantity"].as_u64().unwrap()).collect();
     let said = text(&ended.stderr);
     assert!(ended.status.success() && quantities == [1, 2, 3], "{} {quantities:?} {said}", ended.status);
-    assert!(said.contains("waiting for the marketplace") && said.contains("answers again"), "{said}");
+    assert!(said.contains("waiting for it to come back") && said.contains("answers again"), "{said}");
     assert!(server.stop());
     // One that never was there is not waited for.
     fails("http://127.0.0.1:1", &["tail", "stock.commands", "--follow"], 1, "nothing runs at http://127.0.0.1:1");
