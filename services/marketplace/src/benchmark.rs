@@ -74,7 +74,7 @@ fn request<A>(service: &'static str, subject: String, headers: &HeaderMap, insta
     let request = CommandRequest::own(service, subject, headers)?.waiting(WAIT);
     let Some(Text(id)) = instance.filter(|given| !given.0.is_empty()) else { return Ok(request) };
     if id.len() > 100 || id.chars().any(char::is_control) {
-        return Err(Failure::bad("/instanceId", "at most 100 visible characters"));
+        return Err(Failure::bad("/instance_id", "at most 100 visible characters"));
     }
     Ok(request.named("instance", id))
 }
@@ -118,6 +118,7 @@ const NAMES: &[&str] = &[
 impl<T: JsonSchema> Takes for AnyCase<T> {
     fn describe(operation: &mut Operation) {
         operation.body = Some(T::json_schema);
+        operation.any_case = true;
     }
 }
 

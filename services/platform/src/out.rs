@@ -27,7 +27,7 @@ pub fn greeting(text: impl std::fmt::Display) {
 
 fn written(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", plain(&text.to_string()))?;
     out.flush()
 }
 
@@ -38,7 +38,13 @@ pub fn broken() -> Option<&'static io::Error> {
 
 /// A line on standard error.
 pub fn note(text: impl std::fmt::Display) {
-    let _closed = writeln!(io::stderr().lock(), "{text}");
+    let _closed = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+}
+
+/// A text as a terminal may show it: what others wrote may hold signs that command it.
+fn plain(text: &str) -> String {
+    let commands = |sign: char| sign.is_control() && !['\n', '\t'].contains(&sign);
+    text.chars().map(|sign| if commands(sign) { '\u{fffd}' } else { sign }).collect()
 }
 
 /// A table of these columns, a line for each row.

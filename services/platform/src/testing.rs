@@ -42,7 +42,7 @@ impl Server {
         command.args(["up", "--listen", &self.address, "--data"]).arg(&self.data);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("{} cannot be run", self.program.display()))?);
         let (began, connection) = (Instant::now(), Connection::to([self.url()]));
-        while connection.ask(connection.get("/readyz")).await.is_err() {
+        while connection.ask(connection.get("/readyz"), &[]).await.is_err() {
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
             ensure!(ended.is_none(), "it ended by itself: {}", self.last_words());
             ensure!(began.elapsed() < PATIENCE, "it is not ready in {PATIENCE:?}: {}", self.last_words());

@@ -288,7 +288,7 @@ impl CheckoutGiven {
             "CREDIT_CARD" => Method::CreditCard,
             "DEBIT_CARD" => Method::DebitCard,
             "BOLETO" => Method::Boleto,
-            other => return Err(Failure::bad("/payment_type", format!("'{other}' is none of CREDIT_CARD, DEBIT_CARD, BOLETO"))),
+            _ => return Err(Failure::bad("/payment_type", format!("'{}' is none of CREDIT_CARD, DEBIT_CARD, BOLETO", self.payment_type))),
         };
         let Self { installments, first_name, last_name, street, complement, city, state, zip_code, reference, .. } = self;
         let buyer = Person { first_name, last_name, street, complement, city, state, zip_code, ..Person::default() };
@@ -332,7 +332,7 @@ async fn check_out(
 async fn record(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<SaleGiven>) -> Result<Response, Failure> {
     let lines = lines_of(given.items)?;
     let Both(checkout, card) = given.checkout;
-    let command = Command::Record { lines, checkout: checkout.checkout(card, &app)? };
+    let command = Command::Record { lines, checkout: checkout.checkout(card, &app).map_err(|failure| failure.below("checkout"))? };
     CommandRequest::<Cart>::own("cart", customer.to_string(), &headers)?.send(&app, &command).await
 }
 

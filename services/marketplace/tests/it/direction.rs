@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::wiring::sources;
+use crate::wiring::{product, sources};
 
 /// A file's module path below its crate: empty for `lib.rs`.
 type Module = Vec<String>;
@@ -53,6 +53,12 @@ fn spread(tree: &str) -> Vec<String> {
     parts.iter().filter(|part| !part.trim().is_empty()).flat_map(|part| spread(&format!("{before}{}", closed(part).trim()))).collect()
 }
 
+/// A line without the comment at its end; two slashes behind a colon are an address's.
+fn uncommented(line: &str) -> &str {
+    let comment = line.match_indices("//").map(|(at, _)| at).find(|at| !line[..*at].ends_with(':'));
+    comment.map_or(line, |at| &line[..at])
+}
+
 /// A `use` statement: its line, whether it passes on, and its tree.
 type Statement = (usize, bool, String);
 
@@ -60,9 +66,10 @@ type Statement = (usize, bool, String);
 fn statements(text: &str) -> Vec<Statement> {
     let (mut found, mut open): (Vec<Statement>, Option<Statement>) = (vec![], None);
     for (at, line) in text.lines().enumerate() {
-        let line = line.split("//").next().unwrap_or_default().trim();
+        let line = uncommented(line).trim();
         if open.is_none() {
-            let bare = ["pub(super) ", "pub(crate) ", "pub "].iter().find_map(|public| line.strip_prefix(public)).unwrap_or(line);
+            let restricted = line.strip_prefix("pub(").and_then(|rest| rest.split_once(") ")).map(|(_, rest)| rest);
+            let bare = restricted.or_else(|| line.strip_prefix("pub ")).unwrap_or(line);
             if let Some(tree) = bare.strip_prefix("use ") {
                 open = Some((at + 1, bare.len() < line.len(), tree.to_owned()));
             }
@@ -80,7 +87,7 @@ fn statements(text: &str) -> Vec<Statement> {
 fn inline(text: &str) -> Vec<(usize, String)> {
     let mut found = vec![];
     for (at, line) in text.lines().enumerate() {
-        let line = line.split("//").next().unwrap_or_default();
+        let line = uncommented(line);
         for begin in ["crate::", "super::"] {
             for (place, _) in line.match_indices(begin) {
                 let apart = line.get(..place).and_then(|before| before.chars().next_back()).is_none_or(|sign| !sign.is_alphanumeric() && !"_:$".contains(sign));
@@ -105,7 +112,7 @@ impl House {
                 module.pop();
             }
             // What macros write for others is not this file's.
-            files.insert(module, text.split("#[cfg(test)]").next().unwrap_or_default().to_owned());
+            files.insert(module, product(&text).to_owned());
         }
         let lib = files[&vec![] as &Module].clone();
         let mut house = Self { name, files, passed_on: BTreeMap::new(), lib };
@@ -128,8 +135,9 @@ impl House {
         let mut rest = path;
         match path.first()?.as_str() {
             "crate" => (base, rest) = (vec![], &path[1..]),
-            "self" => rest = &path[1..],
-            "super" => {
+            "self" if path.get(1).is_none_or(|word| word != "super") => rest = &path[1..],
+            "self" | "super" => {
+                rest = if path[0] == "self" { &path[1..] } else { path };
                 while rest.first().is_some_and(|word| word == "super") {
                     base.pop();
                     rest = &rest[1..];
@@ -201,6 +209,18 @@ fn wrong(house: &House) -> Vec<String> {
             wrong.push(format!("{}, which does not stand below it", house.place(used)));
         }
     }
+    for (module, text) in &house.files {
+        let file = [&[house.name.to_owned(), "src".to_owned()], module.as_slice()].concat().join("/");
+        for (line, _, tree) in statements(text) {
+            let hides = spread(&tree).into_iter().any(|path| path.ends_with("::*") && house.absolute(module, &words(&path)).is_some());
+            if hides {
+                wrong.push(format!("{file} line {line}: a glob of the own crate hides what is used"));
+            }
+        }
+        if text.lines().any(|line| uncommented(line).trim_start().starts_with("extern crate")) {
+            wrong.push(format!("{file}: a crate by another name hides what is used"));
+        }
+    }
     // Files that use each other: whatever is reached from a file must not reach it again.
     let mut next: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
     for used in &uses {
@@ -241,6 +261,18 @@ fn what_breaks_the_direction_is_named_with_its_line() {
     assert_eq!(up, ["made/src/low line 2: uses high, which does not stand below it"]);
     let inline = wrong(&house(&[("", lib), ("low", "fn f() {\n    crate::high::go();\n}\n"), ("high", "")]));
     assert_eq!(inline, ["made/src/low line 2: uses high, which does not stand below it"]);
+    for hidden in [
+        "use self::super::high::Thing;\n",
+        "#[cfg(test)]\nconst UNUSED: u8 = 0;\nuse crate::high::Thing;\n",
+        "pub(in crate) use crate::{high::Thing};\n",
+        "const AT: &str = \"http://x\"; fn f() { crate::high::go() }\n",
+    ] {
+        let found = wrong(&house(&[("", lib), ("low", hidden), ("high", "")]));
+        assert!(found.len() == 1 && found[0].ends_with("uses high, which does not stand below it"), "{hidden}: {found:?}");
+    }
+    for hidden in ["extern crate self as me;\nuse me::high::Thing;\n", "use crate::high::*;\n"] {
+        assert!(wrong(&house(&[("", lib), ("low", hidden), ("high", "")])).iter().any(|found| found.ends_with("hides what is used")), "{hidden}");
+    }
     let circle = wrong(&house(&[("", lib), ("low", ""), ("high", "use part::Part;\n"), ("high::part", "use super::Whole;\n")]));
     assert_eq!(circle.len(), 2, "{circle:?}");
     assert!(circle.iter().all(|found| found.ends_with("a circle")), "{circle:?}");

@@ -169,6 +169,8 @@ async fn every_example_is_done_and_every_answer_is_as_described() {
     let viewer = shop.client.get(format!("{}/docs", server.url)).send().await.unwrap().text().await.unwrap();
     let files: Vec<&str> = viewer.split(['"', '\'']).filter(|text| text.contains(".js") || text.contains(".css") || text.contains("://")).collect();
     assert!(!files.is_empty() && files.iter().all(|file| file.starts_with("/docs/")), "the viewer needs nothing from elsewhere: {files:?}");
+    let begins = shop.client.get(format!("{}/docs/swagger-initializer.js", server.url)).send().await.unwrap().text().await.unwrap();
+    assert!(begins.contains("validatorUrl") && !begins.contains("://"), "it asks nobody elsewhere whether the document is valid: {begins}");
     for file in files {
         assert_eq!(shop.client.get(format!("{}{file}", server.url)).send().await.unwrap().status().as_u16(), 200, "{file}");
     }

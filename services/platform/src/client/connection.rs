@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use kernel::Timestamp;
 pub use reqwest::Method;
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -97,7 +98,7 @@ pub struct Listing<T> {
 impl Connection {
     /// To these instances: one answers all, until it does not.
     pub fn to(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let client = Client::builder().pool_max_idle_per_host(IDLE_MAX).build().unwrap_or_default();
+        let client = Client::builder().pool_max_idle_per_host(IDLE_MAX).redirect(Policy::none()).build().unwrap_or_default();
         Self { client, urls: urls.into_iter().map(Into::into).collect(), timeout: None, turn: Arc::default(), step: 0 }
     }
 
@@ -129,12 +130,18 @@ impl Connection {
         position.into_iter().fold(self.get(path), |request, position| request.header("daybook-position", position))
     }
 
-    /// Asks once; what the system says against the request becomes the error.
-    pub async fn ask(&self, request: RequestBuilder) -> Result<Value, RequestError> {
+    /// Asks once; what the system says against the request becomes the error. An answer without all of `fields` is another
+    /// program's, or another version's: nothing was found, and nothing is known to be done.
+    pub async fn ask(&self, request: RequestBuilder, fields: &[&str]) -> Result<Value, RequestError> {
         let answer = once(request).await.map_err(|why| RequestError::Away(anyhow::Error::new(why).context(self.absent())))?;
         let (status, body) = (answer.status, answer.body());
         if status.is_success() {
-            return Ok(body);
+            return match fields.iter().find(|field| body.get(**field).is_none()) {
+                None => Ok(body),
+                Some(field) => {
+                    Err(RequestError::Refused(anyhow!("{} answered without '{field}': it is another program, or another version of it", answer.url)))
+                }
+            };
         }
         let detail = body.get("detail").and_then(Value::as_str).map(str::to_owned);
         let said = detail.unwrap_or_else(|| format!("{} answered {status}", self.urls.join(", ")));
@@ -336,7 +343,7 @@ mod tests {
         let system = Connection::to([&url]);
         let mut said = vec![];
         for _ in answers {
-            let why = system.ask(system.get("/")).await.unwrap_err();
+            let why = system.ask(system.get("/"), &[]).await.unwrap_err();
             let away = matches!(why, RequestError::Away(_));
             let why = anyhow::Error::from(why);
             said.push((why.to_string(), Misuse::is_cause_of(&why), away));
@@ -346,6 +353,6 @@ mod tests {
             [("there is no topic x", true, false), ("wrong", true, false), ("sent", false, false), ("starting", false, true), (&nothing, false, false)];
         assert_eq!(said, expected.map(|(said, misuse, away)| (said.to_owned(), misuse, away)));
         let gone = Connection::to(["http://127.0.0.1:1"]);
-        assert!(matches!(gone.ask(gone.get("/")).await, Err(RequestError::Away(_))));
+        assert!(matches!(gone.ask(gone.get("/"), &[]).await, Err(RequestError::Away(_))));
     }
 }

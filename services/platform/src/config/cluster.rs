@@ -67,6 +67,11 @@ impl Cluster {
         if self.brokers.is_none() && (!self.kafka.is_empty() || self.namespace.is_some()) {
             misused!("there are settings for Kafka, and no --brokers");
         }
+        if let Some(LogLocation::Kafka(settings)) = self.location(None, None)
+            && let Err(why) = settings.check()
+        {
+            misused!("{why}");
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 pub use toml::Table;
 
+use crate::args::address;
 use crate::http::gate::hosts::Name;
 use crate::keys::{KeyOrigin, KeySpec};
 use crate::misuse::{Misuse, misused};
@@ -273,6 +274,9 @@ impl Config {
         if on_kafka && self.advertise.is_none() && listen.ip().is_unspecified() {
             misused!("{listen} is no address that other instances can call: add --advertise http://<this host>:{}", listen.port());
         }
+        if let Some(why) = self.advertise.as_deref().and_then(|url| address(url).err()) {
+            misused!("advertise: {why}");
+        }
         if self.partitions == Some(0) {
             misused!("a log has at least 1 partition");
         }
@@ -345,5 +349,6 @@ pub fn check_variables(command: &clap::Command) -> anyhow::Result<()> {
 
 fn variables(command: &clap::Command) -> Vec<String> {
     let own = command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()));
+    let own = own.filter(|name| name.starts_with("DAYBOOK_"));
     own.chain(command.get_subcommands().flat_map(variables)).collect()
 }

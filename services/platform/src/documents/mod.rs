@@ -73,7 +73,7 @@ struct Listed {
 
 /// A file of the viewer, which needs nothing from elsewhere. Its page lies a level above its other files.
 fn viewer(file: &str) -> Response {
-    match serve(file, Arc::new(Config::from("/openapi.json"))) {
+    match serve(file, Arc::new(Config::from("/openapi.json").validator_url("none"))) {
         Ok(Some(found)) if file == "index.html" => {
             let page = String::from_utf8_lossy(&found.bytes).replace("=\"./", "=\"/docs/").replace("href=\"index.css", "href=\"/docs/index.css");
             ([(header::CONTENT_TYPE, found.content_type)], page).into_response()

@@ -71,7 +71,8 @@ fn operation(route: &Route, answers: &mut SchemaGenerator) -> Value {
         shown["description"] = said.description.into();
     }
     if let Some(body) = said.body {
-        shown["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": given(body) } } });
+        shown["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": if said.any_case { in_any_case(body) } else { given(body) } } } });
         if let Some(example) = &said.example {
             shown["requestBody"]["content"]["application/json"]["example"] = example.clone();
         }
@@ -84,6 +85,16 @@ fn given(of: SchemaOf) -> Schema {
     let mut schemas = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true).into_generator();
     let mut schema = of(&mut schemas);
     RecursiveTransform(closed).transform(&mut schema);
+    schema
+}
+
+/// The same where names may be in any letter case, with or without underscores: as no schema can say.
+fn in_any_case(of: SchemaOf) -> Schema {
+    let mut schema = given(of);
+    for part in ["additionalProperties", "required"] {
+        schema.remove(part);
+    }
+    schema.insert("description".to_owned(), "Names may be in any letter case, with or without underscores.".into());
     schema
 }
 
@@ -159,6 +170,7 @@ fn responses(said: &Operation, answers: &mut SchemaGenerator) -> Map<String, Val
             Kind::Plain => &[],
             Kind::Read => &["Daybook-Position"],
             Kind::Row => &["Daybook-Position", "ETag"],
+            Kind::Command if *status == 202 => &["Location"],
             Kind::Command => &["Daybook-Position", "ETag", "Location"],
         };
         let headers: Map<String, Value> = headers.iter().map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }))).collect();

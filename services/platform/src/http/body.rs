@@ -67,7 +67,7 @@ impl JsonSchema for Amount {
         "Amount".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "a decimal amount", "anyOf": [{ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }, { "type": "number", "minimum": 0 }] })
+        json_schema!({ "description": "a decimal amount", "anyOf": [{ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$" }, { "type": "number" }] })
     }
 }
 
@@ -76,7 +76,7 @@ impl JsonSchema for Text {
         "TextOrNumber".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0 }] })
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "number" }] })
     }
 }
 

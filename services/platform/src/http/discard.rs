@@ -27,6 +27,7 @@ const REASON_BYTES_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// why
+    #[schemars(length(min = 1, max = 1000))]
     reason: String,
 }
 

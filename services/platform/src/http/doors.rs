@@ -5,9 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tower::ServiceExt;
 
 use super::failure::Failure;
@@ -27,15 +26,14 @@ impl Doors {
 
     /// What is served.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/livez", get(|| async { "ok\n" })) // whatever the rest does
-            .fallback(inside)
-            .with_state(self.clone())
+        Router::new().fallback(inside).with_state(self.clone())
     }
 }
 
 async fn inside(State(doors): State<Doors>, request: Request) -> Response {
+    let plainly = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().query().is_none();
     match doors.0.get() {
+        _ if plainly && request.uri().path() == "/livez" => "ok\n".into_response(), // whatever the rest does, and whoever asks
         Some(routes) => routes.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
         None if matches!(request.uri().path(), "/readyz" | "/startupz") => {
             (StatusCode::SERVICE_UNAVAILABLE, "[-] the log and the folds are being opened\nnot ready\n").into_response()

@@ -73,6 +73,13 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "unknown-name", detail)
     }
 
+    /// The same, of a part of the body that stands below this field.
+    #[must_use]
+    pub fn below(mut self, field: &str) -> Self {
+        self.pointer = self.pointer.map(|pointer| format!("/{field}{pointer}"));
+        self
+    }
+
     /// What it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status

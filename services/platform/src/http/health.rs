@@ -25,6 +25,7 @@ pub fn routes(example: Example) -> Routes {
     let told = told.text_part("id", example.command, r"^[a-z-]+\.(0|[1-9][0-9]*)\..+$").fails(&["not-found"]).any_refusal();
     let ready = Operation::new("Says whether requests can be served").text(200, "They can").text(503, "Not now: which checks fail");
     Routes::of("platform")
+        .get("/livez", async || "ok\n", Operation::new("Says that the process runs").text(200, "It does"))
         .get("/startupz", start_up, started)
         .get("/readyz", ready_now, ready)
         .get("/metrics", metrics, Operation::new("Shows all metrics, as Prometheus reads them").text(200, "The metrics"))

@@ -254,6 +254,8 @@ pub struct Operation {
     pub any_refusal: bool,
     /// a part of its path by name: an example, and the pattern of a text
     pub parts: Vec<(&'static str, &'static str, Option<&'static str>)>,
+    /// its body's names may be in any letter case
+    pub any_case: bool,
     /// a body that it takes
     pub example: Option<Value>,
 }
@@ -310,6 +312,7 @@ impl Operation {
             codes: vec![],
             any_refusal: false,
             parts: vec![],
+            any_case: false,
             example: None,
         }
     }

@@ -88,7 +88,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             request.header("daybook-actor", actor(by)).json(&json!({ "reason": reason }))
         }
     };
-    let body = system.ask(request).await?;
+    let fields: &[&str] = if matches!(args.verb, Verb::Retry { .. }) { &["written_to", "commands"] } else { &["id"] };
+    let body = system.ask(request, fields).await?;
     match (&args.verb, args.asked.output) {
         (Verb::Discard { yes: true, .. }, Output::Table) => out::line(format!("{} is discarded: list --all still has it", text(&body, "id"))),
         _ => out::line(format_args!("{body:#}")),
@@ -104,7 +105,7 @@ async fn list(system: &Connection, query: &str, limit: usize) -> anyhow::Result<
     let (mut cursor, mut all) = (String::new(), vec![]);
     loop {
         let left = limit.saturating_sub(all.len()).clamp(1, PAGE);
-        let mut page = system.ask(system.get(&format!("/dead-letters?limit={left}{query}{cursor}"))).await?;
+        let mut page = system.ask(system.get(&format!("/dead-letters?limit={left}{query}{cursor}")), &["items", "discarded"]).await?;
         all.extend_from_slice(items(&page, "items"));
         match page.get("next").and_then(Value::as_str) {
             Some(next) if all.len() < limit => cursor = format!("&cursor={}", part(next)),

@@ -32,7 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let partition = args.partition.map(|partition| format!("&partition={partition}")).unwrap_or_default();
     let path = format!("/inspect/{}?limit={}{version}{partition}", path(&args.name), args.limit);
     let system = args.asked.system();
-    args.asked.print(&system.ask(system.get(&path)).await?, people);
+    args.asked.print(&system.ask(system.get(&path), &["id", "version", "state", "history"]).await?, people);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -80,7 +80,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Retry { settled } => settle("retry", settled, None),
         Verb::Skip { settled, reason } => settle("skip", settled, Some(reason)),
     };
-    let found = system.ask(request).await?;
+    let fields: &[&str] = match args.verb {
+        Verb::List => &["items", "silent"],
+        Verb::Show { .. } => &["record", "readers"],
+        Verb::Retry { .. } | Verb::Skip { .. } => &["settled", "record", "readers"],
+    };
+    let found = system.ask(request, fields).await?;
     match (&args.verb, args.asked.output) {
         (Verb::List, Output::Table) => table(&found),
         (Verb::Retry { .. } | Verb::Skip { .. }, Output::Table) => {

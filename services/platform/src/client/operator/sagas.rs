@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::List { stuck, limit } => {
             let stuck = stuck.map(|seconds| format!("&stuck={seconds}")).unwrap_or_default();
-            let found = system.ask(system.get(&format!("/sagas?limit={limit}{stuck}"))).await?;
+            let found = system.ask(system.get(&format!("/sagas?limit={limit}{stuck}")), &["items", "silent"]).await?;
             args.asked.print(&found, table);
             for silent in items(&found, "silent") {
                 out::note(format!("{} does not answer, and its sagas are missing here: {}", text(silent, "url"), text(silent, "why")));
@@ -69,7 +69,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 misused!("actor and reason: at most 500 visible ASCII characters");
             }
             let request = system.request(Method::POST, &format!("/sagas/{}/end", path(name))).header("daybook-actor", by).header("prefer", "wait=30");
-            let ended = system.ask(request.json(&json!({ "outcome": "refuse" }))).await?;
+            let ended = system.ask(request.json(&json!({ "outcome": "refuse" })), &["command", "outcome"]).await?;
             args.asked.print(&ended, |ended| match text(ended, "outcome").as_str() {
                 "accepted" => out::line(format!("{name} gives up (version {}): `daybook inspect {name}` shows how it ends", text(ended, "version"))),
                 _ => out::line(format!("{name} is asked to give up, and has not answered yet: {}{}", args.asked.target.url, text(ended, "location"))),

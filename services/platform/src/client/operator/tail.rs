@@ -67,7 +67,7 @@ struct Place {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = Connection::to([&args.target.url]).within(ANSWER);
     let topic = format!("/topics/{}", part(&args.topic));
-    let extents = system.ask(system.get(&topic)).await?;
+    let extents = system.ask(system.get(&topic), &["partitions"]).await?;
     let mut places: Vec<Place> = items(&extents, "partitions")
         .iter()
         .filter_map(|extent| Some((u16::try_from(number(extent, "partition")).ok()?, extent)))
@@ -124,7 +124,7 @@ impl Place {
     /// The next page.
     async fn read_on(&mut self, system: &Connection, args: &Args, topic: &str) -> Result<(), RequestError> {
         let limit = args.limit.unwrap_or(PAGE).clamp(1, PAGE);
-        let page = system.ask(system.get(&format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next)))).await?;
+        let page = system.ask(system.get(&format!("{topic}/{}?from={}&limit={limit}", self.partition, part(&self.next))), &["items", "next"]).await?;
         self.read.extend(items(&page, "items").iter().filter(|record| args.follow || number(record, "offset") < self.end).cloned());
         let next = page.get("next").and_then(Value::as_u64).context("the page does not say where the next one begins: is it of another version?");
         let next = next.map_err(RequestError::Refused)?;

@@ -20,7 +20,7 @@ pub struct Args {
 /// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = args.asked.system();
-    let found = system.ask(system.get("/topics")).await?;
+    let found = system.ask(system.get("/topics"), &["topics", "views", "disk"]).await?;
     args.asked.print(&found, |found| people(found, args.partitions));
     Ok(ExitCode::SUCCESS)
 }

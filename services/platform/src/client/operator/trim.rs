@@ -32,7 +32,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let asked = json!({ "service": args.service, "all": args.all, "dry_run": !args.yes });
     let system = args.asked.system();
-    let trimmed = system.ask(system.request(Method::POST, "/trim").json(&asked)).await?;
+    let trimmed = system.ask(system.request(Method::POST, "/trim").json(&asked), &["items", "dry_run"]).await?;
     args.asked.print(&trimmed, |trimmed| people(trimmed, !args.yes));
     let offsets: u64 = items(&trimmed, "items").iter().map(|place| number(place, "offsets")).sum();
     if offsets > 0 && !args.yes && !args.dry_run {

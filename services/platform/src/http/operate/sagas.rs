@@ -162,6 +162,7 @@ fn shown(service: &Service, rows: &Rows, partition: Partition, saga: &Waiting, n
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct End {
     /// the only end an operator can ask for
+    #[schemars(extend("const" = "refuse"))]
     outcome: String,
 }
 
