@@ -2,6 +2,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "embedded")] {
+//! # use schemas as daybook_schemas;
 //! use daybook_eventstore::embedded::{Embedded, Settings};
 //! use daybook_eventstore::log::TopicSpec;
 //! use daybook_eventstore::{Limits, Log, Message};

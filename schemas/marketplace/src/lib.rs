@@ -2,6 +2,7 @@
 //! it, with an upcast, and golden records hold every one to its bytes.
 //!
 //! ```
+//! # use {domain as marketplace_domain, schemas as daybook_schemas};
 //! use marketplace_domain::product::{Product, sample};
 //! use daybook_schemas::Codec;
 //!
