@@ -28,7 +28,7 @@ impl ReplyTo {
     }
 
     /// The answer of a decision.
-    pub fn decided(&self, answer: &Answer<'_>, outcome: &Outcome) -> Reply {
+    pub fn decided(&self, answer: &AnsweredCommand<'_>, outcome: &Outcome) -> Reply {
         match outcome {
             Outcome::Accepted { version } => self.write(answer, "accepted", None, None, Some(*version)),
             Outcome::Refused { code, detail } => self.write(answer, "refused", Some(code), Some(detail), None),
@@ -36,21 +36,21 @@ impl ReplyTo {
     }
 
     /// The command was accepted before, and its answer is given by another aggregate's event.
-    pub fn later(&self, answer: &Answer<'_>) -> Reply {
+    pub fn later(&self, answer: &AnsweredCommand<'_>) -> Reply {
         self.write(answer, "later", None, None, None)
     }
 
     /// The id was used before for another command.
-    pub fn conflict(&self, answer: &Answer<'_>) -> Reply {
+    pub fn conflict(&self, answer: &AnsweredCommand<'_>) -> Reply {
         self.write(answer, "conflict", Some("id-used"), Some("this command id was used before, for another command"), None)
     }
 
     /// The command became a dead letter.
-    pub fn failed(&self, answer: &Answer<'_>, reason: &str, detail: &str) -> Reply {
+    pub fn failed(&self, answer: &AnsweredCommand<'_>, reason: &str, detail: &str) -> Reply {
         self.write(answer, "failed", Some(reason), Some(detail), None)
     }
 
-    fn write(&self, answer: &Answer<'_>, outcome: &str, code: Option<&str>, detail: Option<&str>, version: Option<u64>) -> Reply {
+    fn write(&self, answer: &AnsweredCommand<'_>, outcome: &str, code: Option<&str>, detail: Option<&str>, version: Option<u64>) -> Reply {
         let body = ReplyV1 {
             command_id: answer.command_id.to_owned(),
             outcome: outcome.to_owned(),
@@ -80,7 +80,7 @@ pub struct Reply {
 }
 
 /// Whose command is answered, and by which aggregate.
-pub struct Answer<'a> {
+pub struct AnsweredCommand<'a> {
     /// the id its client gave it
     pub command_id: &'a str,
     /// the answering aggregate's id

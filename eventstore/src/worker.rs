@@ -282,7 +282,7 @@ impl Worker {
             woken.push((turn.wake(&timer)?, timer));
         }
         let decision = turn.done();
-        woken.into_iter().for_each(|(woken, timer)| self.heads.timers().told(woken, timer));
+        woken.into_iter().for_each(|(woken, timer)| self.heads.timers().woke(woken, timer));
         Ok(decision)
     }
 }

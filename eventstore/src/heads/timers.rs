@@ -119,7 +119,7 @@ impl Timers {
     }
 
     /// What waking one came to.
-    pub fn told(&mut self, woken: Woken, timer: Timer) {
+    pub fn woke(&mut self, woken: Woken, timer: Timer) {
         match woken {
             Woken::Nothing => drop(self.awake.insert(timer)),
             Woken::Something => {}

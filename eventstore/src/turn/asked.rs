@@ -7,7 +7,7 @@ use crate::bounds::PART_BYTES_MAX;
 use crate::fingerprint::Fingerprints;
 use crate::heads::Timer;
 use crate::log::Record;
-use crate::replies::{Answer, ReplyTo};
+use crate::replies::{AnsweredCommand, ReplyTo};
 
 /// The header in which whoever writes a command for a client says under which id it would have been written before ids
 /// had a scope: an answer that was given then is the answer now.
@@ -51,8 +51,14 @@ impl<'r> Asked<'r> {
         Self { partition, key, envelope, client: false, prints: None, unscoped: None, reply_to: None, tell_decision: false, came }
     }
 
-    pub fn answer(&self) -> Answer<'_> {
-        Answer { command_id: &self.envelope.id, subject: &self.envelope.subject, aggregate: &self.envelope.kind.aggregate, ended: None, decided_as: None }
+    pub fn answer(&self) -> AnsweredCommand<'_> {
+        AnsweredCommand {
+            command_id: &self.envelope.id,
+            subject: &self.envelope.subject,
+            aggregate: &self.envelope.kind.aggregate,
+            ended: None,
+            decided_as: None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::heads::{CommandRecord, Unevolved};
 use crate::log::Fault;
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
-use crate::replies::{Answer, ReplyTo};
+use crate::replies::{AnsweredCommand, ReplyTo};
 use crate::service::{Decided, Erased, Handler, Refused, State};
 use crate::stop::Stop;
 
@@ -95,7 +95,7 @@ impl Turn<'_> {
         for Decided { kind, body, answers: origin, event } in events {
             last += 1;
             if let Some(origin) = &origin {
-                let ended = Answer { command_id: &origin.command_id, subject, aggregate: handler.name(), ended: Some(&kind.name), decided_as: None };
+                let ended = AnsweredCommand { command_id: &origin.command_id, subject, aggregate: handler.name(), ended: Some(&kind.name), decided_as: None };
                 let to = origin.reply_to.as_deref().and_then(|text| ReplyTo::parse(text, self.partitions).ok());
                 answers.extend(to.map(|to| Effect::Reply(to.decided(&ended, &Outcome::Accepted { version: last }))));
             }
@@ -179,7 +179,7 @@ impl Turn<'_> {
         let same = asked.prints.as_ref().is_some_and(|prints| prints.same(&mark.prints));
         self.notes.push(Note::Command(short(&asked.envelope.kind), if same { "repeated" } else { "conflict" }));
         if let Some(to) = &asked.reply_to {
-            let answer = Answer { decided_as, ..asked.answer() };
+            let answer = AnsweredCommand { decided_as, ..asked.answer() };
             self.effects.push(Effect::Reply(match (same, &mark.outcome) {
                 (false, _) => to.conflict(&answer),
                 (true, Outcome::Accepted { .. }) if later => to.later(&answer),

@@ -16,7 +16,7 @@ use crate::inside::sign;
 use crate::log::{Fault, Message, Record};
 use crate::observer::Note;
 use crate::outcome::Outcome;
-use crate::replies::{Answer, ReplyTo};
+use crate::replies::{AnsweredCommand, ReplyTo};
 use crate::stop::Stop;
 
 impl Turn<'_> {
@@ -43,7 +43,7 @@ impl Turn<'_> {
         let Some(id) = text("ce_id") else { return Ok(()) };
         let reply_to = record.headers.text("reply-to").and_then(|text| ReplyTo::parse(text, self.partitions).ok());
         if let Some(to) = reply_to {
-            let answer = Answer { command_id: id, subject: text("ce_subject").unwrap_or_default(), aggregate: "", ended: None, decided_as: None };
+            let answer = AnsweredCommand { command_id: id, subject: text("ce_subject").unwrap_or_default(), aggregate: "", ended: None, decided_as: None };
             self.effects.push(Effect::Reply(to.failed(&answer, reason.as_str(), detail)));
         }
         if self.is_a_clients(record) {

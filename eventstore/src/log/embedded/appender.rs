@@ -27,7 +27,7 @@ const TRIM_PLACES_MAX: usize = 64;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// What is told when a group is durable.
-enum Answer {
+enum Acknowledgement {
     Appended(Sender<Result<Vec<Offset>, Fault>>, Vec<Offset>),
     Committed(Sender<Result<Commit, Fault>>, Vec<Offset>),
     Joined(Sender<Result<u64, Fault>>, u64),
@@ -46,7 +46,7 @@ struct Group {
     created: Vec<Known>,
     starts: Vec<(TopicPartition, Offset)>,
     owners_changed: HashSet<String>,
-    answers: Vec<Answer>,
+    answers: Vec<Acknowledgement>,
     recorded_at: Option<Timestamp>,
 }
 
@@ -135,7 +135,7 @@ impl Group {
                 Err(fault) => drop(caller.send(Err(fault))),
                 Ok(()) => {
                     let offsets = self.add(shared, kept, gaps);
-                    self.answers.push(Answer::Appended(caller, offsets));
+                    self.answers.push(Acknowledgement::Appended(caller, offsets));
                 }
             },
             Request::Commit { group, serial, outputs, positions, assignment, answer } => match shared.held(&group, serial, &positions, &assignment) {
@@ -147,7 +147,7 @@ impl Group {
                         self.batch.put(keys::position(&group, place), next.0.to_be_bytes());
                         self.committed.push((group.clone(), place, *next));
                     }
-                    self.answers.push(Answer::Committed(answer, offsets));
+                    self.answers.push(Acknowledgement::Committed(answer, offsets));
                 }
             },
             Request::Join { group, member, from_now_on, answer } => {
@@ -159,7 +159,7 @@ impl Group {
                 members.insert(member, serial);
                 drop(state);
                 self.change_owners(shared, group);
-                self.answers.push(Answer::Joined(answer, serial));
+                self.answers.push(Acknowledgement::Joined(answer, serial));
             }
             Request::Leave { group, serial, answer } => {
                 let mut state = shared.state.lock();
@@ -171,15 +171,15 @@ impl Group {
                 if left {
                     self.change_owners(shared, group);
                 }
-                self.answers.push(Answer::Left(answer));
+                self.answers.push(Acknowledgement::Left(answer));
             }
             Request::Trim(place, before, caller) => match self.trim(shared, place, before) {
                 Err(fault) => drop(caller.send(Err(fault))),
-                Ok(start) => self.answers.push(Answer::Trimmed(caller, start)),
+                Ok(start) => self.answers.push(Acknowledgement::Trimmed(caller, start)),
             },
             Request::Create(spec, caller) => match self.create(shared, spec) {
                 Err(fault) => drop(caller.send(Err(fault))),
-                Ok(()) => self.answers.push(Answer::Created(caller)),
+                Ok(()) => self.answers.push(Acknowledgement::Created(caller)),
             },
             Request::Close => {}
         }
@@ -278,7 +278,7 @@ impl Group {
     }
 }
 
-impl Answer {
+impl Acknowledgement {
     fn give(self, failed: Option<&String>) {
         let fault = failed.map(|why| Fault::Fatal(why.clone()));
         // A caller that went away needs no answer.

@@ -27,7 +27,7 @@ pub struct Marketplace {
 
 /// A command's end.
 #[derive(Debug)]
-pub enum Ended {
+pub enum CommandEnd {
     /// with the answer's body and position
     Accepted(Value, Option<String>),
     /// with the refusal's stable name
@@ -42,14 +42,14 @@ impl Marketplace {
     }
 
     /// Sends a command and waits for its end, however often the marketplace goes away meanwhile.
-    pub async fn command(&self, method: Method, path: &str, id: &str, at: Timestamp, body: &Value) -> anyhow::Result<Ended> {
+    pub async fn command(&self, method: Method, path: &str, id: &str, at: Timestamp, body: &Value) -> anyhow::Result<CommandEnd> {
         let command = Command { method, path, id, occurred_at: Some(at), body };
         let answer = self.connection.command(&command, &self.retry).await?;
         let (status, body) = (answer.status, answer.body());
         match body.get("code") {
-            _ if status.is_success() => Ok(Ended::Accepted(body, answer.position)),
+            _ if status.is_success() => Ok(CommandEnd::Accepted(body, answer.position)),
             // Whatever is wrong with a command is wrong with its lines, and with no others.
-            Some(code) if status.is_client_error() => Ok(Ended::Refused(code.as_str().unwrap_or_default().to_owned())),
+            Some(code) if status.is_client_error() => Ok(CommandEnd::Refused(code.as_str().unwrap_or_default().to_owned())),
             _ => bail!("{} {path}: {status} {body}", command.method),
         }
     }

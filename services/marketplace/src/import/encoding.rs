@@ -34,7 +34,7 @@ impl FromStr for Encoding {
 
 impl Encoding {
     /// The encoding that a file's first bytes tell, and UTF-8 where they tell none.
-    pub fn told_by(bytes: &[u8]) -> Self {
+    pub fn of_mark(bytes: &[u8]) -> Self {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) { Self::Utf16 } else { Self::Utf8 }
     }
 
@@ -96,7 +96,7 @@ mod tests {
         for (bytes, text) in
             [(&b"\xff\xfea\0\xac\x20"[..], Some("a€")), (b"\xfe\xff\0a\x20\xac", Some("a€")), (b"\xff\xfea\0\xac", None), (b"\xff\xfe\0\xd8a\0", None)]
         {
-            let (plain, encoding) = Encoding::told_by(bytes).plain(bytes);
+            let (plain, encoding) = Encoding::of_mark(bytes).plain(bytes);
             assert_eq!(encoding.text(&plain).as_deref(), text);
         }
         assert_eq!(&*Encoding::Utf8.plain(b"\xef\xbb\xbfa").0, b"a");

@@ -147,7 +147,7 @@ struct Meaning<'r> {
 
 /// All lines of a file, in order.
 pub fn read(bytes: &[u8], reading: &Reading) -> Result<Vec<Line>, String> {
-    let (bytes, encoding) = reading.encoding.unwrap_or_else(|| Encoding::told_by(bytes)).plain(bytes);
+    let (bytes, encoding) = reading.encoding.unwrap_or_else(|| Encoding::of_mark(bytes)).plain(bytes);
     let (delimiter, columns, width) = columns(&bytes, encoding, reading.delimiter)?;
     let mut rows: Vec<(u64, Result<Row, &'static str>)> = vec![];
     for record in table::records(&bytes, delimiter, width).into_iter().skip(1) {

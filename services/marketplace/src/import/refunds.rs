@@ -11,7 +11,7 @@ use domain::{Currency, Money, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::client::Ended;
+use super::client::CommandEnd;
 use super::lines::{Line, Returned};
 use super::made::{Made, OTHERWISE, hold};
 use super::placed::Placed;
@@ -157,8 +157,8 @@ impl Work {
         let body = json!({ "reference": reference, "lines": [{ "line": line, "quantity": quantity }] });
         let key = format!("import:{order}:{reference}:{line}x{quantity}");
         match self.market.command(Method::POST, &format!("/orders/{order}/refunds"), &key, *at, &body).await? {
-            Ended::Refused(code) => Ok(Err(reason(&code))),
-            Ended::Accepted(_, position) => {
+            CommandEnd::Refused(code) => Ok(Err(reason(&code))),
+            CommandEnd::Accepted(_, position) => {
                 self.until(order, position.as_deref(), given_back).await?;
                 let made = self.made(order, currency.code()).await?.into_iter().find(|made| made.reference == *reference);
                 let amount = made.and_then(|made| Money::parse(&made.amount, currency).ok());

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::client::{Ended, Marketplace};
+use super::client::{CommandEnd, Marketplace};
 use super::lines::{Line, Sale};
 use super::placed::{OTHER_TIME, Placed};
 
@@ -196,11 +196,11 @@ impl Work {
         let mut key = format!("import:{}:{invoice}:{expired}", self.seller);
         loop {
             match self.market.command(Method::POST, &path, &key, at, &body).await? {
-                Ended::Accepted(answer, position) => {
+                CommandEnd::Accepted(answer, position) => {
                     let id = answer.get("id").and_then(Value::as_str).context("an ended sale without its order")?;
                     return self.ended(id, position.as_deref()).await.map(Ok);
                 }
-                Ended::Refused(code) if code == "id-used" => {
+                CommandEnd::Refused(code) if code == "id-used" => {
                     let deadline = Instant::now() + OTHERS_WAIT;
                     while Instant::now() < deadline {
                         if let Some(found) = self.there(customer, invoice, sales, &mut 0).await? {
@@ -215,7 +215,7 @@ impl Work {
                     }
                     key = of_body;
                 }
-                Ended::Refused(code) => return Ok(Err(reason(&code))),
+                CommandEnd::Refused(code) => return Ok(Err(reason(&code))),
             }
         }
     }
@@ -240,9 +240,9 @@ pub fn sales(lines: &[Line]) -> impl DoubleEndedIterator<Item = &Sale> {
 }
 
 /// Why it was refused, unless it is there already.
-fn refused(ended: Ended, there: &[&str]) -> Option<String> {
+fn refused(ended: CommandEnd, there: &[&str]) -> Option<String> {
     match ended {
-        Ended::Refused(code) if !there.contains(&code.as_str()) => Some(reason(&code)),
+        CommandEnd::Refused(code) if !there.contains(&code.as_str()) => Some(reason(&code)),
         _ => None,
     }
 }

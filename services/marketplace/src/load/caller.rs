@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use daybook::client::connection::{Answer, Command, Connection, Retry};
+use daybook::client::connection::{Command, Connection, Response, Retry};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ pub struct Caller(Connection);
 
 /// How a request ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum CommandEnd {
     /// with the answer's body and position
     Accepted(Value, Option<String>),
     /// with the refusal's stable name
@@ -38,27 +38,27 @@ impl Caller {
     }
 
     /// Sends a command and waits for its end.
-    pub async fn command(&self, tally: &Tally, what: Measure, command: &Command<'_>, deadline: Instant) -> Ended {
+    pub async fn command(&self, tally: &Tally, what: Measure, command: &Command<'_>, deadline: Instant) -> CommandEnd {
         let retry = Retry { on_repeat: &|why| tally.repeated(what, why), ..RETRY };
         ended(self.0.command(command, &retry), deadline).await
     }
 
     /// Reads a row, behind `position` never.
-    pub async fn read(&self, tally: &Tally, what: Measure, path: &str, position: Option<&str>, deadline: Instant) -> Ended {
+    pub async fn read(&self, tally: &Tally, what: Measure, path: &str, position: Option<&str>, deadline: Instant) -> CommandEnd {
         let retry = Retry { on_repeat: &|why| tally.repeated(what, why), ..RETRY };
         ended(self.0.answered(|| self.0.get_at(path, position), &retry), deadline).await
     }
 }
 
-async fn ended(answered: impl Future<Output = anyhow::Result<Answer>>, deadline: Instant) -> Ended {
-    let Ok(Ok(answer)) = tokio::time::timeout_at(deadline, answered).await else { return Ended::Unanswered };
+async fn ended(answered: impl Future<Output = anyhow::Result<Response>>, deadline: Instant) -> CommandEnd {
+    let Ok(Ok(answer)) = tokio::time::timeout_at(deadline, answered).await else { return CommandEnd::Unanswered };
     let body = answer.body();
     let code = body.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
     match answer.status.as_u16() {
-        200..=299 => Ended::Accepted(body, answer.position),
+        200..=299 => CommandEnd::Accepted(body, answer.position),
         // Ids are ours alone, and every row that is asked for by its id is there: these are no business's answers.
-        status if ["", "not-found", "id-used", "bad-request"].contains(&code.as_str()) => Ended::Broken(format!("{status}-{code}")),
-        404 | 409 | 412 | 422 => Ended::Refused(code),
-        status => Ended::Broken(format!("{status}-{code}")),
+        status if ["", "not-found", "id-used", "bad-request"].contains(&code.as_str()) => CommandEnd::Broken(format!("{status}-{code}")),
+        404 | 409 | 412 | 422 => CommandEnd::Refused(code),
+        status => CommandEnd::Broken(format!("{status}-{code}")),
     }
 }

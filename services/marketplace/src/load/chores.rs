@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::caller::Ended;
+use super::caller::CommandEnd;
 use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::state::{LoadState, Product, amount};
 use super::tally::{Measure, UNANSWERED};
@@ -22,12 +22,12 @@ pub async fn dashboard(state: &LoadState, random: &mut StdRng, intended: Instant
     let ended = state.read(Measure::Dashboard, &format!("/sellers/{seller}/dashboard"), None).await;
     state.tally.took(Measure::Dashboard, intended.elapsed());
     match ended {
-        Ended::Accepted(answer, _) => match serde_json::from_value::<Dashboard>(answer) {
+        CommandEnd::Accepted(answer, _) => match serde_json::from_value::<Dashboard>(answer) {
             Ok(dashboard) => watch::dashboard(state, &dashboard).await,
             Err(_) => state.tally.error(Measure::Dashboard, "unreadable"),
         },
-        Ended::Refused(kind) | Ended::Broken(kind) => state.tally.error(Measure::Dashboard, &kind),
-        Ended::Unanswered => state.tally.error(Measure::Dashboard, UNANSWERED),
+        CommandEnd::Refused(kind) | CommandEnd::Broken(kind) => state.tally.error(Measure::Dashboard, &kind),
+        CommandEnd::Unanswered => state.tally.error(Measure::Dashboard, UNANSWERED),
     }
 }
 
@@ -67,23 +67,23 @@ pub async fn replacement(state: &LoadState, random: &mut StdRng, intended: Insta
 }
 
 /// Notes what became of a write to a product; says whether it was accepted.
-fn written(state: &LoadState, product: &Product, ended: &Ended) -> bool {
+fn written(state: &LoadState, product: &Product, ended: &CommandEnd) -> bool {
     state.tally.acknowledged(|told| {
         let writes = told.products.entry(product.id.clone()).or_default();
         match ended {
-            Ended::Accepted(answer, _) => writes.revisions.extend(answer.get("version").and_then(Value::as_u64)),
-            Ended::Refused(_) => {}
-            Ended::Broken(_) | Ended::Unanswered => writes.in_doubt += 1,
+            CommandEnd::Accepted(answer, _) => writes.revisions.extend(answer.get("version").and_then(Value::as_u64)),
+            CommandEnd::Refused(_) => {}
+            CommandEnd::Broken(_) | CommandEnd::Unanswered => writes.in_doubt += 1,
         }
     });
-    matches!(ended, Ended::Accepted(..))
+    matches!(ended, CommandEnd::Accepted(..))
 }
 
 /// The oldest packages of ten sellers are delivered.
 pub async fn delivery(state: &LoadState, intended: Instant, id: &str) {
     let ended = state.command(Measure::Delivery, Method::POST, &format!("/deliveries/{id}"), id, &json!({})).await;
     state.tally.took(Measure::Delivery, intended.elapsed());
-    if let Ended::Accepted(..) = ended {
+    if let CommandEnd::Accepted(..) = ended {
         state.tally.acknowledged(|told| told.deliveries.push(id.to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::caller::{Caller, Ended};
+use super::caller::{Caller, CommandEnd};
 use super::goods::{CURRENCY, FREIGHT, PRICES};
 use super::plan::{PRODUCTS, Plan};
 use super::state::{Product, amount};
@@ -48,7 +48,7 @@ fn places(count: u64) -> std::ops::Range<usize> {
 }
 
 impl Opening {
-    async fn read(&self, path: &str) -> Ended {
+    async fn read(&self, path: &str) -> CommandEnd {
         self.caller.read(&self.tally, Measure::Session, path, None, self.deadline).await
     }
 
@@ -56,18 +56,18 @@ impl Opening {
         let id = format!("{}-{name}", self.plan.run);
         let command = Command { method: method.clone(), path, id: &id, occurred_at: None, body };
         match self.caller.command(&self.tally, Measure::Session, &command, self.deadline).await {
-            Ended::Accepted(answer, _) => Ok(answer),
-            Ended::Refused(why) | Ended::Broken(why) => bail!("{method} {path}: {why}"),
-            Ended::Unanswered => bail!("{method} {path} was not answered in {} s: start a marketplace with `daybook up`", PATIENCE.as_secs()),
+            CommandEnd::Accepted(answer, _) => Ok(answer),
+            CommandEnd::Refused(why) | CommandEnd::Broken(why) => bail!("{method} {path}: {why}"),
+            CommandEnd::Unanswered => bail!("{method} {path} was not answered in {} s: start a marketplace with `daybook up`", PATIENCE.as_secs()),
         }
     }
 
     /// A seed is used once on one marketplace: its ids and idempotency keys are its own.
     async fn fresh(&self) -> anyhow::Result<()> {
         match self.read(&format!("/products/{}-1", self.plan.seller(0))).await {
-            Ended::Accepted(..) => bail!("this marketplace has seen a load with --seed {}: choose another seed", self.plan.seed),
-            Ended::Unanswered => bail!("no marketplace for {} s: start one with `daybook up`", PATIENCE.as_secs()),
-            Ended::Refused(_) | Ended::Broken(_) => Ok(()),
+            CommandEnd::Accepted(..) => bail!("this marketplace has seen a load with --seed {}: choose another seed", self.plan.seed),
+            CommandEnd::Unanswered => bail!("no marketplace for {} s: start one with `daybook up`", PATIENCE.as_secs()),
+            CommandEnd::Refused(_) | CommandEnd::Broken(_) => Ok(()),
         }
     }
 
@@ -98,7 +98,7 @@ impl Opening {
     async fn bound(self: Arc<Self>, at: usize) -> anyhow::Result<()> {
         let seller = self.plan.seller(at);
         loop {
-            if let Ended::Accepted(page, _) = self.read(&format!("/stock?seller={seller}")).await {
+            if let CommandEnd::Accepted(page, _) = self.read(&format!("/stock?seller={seller}")).await {
                 let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
                 if items.iter().filter(|item| item.get("version").is_some_and(Value::is_string)).count() as u64 == PRODUCTS {
                     return Ok(());

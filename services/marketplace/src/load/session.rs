@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use super::caller::Ended;
+use super::caller::CommandEnd;
 use super::goods::{CURRENCY, FREIGHT};
 use super::state::{Customer, LoadState, amount};
 use super::tally::{Measure, UNANSWERED};
@@ -60,14 +60,14 @@ async fn add(state: &LoadState, customer: &mut Customer, item: usize, random: &m
     let ended = state.command(Measure::Addition, Method::POST, &path, &id, &body).await;
     state.tally.took(Measure::Addition, late + began.elapsed());
     match ended {
-        Ended::Accepted(..) => {
+        CommandEnd::Accepted(..) => {
             if let Some(cart) = &mut customer.cart {
                 *cart.entry(product.id.clone()).or_default() += pieces;
             }
         }
-        Ended::Refused(_) => {}
-        Ended::Broken(_) => customer.cart = None,
-        Ended::Unanswered => {
+        CommandEnd::Refused(_) => {}
+        CommandEnd::Broken(_) => customer.cart = None,
+        CommandEnd::Unanswered => {
             customer.cart = None;
             return false;
         }
@@ -87,9 +87,9 @@ async fn check_out(state: &LoadState, customer: &mut Customer, random: &mut StdR
     let (path, began) = (format!("/carts/{}/checkout", customer.id), Instant::now());
     let ended = state.command(Measure::Checkout, Method::POST, &path, &format!("{reference}-checkout"), &body).await;
     state.tally.took(Measure::Checkout, late + began.elapsed());
-    let answered = !matches!(ended, Ended::Unanswered);
+    let answered = !matches!(ended, CommandEnd::Unanswered);
     match ended {
-        Ended::Accepted(answer, position) => {
+        CommandEnd::Accepted(answer, position) => {
             let pieces = customer.cart.replace(BTreeMap::new());
             let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             let checkout = Checkout { reference, order: text("id"), ended: text("ended"), pieces };
@@ -99,8 +99,8 @@ async fn check_out(state: &LoadState, customer: &mut Customer, random: &mut StdR
                 watch::versions(state, customer, &order, position.as_deref()).await;
             }
         }
-        Ended::Refused(_) => {}
-        Ended::Broken(_) | Ended::Unanswered => {
+        CommandEnd::Refused(_) => {}
+        CommandEnd::Broken(_) | CommandEnd::Unanswered => {
             customer.cart = None;
             state.tally.acknowledged(|told| told.checkouts_in_doubt.push(reference));
         }

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::caller::{Caller, Ended};
+use super::caller::{Caller, CommandEnd};
 use super::plan::Plan;
 use super::tally::{Measure, Tally, UNANSWERED};
 
@@ -89,19 +89,19 @@ impl LoadState {
     }
 
     /// Sends a command of this kind and waits for its end.
-    pub async fn command(&self, what: Measure, method: Method, path: &str, id: &str, body: &serde_json::Value) -> Ended {
+    pub async fn command(&self, what: Measure, method: Method, path: &str, id: &str, body: &serde_json::Value) -> CommandEnd {
         let ended = self.caller.command(&self.tally, what, &Command { method, path, id, occurred_at: None, body }, self.deadline).await;
         match &ended {
-            Ended::Accepted(..) => {}
-            Ended::Refused(code) => self.tally.refused(what, code),
-            Ended::Broken(kind) => self.tally.error(what, kind),
-            Ended::Unanswered => self.tally.error(what, UNANSWERED),
+            CommandEnd::Accepted(..) => {}
+            CommandEnd::Refused(code) => self.tally.refused(what, code),
+            CommandEnd::Broken(kind) => self.tally.error(what, kind),
+            CommandEnd::Unanswered => self.tally.error(what, UNANSWERED),
         }
         ended
     }
 
     /// Reads a row.
-    pub async fn read(&self, what: Measure, path: &str, position: Option<&str>) -> Ended {
+    pub async fn read(&self, what: Measure, path: &str, position: Option<&str>) -> CommandEnd {
         self.caller.read(&self.tally, what, path, position, self.deadline).await
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::caller::Ended;
+use super::caller::CommandEnd;
 use super::state::{Customer, LoadState};
 use super::tally::Measure;
 use crate::audit::checks::{cut_short, totals_of};
@@ -39,11 +39,11 @@ async fn paid(state: &LoadState, seller: u64, order: &str) {
     let deadline = (Instant::now() + LAG).min(state.deadline);
     loop {
         let status = match state.read(Measure::Dashboard, &format!("/payments/{order}"), None).await {
-            Ended::Accepted(payment, _) => payment.get("status").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            CommandEnd::Accepted(payment, _) => payment.get("status").and_then(Value::as_str).unwrap_or_default().to_owned(),
             // Other views may lag behind the dashboard's, each by itself.
-            Ended::Broken(_) if Instant::now() < deadline => String::new(),
-            Ended::Broken(kind) | Ended::Refused(kind) => kind,
-            Ended::Unanswered => return,
+            CommandEnd::Broken(_) if Instant::now() < deadline => String::new(),
+            CommandEnd::Broken(kind) | CommandEnd::Refused(kind) => kind,
+            CommandEnd::Unanswered => return,
         };
         if status == "captured" {
             return;
@@ -58,7 +58,7 @@ async fn paid(state: &LoadState, seller: u64, order: &str) {
 
 /// A customer is never sold an older version of a product than before.
 pub async fn versions(state: &LoadState, customer: &mut Customer, order: &str, position: Option<&str>) {
-    let Ended::Accepted(row, _) = state.read(Measure::Checkout, &format!("/orders/{order}"), position).await else {
+    let CommandEnd::Accepted(row, _) = state.read(Measure::Checkout, &format!("/orders/{order}"), position).await else {
         return state.tally.error(Measure::Checkout, "order-not-read");
     };
     state.tally.sampled("orders");

@@ -33,7 +33,7 @@ pub struct Connection {
 }
 
 /// What an instance answered, whatever it says.
-pub struct Answer {
+pub struct Response {
     /// the address that was asked
     url: String,
     /// whether it was done, as HTTP says it
@@ -159,7 +159,7 @@ impl Connection {
     }
 
     /// Asks until there is an answer, at the next instance where one is away or busy.
-    pub async fn answered(&self, request: impl Fn() -> RequestBuilder, retry: &Retry<'_>) -> anyhow::Result<Answer> {
+    pub async fn answered(&self, request: impl Fn() -> RequestBuilder, retry: &Retry<'_>) -> anyhow::Result<Response> {
         let (began, mut pause) = (Instant::now(), retry.pause);
         loop {
             let turn = self.turn.load(Ordering::Relaxed);
@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Sends a command until it has ended, however often the system goes away meanwhile.
-    pub async fn command(&self, Command { method, path, id, occurred_at, body }: &Command<'_>, retry: &Retry<'_>) -> anyhow::Result<Answer> {
+    pub async fn command(&self, Command { method, path, id, occurred_at, body }: &Command<'_>, retry: &Retry<'_>) -> anyhow::Result<Response> {
         let (began, wait) = (Instant::now(), format!("wait={}", retry.wait));
         let request = || {
             let request = self.request(method.clone(), path).header("idempotency-key", format!("\"{id}\"")).header("prefer", &wait).json(body);
@@ -224,14 +224,14 @@ impl Connection {
 }
 
 /// Asks once, and takes any answer.
-pub async fn once(request: RequestBuilder) -> reqwest::Result<Answer> {
+pub async fn once(request: RequestBuilder) -> reqwest::Result<Response> {
     let answer = request.send().await?;
     let (url, status) = (answer.url().to_string(), answer.status());
     let position = answer.headers().get("daybook-position").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Answer { url, status, position, text: answer.text().await? })
+    Ok(Response { url, status, position, text: answer.text().await? })
 }
 
-impl Answer {
+impl Response {
     /// The body as JSON; one that is none becomes a string.
     pub fn body(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| Value::String(self.text.clone()))

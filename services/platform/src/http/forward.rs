@@ -103,18 +103,18 @@ pub fn passed_on(headers: &HeaderMap) -> bool {
 }
 
 /// What another instance answers from what it has itself.
-async fn told(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+async fn ask_instance(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
     let answer = app.views.forward.client.get(format!("{url}{path}")).header(FORWARDED, "1").timeout(TOLD).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }
 
 /// What several instances answer from what they have themselves, asked at the same time.
-pub async fn told_by_all(app: &App, urls: BTreeSet<String>, path: &str) -> Vec<(String, anyhow::Result<serde_json::Value>)> {
+pub async fn ask_instances(app: &App, urls: BTreeSet<String>, path: &str) -> Vec<(String, anyhow::Result<serde_json::Value>)> {
     let mut asked = JoinSet::new();
     for url in urls {
         let (app, path) = (app.clone(), path.to_owned());
         asked.spawn(async move {
-            let answer = told(&app, &url, &path).await;
+            let answer = ask_instance(&app, &url, &path).await;
             (url, answer)
         });
     }

@@ -55,7 +55,7 @@ pub fn router(app: App, routes: &Routes, gate: Arc<gate::Gate>) -> Router {
         .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
         .layer(middleware::from_fn_with_state(takes, unread::nothing_unread))
-        .layer(middleware::from_fn(prefer::told))
+        .layer(middleware::from_fn(prefer::applied))
         .layer(middleware::from_fn(token::carried))
         .layer(middleware::from_fn_with_state(gate, gate::enter))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), health::measure))

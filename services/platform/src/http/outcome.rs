@@ -150,7 +150,7 @@ impl OutcomeAddress {
             match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
                 // A process's first aggregate never says the last word on an accepted command.
                 Ok(Some(reply)) if reply.outcome == "later" || (later && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
-                Ok(Some(reply)) => return self.decided_as(reply.decided_as.as_deref()).told(app, &reply, status).await,
+                Ok(Some(reply)) => return self.decided_as(reply.decided_as.as_deref()).respond(app, &reply, status).await,
                 Ok(None) => return Err(Failure::unavailable("the process is stopping: ask again with the same id")),
                 Err(_) => {}
             }
@@ -204,7 +204,7 @@ impl OutcomeAddress {
         })
     }
 
-    async fn told(&self, app: &App, reply: &ReplyV1, status: StatusCode) -> Result<Response, Failure> {
+    async fn respond(&self, app: &App, reply: &ReplyV1, status: StatusCode) -> Result<Response, Failure> {
         let detail = reply.detail.as_deref().unwrap_or_default();
         match reply.outcome.as_str() {
             "accepted" => {}

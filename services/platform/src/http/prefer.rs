@@ -75,7 +75,7 @@ fn items(line: &str) -> Vec<&str> {
 }
 
 /// Tells what the handler went by.
-pub async fn told(request: Request, next: Next) -> Response {
+pub async fn applied(request: Request, next: Next) -> Response {
     GOES_BY
         .scope(RefCell::new(None), async move {
             let mut response = next.run(request).await;

@@ -208,7 +208,7 @@ takes! { A B C D E }
 
 /// An answer that a route gives.
 #[derive(Clone)]
-pub struct Answer {
+pub struct ResponseSpec {
     /// in words
     pub what: &'static str,
     /// its body: type and schema; none without one
@@ -247,7 +247,7 @@ pub struct Operation {
     /// of its body
     pub body: Option<SchemaOf>,
     /// what it answers, by status
-    pub answers: BTreeMap<u16, Answer>,
+    pub answers: BTreeMap<u16, ResponseSpec>,
     /// the codes of its problems, besides those that every route has
     pub codes: Vec<&'static str>,
     /// it tells the refusals of other routes' commands as well
@@ -362,25 +362,25 @@ impl Operation {
     /// It answers this status with a JSON body.
     #[must_use]
     pub fn answers<T: JsonSchema>(self, status: u16, what: &'static str) -> Self {
-        self.with(status, Answer { what, body: Some(("application/json", |schemas| schemas.subschema_for::<T>())) })
+        self.with(status, ResponseSpec { what, body: Some(("application/json", |schemas| schemas.subschema_for::<T>())) })
     }
 
     /// It answers this status with text.
     #[must_use]
     pub fn text(self, status: u16, what: &'static str) -> Self {
-        self.with(status, Answer { what, body: Some(("text/plain", |schemas| schemas.subschema_for::<String>())) })
+        self.with(status, ResponseSpec { what, body: Some(("text/plain", |schemas| schemas.subschema_for::<String>())) })
     }
 
     /// It answers this status with a file of this media type, or of any (`*/*`).
     #[must_use]
     pub fn file(self, status: u16, media: &'static str, what: &'static str) -> Self {
-        self.with(status, Answer { what, body: Some((media, |schemas| schemas.subschema_for::<String>())) })
+        self.with(status, ResponseSpec { what, body: Some((media, |schemas| schemas.subschema_for::<String>())) })
     }
 
     /// It answers this status without a body.
     #[must_use]
     pub fn nothing(self, status: u16, what: &'static str) -> Self {
-        self.with(status, Answer { what, body: None })
+        self.with(status, ResponseSpec { what, body: None })
     }
 
     /// It answers 201 where a command of another route answers 200.
@@ -427,7 +427,7 @@ impl Operation {
         self
     }
 
-    fn with(mut self, status: u16, answer: Answer) -> Self {
+    fn with(mut self, status: u16, answer: ResponseSpec) -> Self {
         self.answers.insert(status, answer);
         self
     }

@@ -52,7 +52,7 @@ fn place(text: &str) -> Result<String, String> {
 }
 
 /// A partition on the way.
-struct Place {
+struct PartitionCursor {
     partition: u16,
     /// read, not printed yet
     read: VecDeque<Value>,
@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = Connection::to([&args.target.url]).within(ANSWER);
     let topic = format!("/topics/{}", part(&args.topic));
     let extents = system.ask(system.get(&topic), &["partitions"]).await?;
-    let mut places: Vec<Place> = items(&extents, "partitions")
+    let mut places: Vec<PartitionCursor> = items(&extents, "partitions")
         .iter()
         .filter_map(|extent| Some((u16::try_from(number(extent, "partition")).ok()?, extent)))
         .filter(|(partition, _)| args.partition.is_none_or(|only| only == *partition))
@@ -76,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let end = number(extent, "end");
             // The end is the one of now, also where it is asked for only after an outage.
             let next = if args.from == "end" { end.to_string() } else { args.from.clone() };
-            Place { partition, read: VecDeque::new(), next, end, done: false }
+            PartitionCursor { partition, read: VecDeque::new(), next, end, done: false }
         })
         .collect();
     if places.is_empty() {
@@ -120,7 +120,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Place {
+impl PartitionCursor {
     /// The next page.
     async fn read_on(&mut self, system: &Connection, args: &Args, topic: &str) -> Result<(), RequestError> {
         let limit = args.limit.unwrap_or(PAGE).clamp(1, PAGE);

@@ -20,7 +20,7 @@ use super::super::body::Body;
 use super::super::command::{CommandRequest, Written};
 use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
-use super::super::forward::{passed_on, told_by_all};
+use super::super::forward::{ask_instances, passed_on};
 use super::places::partitions;
 
 /// Most sagas of an answer.
@@ -66,7 +66,7 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
     let (mut silent, mut seen) = (vec![], BTreeSet::new());
     let others = if passed_on(&headers) { BTreeSet::new() } else { others };
     let stuck = filter.stuck.map(|seconds| format!("&stuck={seconds}")).unwrap_or_default();
-    for (url, answer) in told_by_all(&app, others, &format!("/sagas?limit={limit}{stuck}")).await {
+    for (url, answer) in ask_instances(&app, others, &format!("/sagas?limit={limit}{stuck}")).await {
         match answer {
             Ok(answer) => found.add(&answer),
             Err(why) => silent.push(json!({ "url": url, "why": why.to_string() })),

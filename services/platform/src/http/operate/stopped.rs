@@ -22,7 +22,7 @@ use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::extract::Path;
 use super::super::failure::Failure;
-use super::super::forward::{passed_on, told_by_all};
+use super::super::forward::{ask_instances, passed_on};
 use super::super::letters::at as at_place;
 use super::places::{partition_in, topic_of};
 use super::records::shown;
@@ -71,7 +71,7 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
                 BTreeSet::new()
             }
         };
-        for (url, told) in told_by_all(app, others, "/partitions").await {
+        for (url, told) in ask_instances(app, others, "/partitions").await {
             match told {
                 Ok(answer) => items.extend(answer.get("items").and_then(Value::as_array).into_iter().flatten().map(|item| {
                     let mut item = item.clone();
