@@ -106,9 +106,11 @@ async fn list(system: &Connection, query: &str, limit: usize) -> anyhow::Result<
     loop {
         let left = limit.saturating_sub(all.len()).clamp(1, PAGE);
         let mut page = system.ask(system.get(&format!("/dead-letters?limit={left}{query}{cursor}")), &["items", "discarded"]).await?;
+        let before = all.len();
         all.extend_from_slice(items(&page, "items"));
         match page.get("next").and_then(Value::as_str) {
-            Some(next) if all.len() < limit => cursor = format!("&cursor={}", part(next)),
+            // A page that leads on has something on it: one that has not would lead on for ever.
+            Some(next) if before < all.len() && all.len() < limit => cursor = format!("&cursor={}", part(next)),
             _ => {
                 page["items"] = all.into();
                 return Ok(page);
