@@ -22,7 +22,7 @@ mod written;
 
 pub use asked::{TELL, TELL_DECISION, UNSCOPED};
 pub use batch::{Decision, Turn};
-pub use written::Written;
+pub use written::{End, Written};
 
 use asked::{Asked, Came};
 use effects::Effect;

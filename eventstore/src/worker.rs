@@ -20,7 +20,7 @@ use crate::observer::{Observer, worker};
 use crate::rows::Rows;
 use crate::service::{Service, inputs};
 use crate::stop::Stop;
-use crate::turn::{Decision, Turn, Written};
+use crate::turn::{Decision, End, Turn, Written};
 
 /// Deadlines that one turn looks at in one partition.
 const DUE_MAX: usize = 200;
@@ -55,7 +55,7 @@ pub struct Worker {
     /// what was folded was held against the log
     proven: BTreeSet<Partition>,
     /// where the own events of each partition go on, if nobody else writes there
-    ends: BTreeMap<Partition, Offset>,
+    ends: BTreeMap<Partition, End>,
 }
 
 impl Worker {
@@ -149,7 +149,7 @@ impl Worker {
             page.map_or(true, |page| page.records.first().map_or(page.next < to, |record| record.offset < to))
         });
         let markers = self.log.markers();
-        self.ends.extend(written.next(offsets).into_iter().map(|(partition, next)| (partition, Offset(next.0.saturating_add(markers)))));
+        self.ends.extend(written.next(offsets).into_iter().map(|(partition, next)| (partition, End { next, markers })));
         strange
     }
 
@@ -206,7 +206,10 @@ impl Worker {
                 self.proven.insert(*partition);
             }
             match replay(self.log.as_ref(), &events, *partition, &mut self.heads, REPLAY) {
-                Ok(end) => drop(self.ends.insert(*partition, end.max(self.heads.rows().position(&events, *partition)?))),
+                Ok(end) => {
+                    let next = end.max(self.heads.rows().position(&events, *partition)?);
+                    self.ends.insert(*partition, End { next, markers: 0 });
+                }
                 Err(Fault::Stop(stuck)) => self.stop(*stuck),
                 Err(fault) => return Err(fault),
             }
