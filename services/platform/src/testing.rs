@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -26,8 +27,12 @@ pub struct Server {
 impl Server {
     /// A program (`env!("CARGO_BIN_EXE_…")`), at a free port; not started yet.
     pub fn new(program: impl Into<PathBuf>, data: &Path) -> anyhow::Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        Ok(Self { program: program.into(), data: data.to_path_buf(), address, child: None })
+        // Below what systems hand out, so that no connection takes it before the program does, or while it is killed.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let of_process = std::process::id().wrapping_mul(17);
+        let ports = (0..4_000).map(|_| 10_000 + of_process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 4_000);
+        let address = ports.map(|port| format!("127.0.0.1:{port}")).find(|address| TcpListener::bind(address).is_ok());
+        Ok(Self { program: program.into(), data: data.to_path_buf(), address: address.context("no port is free")?, child: None })
     }
 
     /// Where it is reached.

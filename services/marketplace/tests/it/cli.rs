@@ -128,7 +128,8 @@ fn a_port_alone_and_a_name_are_listened_on() {
 fn the_settings_that_hold_can_be_read_back() {
     let dir = TempDir::new().unwrap();
     let (first, key) = (dir.path().join("first.toml"), "a1".repeat(32));
-    let cluster = ["--brokers", "127.0.0.1:9092", "--namespace", "x \"y\"", "--kafka", "sasl.password=geheim", "--kafka", "security.protocol=SASL_SSL"];
+    let kafka = ["--kafka", "sasl.password=geheim", "--kafka", "security.protocol=SASL_SSL", "--kafka", "client.rack=x \"y\""];
+    let cluster = [&["--brokers", "127.0.0.1:9092", "--namespace", "x-y"][..], &kafka].concat();
     let given = [
         "config",
         "--listen",
@@ -144,7 +145,7 @@ fn the_settings_that_hold_can_be_read_back() {
         "--card-key",
         &key,
     ];
-    let shown = with(&[&given[..], &cluster].concat(), &[]);
+    let shown = with(&[&given[..], &cluster[..]].concat(), &[]);
     let printed = text(&shown.stdout);
     assert!(shown.status.success() && !printed.contains("geheim") && !printed.contains(&key), "{printed}");
     assert!(printed.contains("# card_key = ") && printed.contains("# \"sasl.password\" = ") && printed.contains("security.protocol"), "{printed}");

@@ -1,7 +1,6 @@
 //! A real `daybook` process on a directory and a port of its own, stopped by its process id.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub fn binary() -> PathBuf {
 
 /// A port that is free now.
 pub fn free() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    crate::broker::ports()
 }
 
 pub struct Server {
@@ -51,14 +50,13 @@ pub struct Server {
 impl Server {
     /// Not started yet.
     pub fn new(binary: PathBuf, data: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self {
             binary,
             data: data.to_path_buf(),
             how: vec!["up".into()],
             at_rest: vec![],
             environment: vec![],
-            url: format!("http://{free}"),
+            url: format!("http://127.0.0.1:{}", free()),
             listen: None,
             child: None,
         }
