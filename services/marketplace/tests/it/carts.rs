@@ -21,18 +21,6 @@ async fn done(caller: &Caller, method: Method, path: &str, id: &str, body: Value
     unreachable!()
 }
 
-async fn until(caller: &Caller, path: &str, says: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let row = caller.get(path).await;
-        if says(&row) {
-            return row;
-        }
-        assert!(Instant::now() < deadline, "{path} is {row}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cart_shows_what_will_be_charged() {
     let dir = TempDir::new().unwrap();
@@ -73,7 +61,7 @@ async fn a_cart_shows_what_will_be_charged() {
         cart["dropped"].as_array().is_some_and(|dropped| dropped.len() == 2)
             && cart["items"].as_array().unwrap().iter().any(|item| item["unit_price"] == "6.50")
     };
-    let cart = until(&caller, "/carts/7", settled).await;
+    let cart = caller.until("/carts/7", settled).await;
     assert_eq!(cart["items"][0]["voucher"], "0.80", "{cart}");
     let sold = done(&caller, Method::POST, "/carts/7/checkout", "out", json!({ "payment_type": "BOLETO" })).await;
     let order = caller.get(&format!("/orders/{}", sold["id"].as_str().unwrap())).await;
@@ -117,15 +105,15 @@ async fn numbers_have_bounds_where_they_enter() {
     let items: Vec<Value> =
         (1..=90).map(|price| json!({ "product": product, "quantity": 100, "agreed_price": format!("{}.00", 1_000_000 - price), "currency": "GBP" })).collect();
     let sale = json!({ "items": items, "checkout": { "payment_type": "BOLETO", "reference": "high" } });
-    until(&caller, "/stock?limit=10", |stock| stock["items"][0]["version"] == "1").await;
+    caller.until("/stock?limit=10", |stock| stock["items"][0]["version"] == "1").await;
     for order in 0..5 {
         let ended = done(&caller, Method::POST, &format!("/carts/{high}/sales"), &format!("sale {order}"), sale.clone()).await;
         assert_eq!(ended["ended"], "paid");
     }
-    let shown = until(&caller, &format!("/sellers/{high}/dashboard"), |shown| shown["totals"][0]["orders"] == 5).await;
+    let shown = caller.until(&format!("/sellers/{high}/dashboard"), |shown| shown["totals"][0]["orders"] == 5).await;
     assert_eq!(shown["totals"][0]["invoice"], "44997952500.00", "{}", shown["totals"]);
     done(&caller, Method::POST, "/deliveries/t1", "t1", json!({})).await;
-    until(&caller, &format!("/sellers/{high}/dashboard"), |shown| shown["totals"][0]["orders"] == 4).await;
+    caller.until(&format!("/sellers/{high}/dashboard"), |shown| shown["totals"][0]["orders"] == 4).await;
     // One that would cost more is refused, whatever its lines are.
     let dear: Vec<Value> = (0..100)
         .map(|price| json!({ "product": product, "quantity": 100_000, "agreed_price": format!("{}.00", 99_999_999 - price), "currency": "GBP" }))

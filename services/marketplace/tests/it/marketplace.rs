@@ -17,19 +17,6 @@ async fn done(caller: &Caller, method: Method, path: &str, id: &str, body: Value
     answer
 }
 
-/// Waits until a row says so.
-async fn until(caller: &Caller, path: &str, says: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let row = caller.get(path).await;
-        if says(&row) {
-            return row;
-        }
-        assert!(Instant::now() < deadline, "{path} is {row}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Waits until its view has heard of it.
 async fn until_known(caller: &Caller, path: &str) {
     let deadline = Instant::now() + PATIENCE;
@@ -55,7 +42,7 @@ async fn a_directory_from_before_shipments_opens_and_goes_on() {
     let caller = Caller::new(&server.url);
     // What was paid is sent now, and sellers see it; what was not is neither.
     for order in ["17-1", "19-1"] {
-        until(&caller, &format!("/orders/{order}"), |row| row["shipment"] == "approved" && row["total"] == "9.65").await;
+        caller.until(&format!("/orders/{order}"), |row| row["shipment"] == "approved" && row["total"] == "9.65").await;
         until_known(&caller, &format!("/shipments/{order}")).await;
         until_known(&caller, &format!("/payments/{order}")).await;
         let sent = caller.get(&format!("/shipments/{order}")).await;
@@ -63,9 +50,9 @@ async fn a_directory_from_before_shipments_opens_and_goes_on() {
         assert_eq!(caller.get(&format!("/payments/{order}")).await["captured"], "9.65");
     }
     assert_eq!(caller.get("/orders/18-1").await["shipment"], Value::Null);
-    let dashboard = until(&caller, "/sellers/1/dashboard", |shown| shown["totals"][0]["orders"] == 2).await;
+    let dashboard = caller.until("/sellers/1/dashboard", |shown| shown["totals"][0]["orders"] == 2).await;
     assert_eq!((dashboard["totals"][0]["invoice"].as_str(), dashboard["lines"].as_array().unwrap().len()), (Some("16.30"), 2), "{dashboard}");
-    until(&caller, "/customers/18/statistics", |row| row["payments_failed"] == 1).await;
+    caller.until("/customers/18/statistics", |row| row["payments_failed"] == 1).await;
     // And it goes on.
     let body = json!({ "items": [{ "product": "1-1", "quantity": 1, "unit_price": "2.55", "currency": "GBP" }] });
     done(&caller, Method::POST, "/carts/17/items", "more", body).await;
@@ -101,27 +88,27 @@ async fn paid_orders_are_sent_delivered_and_refunded() {
     let card = json!({ "payment_type": "CREDIT_CARD", "card_number": "4111111111111111", "card_brand": "visa", "city": "Oslo" });
     done(&caller, Method::POST, "/carts/17/checkout", "out", card).await;
     // 2 x (3 x 2.55 + 0.50 - 1.00)
-    until(&caller, "/orders/17-1", |row| row["shipment"] == "approved" && row["total"] == "14.30").await;
-    let shown = until(&caller, "/sellers/1/dashboard", |shown| shown["lines"][0]["status"] == "shipped").await;
+    caller.until("/orders/17-1", |row| row["shipment"] == "approved" && row["total"] == "14.30").await;
+    let shown = caller.until("/sellers/1/dashboard", |shown| shown["lines"][0]["status"] == "shipped").await;
     assert_eq!((shown["totals"][0]["invoice"].as_str(), shown["left_off"].as_i64()), (Some("7.15"), Some(0)), "{shown}");
 
     // One piece of seller 1's line comes back, then the rest: its package is called back. Not a penny more than was paid.
     let refund = |reference: &str, line: u64, quantity: u64| json!({ "reference": reference, "lines": [{ "line": line, "quantity": quantity }] });
     done(&caller, Method::POST, "/orders/17-1/refunds", "one", refund("one", 0, 1)).await;
     // 7.15 / 3: a third comes back, freight and discount with it; what is left is what the seller sees.
-    let left = until(&caller, "/sellers/1/dashboard", |shown| shown["lines"][0]["quantity"] == 2).await;
+    let left = caller.until("/sellers/1/dashboard", |shown| shown["lines"][0]["quantity"] == 2).await;
     let amounts = ["unit_price", "freight_value", "discount", "invoice"].map(|amount| left["lines"][0][amount].as_str().unwrap().to_owned());
     assert_eq!((amounts, left["totals"][0]["invoice"].as_str()), (["2.55", "0.34", "0.67", "4.77"].map(str::to_owned), Some("4.77")), "{left}");
-    until(&caller, "/orders/17-1", |row| row["refunded"] == "2.38" && row["lines"][0]["refunded"] == "2.38").await;
+    caller.until("/orders/17-1", |row| row["refunded"] == "2.38" && row["lines"][0]["refunded"] == "2.38").await;
     done(&caller, Method::POST, "/orders/17-1/refunds", "one again", refund("one", 0, 1)).await; // the reference knows itself
     done(&caller, Method::POST, "/orders/17-1/refunds", "two", refund("two", 0, 2)).await;
     let (status, answer) = caller.command(Method::POST, "/orders/17-1/refunds", "three", refund("three", 0, 1)).await;
     assert_eq!((status, answer["code"].as_str()), (StatusCode::CONFLICT, Some("over-returned")), "{answer}");
-    until(&caller, "/orders/17-1", |row| row["refunded"] == "7.15" && row["refunding"] == "0.00").await;
-    until(&caller, "/payments/17-1", |row| row["refunded"] == "7.15").await;
-    until(&caller, "/stock/1-1", |item| item["available"] == 10 && item["returned"] == 3 && item["sold"] == 0).await;
-    until(&caller, "/sellers/1/dashboard", |shown| shown["totals"] == json!([]) && shown["lines"] == json!([])).await;
-    until(&caller, "/shipments/17-1", |sent| sent["packages"][0]["status"] == "cancelled").await;
+    caller.until("/orders/17-1", |row| row["refunded"] == "7.15" && row["refunding"] == "0.00").await;
+    caller.until("/payments/17-1", |row| row["refunded"] == "7.15").await;
+    caller.until("/stock/1-1", |item| item["available"] == 10 && item["returned"] == 3 && item["sold"] == 0).await;
+    caller.until("/sellers/1/dashboard", |shown| shown["totals"] == json!([]) && shown["lines"] == json!([])).await;
+    caller.until("/shipments/17-1", |sent| sent["packages"][0]["status"] == "cancelled").await;
 
     let made = caller.get("/orders/17-1/refunds").await;
     let told = |refund: &Value| (refund["reference"].clone(), refund["lines"].clone(), refund["amount"].clone(), refund["done"].clone());
@@ -135,10 +122,10 @@ async fn paid_orders_are_sent_delivered_and_refunded() {
     assert_eq!(caller.get("/deliveries/t_1").await["packages"], json!([{ "order": "17-1", "seller": 2, "lines": [1] }]));
     let again = caller.client.patch(format!("{}/shipment/t_1", server.url)).send().await.unwrap();
     assert_eq!((again.status(), caller.get("/deliveries/t_1").await["revision"].as_u64()), (StatusCode::OK, Some(1)));
-    until(&caller, "/orders/17-1", |row| row["shipment"] == "concluded" && row["lines"][1]["delivered"] == true).await;
-    until(&caller, "/shipments/17-1", |sent| sent["status"] == "concluded").await;
-    until(&caller, "/sellers/2/dashboard", |shown| shown["lines"] == json!([])).await;
-    let statistics = until(&caller, "/customers/17/statistics", |row| row["deliveries"] == 1).await;
+    caller.until("/orders/17-1", |row| row["shipment"] == "concluded" && row["lines"][1]["delivered"] == true).await;
+    caller.until("/shipments/17-1", |sent| sent["status"] == "concluded").await;
+    caller.until("/sellers/2/dashboard", |shown| shown["lines"] == json!([])).await;
+    let statistics = caller.until("/customers/17/statistics", |row| row["deliveries"] == 1).await;
     assert_eq!(["orders", "payments_succeeded", "payments_failed", "refunds"].map(|count| statistics[count].as_u64()), [Some(1), Some(1), Some(0), Some(2)]);
 
     let (order, payment, shipment) =
@@ -184,6 +171,6 @@ async fn the_benchmarks_seller_and_dashboard() {
     let checkout =
         json!({ "CustomerId": 9, "FirstName": "A", "LastName": "B", "City": "Oslo", "PaymentType": "BOLETO", "Installments": 1, "instanceId": "44" });
     assert!(post("/cart/9/checkout", checkout).await.0.is_success());
-    let shown = until(&caller, "/seller/dashboard/3", |shown| shown["sellerView"]["count_orders"] == 1).await;
+    let shown = caller.until("/seller/dashboard/3", |shown| shown["sellerView"]["count_orders"] == 1).await;
     assert_eq!((shown["sellerView"]["total_invoice"].as_f64(), shown["orderEntries"][0]["total_invoice"].as_f64()), (Some(5.6), Some(5.6)), "{shown}");
 }

@@ -306,6 +306,19 @@ impl Caller {
         }
     }
 
+    /// Waits until a row says so.
+    pub async fn until(&self, path: &str, says: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let row = self.get(path).await;
+            if says(&row) {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "{path} is {row}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Every item of a listing.
     pub async fn all(&self, path: &str) -> Vec<Value> {
         let (mut items, mut cursor) = (vec![], String::new());
