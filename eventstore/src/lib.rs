@@ -21,10 +21,11 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
+//! Low to high: `actor`, `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
 //! `dead_letters`, `observer`, `rows`, `service`, `stop`, `fold`, `reactions`, `replies`, `heads`, `inspect`, `turn`, `worker`,
 //! `router`.
 
+pub mod actor;
 pub mod bounds;
 pub mod caught;
 pub mod control;

@@ -2,6 +2,7 @@
 //! Knows how to decide and evolve by name; does no IO.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use schemas::envelope::{Kind, Malformed};
 use schemas::wire::Shape;
 use schemas::{Codec, Readable, Stream, Topic, topic};
 
+use crate::actor::{Actor, OPERATOR};
 use crate::log::{Begin, Input};
 
 /// A day, in seconds.
@@ -209,12 +211,16 @@ pub struct Service {
     pub from_now_on: Vec<Topic>,
     /// How long, in seconds of log time, a client's command id is remembered.
     pub remembers: i64,
+    /// aggregate -> the role of the accounts whose own they are
+    pub owners: BTreeMap<&'static str, &'static str>,
+    /// what its records hold is shown to nobody
+    pub private: bool,
 }
 
 impl Service {
     /// A service that owns nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![], remembers: REMEMBERED }
+        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![], remembers: REMEMBERED, owners: BTreeMap::new(), private: false }
     }
 
     /// It owns aggregates of this type; `W` (see [`Codec`]) is inferred: `owns::<Cart, _>()`.
@@ -222,6 +228,36 @@ impl Service {
     pub fn owns<A: Codec<W>, W: 'static>(mut self) -> Self {
         self.aggregates.push(Box::new(Typed::<A, W>(PhantomData)));
         self
+    }
+
+    /// The aggregates that it was just said to own are accounts' own, of those who have this role: an account that has it for
+    /// `17` may command those whose ids are routed by `17`, and no account but an operator's any other. It is looked at again
+    /// where a command is decided, whichever route it came by.
+    ///
+    /// ```
+    /// use daybook_eventstore::service::Service;
+    ///
+    /// // Service::new("carts").owns::<Cart, _>().belongs_to("customer")
+    /// # let _ = Service::new("carts").belongs_to("customer");
+    /// ```
+    #[must_use]
+    pub fn belongs_to(mut self, role: &'static str) -> Self {
+        self.owners.extend(self.aggregates.last().map(|aggregate| (aggregate.name(), role)));
+        self
+    }
+
+    /// What its records hold is shown to nobody, operators included: hashes of passwords, above all.
+    #[must_use]
+    pub fn private(self) -> Self {
+        Self { private: true, ..self }
+    }
+
+    /// Why `actor` may not command the aggregate of this type that is routed by `key`, if so. What is made inside has no
+    /// actor, and a name that somebody gave itself is no account.
+    pub fn forbids(&self, aggregate: &str, key: &[u8], actor: Option<&str>) -> Option<String> {
+        let (role, actor) = (self.owners.get(aggregate)?, actor?.parse::<Actor>().ok()?);
+        let may = actor.is(OPERATOR) || std::str::from_utf8(key).is_ok_and(|key| actor.owns(role, key));
+        (!may).then(|| format!("this account is not the {role} whose it is"))
     }
 
     /// It follows `service`'s events of the same routing key.

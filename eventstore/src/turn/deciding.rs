@@ -36,9 +36,10 @@ impl Turn<'_> {
             return self.give_up(asked, Reason::Closed, &format!("{} {} is closed: {why}", handler.name(), asked.envelope.subject));
         }
         let (version, state) = self.heads.head(asked.partition, handler, &asked.envelope.subject)?;
-        let decided = match elsewhere(&asked.envelope, version) {
-            Some(detail) => Ok(Err(Refused { code: "version-conflict", detail })),
-            None => self.decide(handler, &state, asked, command, now),
+        let decided = match (self.service.forbids(handler.name(), asked.key, asked.envelope.actor.as_deref()), elsewhere(&asked.envelope, version)) {
+            (Some(detail), _) => Ok(Err(Refused { code: "forbidden", detail })),
+            (None, Some(detail)) => Ok(Err(Refused { code: "version-conflict", detail })),
+            (None, None) => self.decide(handler, &state, asked, command, now),
         };
         drop(state);
         if let Some(fault) = self.heads.take_fault() {

@@ -10,7 +10,7 @@ use crate::bounds::{ACTOR_BYTES_MAX, PART_BYTES_MAX};
 use crate::caught::caught;
 use crate::dead_letters::Reason;
 use crate::fingerprint::{Fingerprints, REQUEST};
-use crate::inside::{AGAIN, AGAIN_CLIENT, is_signed};
+use crate::inside::{AGAIN, AGAIN_CLIENT, is_signed, is_vouched};
 use crate::log::Record;
 use crate::replies::ReplyTo;
 use crate::service::Erased;
@@ -18,7 +18,7 @@ use crate::service::Erased;
 impl Turn<'_> {
     pub(super) fn read_command<'r>(&self, record: &'r Record) -> Result<(Asked<'r>, Erased), (Reason, String)> {
         let malformed = |why: Malformed| (Reason::Malformed, why.to_string());
-        let envelope = record.envelope().cloned().map_err(|why| malformed(why.clone()))?;
+        let mut envelope = record.envelope().cloned().map_err(|why| malformed(why.clone()))?;
         for (name, text) in [("ce_id", &envelope.id), ("ce_subject", &envelope.subject)] {
             if !is_id(text) {
                 return Err((Reason::Malformed, format!("header {name}: at most {PART_BYTES_MAX} bytes and no control characters")));
@@ -68,6 +68,10 @@ impl Turn<'_> {
         // A command made inside arrives exactly once. All others are marked, whatever their headers say; so is one that an
         // operator writes once more, who may do so twice.
         let signed = is_signed(&self.secret, &record.key, &record.headers, body);
+        // Whoever says who acts, and cannot show that it knows, has said nothing.
+        if !signed && !is_vouched(&self.secret, &record.key, &record.headers, body) {
+            envelope.actor = None;
+        }
         let again = record.headers.text(AGAIN).filter(|_| signed);
         let client = !signed || again == Some(AGAIN_CLIENT);
         let prints = (client || again.is_some()).then(|| {

@@ -14,6 +14,7 @@ use daybook::http::extract::Path;
 use daybook::http::given::{Both, Given, Unused, given};
 use daybook::http::read::stamped;
 use daybook::http::route::{Kind, Operation, Routes, Takes};
+use daybook::identity::access::{Access, OPERATORS};
 use daybook::schemas::wire::Code;
 use domain::cart::Cart;
 use domain::customer::Customer;
@@ -35,6 +36,9 @@ use crate::capabilities::sellers::SellerGiven;
 use crate::capabilities::shipment::{send, transaction};
 use crate::money::CURRENCY;
 
+/// Sellers, about what is their own.
+const SELLERS: Access = Access::Owners(&["seller"]);
+
 /// How they are reached.
 pub fn routes() -> Routes {
     let product = || json!({ "seller_id": 43, "product_id": 1, "name": "Hook", "price": 1.20, "version": "1" });
@@ -47,14 +51,14 @@ pub fn routes() -> Routes {
         |run: &str| json!({ "seller_id": 43, "product_id": 1, "product_name": "Hook", "unit_price": 1.40, "quantity": 2, "version": "2", "instance_id": run });
     let checkout = json!({ "payment_type": "BOLETO", "first_name": "Bert", "instance_id": "12" });
     let cart = |summary| Operation::command::<Cart>(summary).part("customer", "18");
-    let run = Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers");
-    let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words") };
-    Routes::of("benchmark")
-        .post("/product", register_product, Operation::command::<Product>("Registers a product").created().example(product()))
-        .put("/product", replace_product, Operation::command::<Product>("Replaces a product by another version of it").example(other))
-        .patch("/product", change_price, Operation::command::<Product>("Changes a product's price").example(price))
-        .post("/stock", register_stock, Operation::command::<StockItem>("Registers a product's first pieces").created().example(pieces))
-        .post("/seller", register_seller, Operation::command::<Seller>("Registers a seller").created().example(seller))
+    let run = Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers").by(OPERATORS);
+    let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's dashboard in the benchmark's words").by(SELLERS) };
+    Routes::of("benchmark", Access::Owners(&["customer"]))
+        .post("/product", register_product, Operation::command::<Product>("Registers a product").by(SELLERS).created().example(product()))
+        .put("/product", replace_product, Operation::command::<Product>("Replaces a product by another version of it").by(SELLERS).example(other))
+        .patch("/product", change_price, Operation::command::<Product>("Changes a product's price").by(SELLERS).example(price))
+        .post("/stock", register_stock, Operation::command::<StockItem>("Registers a product's first pieces").by(SELLERS).created().example(pieces))
+        .post("/seller", register_seller, Operation::command::<Seller>("Registers a seller").by(SELLERS).created().example(seller))
         .post("/customer", register_customer, Operation::command::<Customer>("Registers a customer").created().example(customer))
         .put("/cart/{customer}/add", add, cart("Adds an item to a cart").example(item("10")))
         .patch("/cart/{customer}/add", add, cart("Adds an item to a cart").example(item("11")))

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use daybook::Application;
+use daybook::Role;
 use daybook::args::asynchronous;
 use daybook::cli::Verb as Platform;
 use daybook::eventstore::log::Rules;
@@ -18,6 +19,7 @@ pub const APPLICATION: Application = Application {
     version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT_OF_BUILD"), ")"),
     title: "Daybook marketplace",
     rules: Rules::DEFAULT,
+    roles: &[Role { name: "customer", owns: true, at_sign_up: true }, Role { name: "seller", owns: true, at_sign_up: true }],
     capabilities: capabilities::all,
     routes: benchmark::routes,
     example: Example { service: "catalog", aggregate: "product", id: "42-1", command: "catalog.0.nobodys" },

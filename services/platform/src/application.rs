@@ -2,8 +2,10 @@
 
 use eventstore::log::Rules;
 
+use crate::accounts;
 use crate::capability::Capability;
 use crate::http::route::{Example, Routes};
+use crate::identity::Role;
 
 /// A business on the platform.
 #[derive(Clone, Copy)]
@@ -16,7 +18,9 @@ pub struct Application {
     pub title: &'static str,
     /// what holds for all records of its log: how ids are routed, how large a record may be
     pub rules: Rules,
-    /// every service there is
+    /// the roles that its accounts may have, besides `operator` and `auditor`
+    pub roles: &'static [Role],
+    /// every service of its own
     pub capabilities: fn() -> Vec<Capability>,
     /// routes that are no one service's
     pub routes: fn() -> Routes,
@@ -24,4 +28,11 @@ pub struct Application {
     pub example: Example,
     /// What may be tried when it is ready, a line each; `{url}` and `{program}` stand for where it is reached and how it is run.
     pub try_next: &'static [&'static str],
+}
+
+impl Application {
+    /// Every service there is: its own, and those of accounts.
+    pub fn services(&self) -> Vec<Capability> {
+        (self.capabilities)().into_iter().chain(accounts::capabilities()).collect()
+    }
 }

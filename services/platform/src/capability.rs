@@ -23,6 +23,8 @@ pub struct Capability {
     pub views: Vec<Arc<View>>,
     /// how it is reached over HTTP
     pub routes: Routes,
+    /// Views that every instance folds, whether it runs the service or not, by name.
+    pub everywhere: Vec<&'static str>,
     /// Commands that another service answers at the end of a process: the event they cause here, and that service.
     pub answered_by: &'static [(&'static str, &'static str)],
 }
@@ -31,13 +33,20 @@ impl Capability {
     /// A service with no view but its commands' outcomes, and no routes.
     pub fn of(service: Service) -> Self {
         let outcomes = Arc::new(outcomes::of(&service));
-        Self { service, views: vec![outcomes], routes: Routes::default(), answered_by: &[] }
+        Self { service, views: vec![outcomes], routes: Routes::default(), everywhere: vec![], answered_by: &[] }
     }
 
     /// It has this view of its events; see [`View`] for what name and shape mean.
     #[must_use]
     pub fn view(self, name: &str, shape: u32, fold: FoldEvent) -> Self {
         self.has(name, shape, fold, None)
+    }
+
+    /// The same, and every instance folds it, whether it runs the service or not.
+    #[must_use]
+    pub fn everywhere(mut self, name: &'static str, shape: u32, fold: FoldEvent) -> Self {
+        self.everywhere.push(name);
+        self.view(name, shape, fold)
     }
 
     /// The same, and its rows whose keys begin with `queue` wait for something.

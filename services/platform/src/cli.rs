@@ -9,7 +9,7 @@ use crate::args::asynchronous;
 use crate::client::operator;
 use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
 use crate::misuse::{Misuse, misused};
-use crate::{documents, out, up, verify};
+use crate::{documents, out, people, up, verify};
 
 /// The platform's commands; an application adds its own beside them.
 #[derive(Subcommand)]
@@ -46,6 +46,19 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Deletes commands that are decided, when told --yes; events are never deleted
     #[command(after_help = "Examples:\n  {program} trim --all\n  {program} trim --all --yes")]
     Trim(operator::trim::Args),
+    /// Signs in: the commands that follow show who asks
+    #[command(after_help = "Example:\n  {program} login --email anna@example.com")]
+    Login(people::login::Login),
+    /// Signs out
+    Logout(people::login::Logout),
+    /// Makes accounts, lists them, gives them roles, shuts and opens them
+    #[command(after_help = "Examples:\n  {program} accounts create --email olga@example.com --role operator\n  {program} accounts list")]
+    Accounts(people::accounts::Args),
+    /// Shows and renews the keys that access tokens are signed with
+    #[command(after_help = "Example:\n  {program} keys rotate")]
+    Keys(people::keys::Args),
+    /// Shows what operators did and who was refused, and proves that nothing of it was changed
+    AuditLog(people::audit_log::Args),
     /// Prints what lets a shell complete commands and flags
     #[command(after_help = "Example:\n  {program} completions bash > ~/.local/share/bash-completion/completions/{program}")]
     Completions {
@@ -146,6 +159,11 @@ impl<S: AppSettings> Verb<S> {
             Self::Partitions(args) => asynchronous(operator::partitions::run(args)),
             Self::Topics(args) => asynchronous(operator::topics::run(args)),
             Self::Trim(args) => asynchronous(operator::trim::run(args)),
+            Self::Login(args) => asynchronous(people::login::login(args)),
+            Self::Logout(args) => asynchronous(people::login::logout(args)),
+            Self::Accounts(args) => asynchronous(people::accounts::run(args, application)),
+            Self::Keys(args) => people::keys::run(args),
+            Self::AuditLog(args) => asynchronous(people::audit_log::run(args)),
             Self::Completions { shell } => completions(shell, command, application.name),
             Self::Man { of } => manual(command, &of),
         }

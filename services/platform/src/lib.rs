@@ -15,6 +15,7 @@
 //!         version: "1.0.0",
 //!         title: "Bells",
 //!         rules: Rules::DEFAULT,
+//!         roles: &[],
 //!         capabilities,
 //!         routes: Routes::default,
 //!         example: Example { service: "bells", aggregate: "bell", id: "7", command: "bells.0.nobodys" },
@@ -24,12 +25,15 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `client`, `patience`, `keys`, `prover`, `telemetry`, `gateway`, `http`,
-//! `capability`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `cli`, `testing`.
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `client`, `patience`, `keys`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
+//! `capability`, `accounts`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `people`, `cli`, `testing`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 #[cfg(not(any(feature = "embedded", feature = "kafka")))]
 compile_error!("a log is needed: one of the features embedded and kafka, or both");
 
+pub mod accounts;
 pub mod application;
 pub mod args;
 pub mod capability;
@@ -40,13 +44,17 @@ pub mod cpu;
 pub mod documents;
 mod fresh;
 pub mod gateway;
+pub mod hex;
 pub mod http;
+pub mod identity;
 pub mod keys;
 pub mod location;
 pub mod misuse;
 pub mod out;
 mod patience;
+pub mod people;
 pub mod prover;
+pub mod reservation;
 pub mod runtime;
 pub mod telemetry;
 #[cfg(feature = "testing")]
@@ -59,8 +67,10 @@ pub use application::Application;
 pub use capability::Capability;
 pub use eventstore::log::Rules;
 pub use eventstore::service::Service;
+pub use identity::Role;
 pub use kernel::{Aggregate, Context, Currency, Heads, Money, Number, Origin, Pair, Policy, Routing, Source, Timestamp};
 pub use projections::{FoldError, Overlay, Seen, StateRow, View, states};
+pub use reservation::{Reservation, Unique};
 pub use schemas::serde;
 pub use schemas::{cases, codec, golden, shape, source};
 pub use {eventstore, kernel, projections, schemars, schemas};
@@ -78,4 +88,5 @@ pub mod web {
     pub use crate::http::failure::Failure;
     pub use crate::http::read::{Listing, Under, list, row};
     pub use crate::http::route::{Example, Operation, Routes};
+    pub use crate::identity::access::{Access, OPERATORS};
 }

@@ -11,9 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::application::Application;
 use crate::config::{AppSettings, Config, Flags};
 use crate::http::doors::Doors;
+use crate::identity::limits::Limits;
 use crate::location::LogLocation;
 use crate::misuse::misused;
-use crate::runtime::{Platform, Signals, Start};
+use crate::runtime::{IdentityStart, Platform, Signals, Start};
 use crate::{documents, http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
@@ -41,14 +42,19 @@ pub struct Args<S: AppSettings> {
 /// Runs some services, on a log that other processes share.
 pub fn some<S: AppSettings>(args: Args<S>, application: &Application) -> anyhow::Result<ExitCode> {
     let config = Config::from(args.flags)?;
-    let known: Vec<&str> = (application.capabilities)().iter().map(|capability| capability.service.name).collect();
+    let known: Vec<&str> = application.services().iter().map(|capability| capability.service.name).collect();
     if let Some(other) = args.services.iter().find(|service| !known.contains(&service.as_str())) {
         misused!("there is no service '{other}': {}", known.join(", "));
     }
     if config.cluster.brokers().is_none() {
         misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
     }
-    if let Some(key) = config.keys.iter().find(|key| key.given.is_none()) {
+    // Without sign-in, accounts are only known where they signed up.
+    let identity = Some(&config.identity.key).filter(|_| config.identity.required);
+    if config.identity.required && config.identity.signing_keys.is_none() {
+        misused!("serve with --auth required needs --signing-keys (or DAYBOOK_SIGNING_KEYS): a file that every instance reads, made by `keys rotate`");
+    }
+    if let Some(key) = config.keys.iter().chain(identity).find(|key| key.given.is_none()) {
         let name = key.spec.name;
         misused!(
             "serve needs --{name}-key (or DAYBOOK_{}_KEY), the same for every instance, since each makes {}: 64 hex digits, as openssl rand -hex 32 gives them",
@@ -86,7 +92,15 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         misused!("this program was built without a log of its own (the feature embedded): name Kafka's brokers with --brokers");
     };
     let keys = config.keys.iter().map(|key| Ok((key.spec, key.origin()?))).collect::<anyhow::Result<_>>()?;
-    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: (application.capabilities)() };
+    let identity = IdentityStart {
+        required: config.identity.required,
+        behind_proxy: config.identity.behind_proxy,
+        signing_keys: config.identity.signing_keys.clone(),
+        key: config.identity.key.origin()?,
+        limits: Limits::new(config.identity.rate_limit, config.identity.rate_limit_unknown),
+        ..IdentityStart::of(application)
+    };
+    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: application.services(), identity };
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
@@ -195,8 +209,10 @@ fn greet(config: &Config, application: &Application, address: &str) {
     let verify = "{program} verify --url {url}";
     let next: String =
         application.try_next.iter().chain([&verify]).map(|line| format!("\n  {}", line.replace("{program}", &program).replace("{url}", &url))).collect();
+    let open = "open: everyone may do everything, since only this machine reaches it (--auth required asks who calls)";
+    let auth = if config.identity.required { "required: sign in first (`login`)" } else { open };
     out::greeting(format!(
-        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n\nTry next:{next}\n",
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n\nTry next:{next}\n",
         data.display()
     ));
 }

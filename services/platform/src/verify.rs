@@ -9,7 +9,7 @@ use projections::Verdict;
 
 use crate::application::Application;
 use crate::args::{Output, address, addresses, asynchronous};
-use crate::client::connection::{Connection, Method, once};
+use crate::client::connection::{Connection, Method};
 use crate::config::Cluster;
 use crate::location::LogLocation;
 use crate::misuse::Misuse;
@@ -114,7 +114,7 @@ fn ask_all(urls: &[String]) -> anyhow::Result<Result> {
 fn ask(url: &str) -> anyhow::Result<Result> {
     asynchronous(async {
         let system = Connection::to([url]);
-        let answer = once(system.request(Method::POST, "/verify")).await.with_context(|| system.absent())?;
+        let answer = system.once(system.request(Method::POST, "/verify")).await.with_context(|| system.absent())?;
         anyhow::ensure!(answer.status.is_success(), "{url} answered {}: {}", answer.status, answer.text);
         Ok(serde_json::from_str(&answer.text)?)
     })

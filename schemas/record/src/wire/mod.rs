@@ -6,9 +6,11 @@ mod table;
 #[macro_use]
 mod source;
 mod markers;
+mod personal;
 mod shape;
 mod shared;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker, shapes as own_shapes};
+pub use personal::Personal;
 pub use shape::Shape;
 pub use shared::{Code, Empty, Instant, List, MoneyV1, PairId, text};

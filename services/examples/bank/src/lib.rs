@@ -8,7 +8,7 @@ pub mod shapes;
 pub mod transfer;
 
 use daybook::http::route::{Example, Routes};
-use daybook::{Application, Capability, Rules, Service, states};
+use daybook::{Application, Capability, Role, Rules, Service, states};
 
 /// The bank.
 pub const BANK: Application = Application {
@@ -16,6 +16,7 @@ pub const BANK: Application = Application {
     version: env!("CARGO_PKG_VERSION"),
     title: "Bank",
     rules: Rules::DEFAULT,
+    roles: &[Role { name: "holder", owns: true, at_sign_up: true }],
     capabilities,
     routes: Routes::default,
     example: Example { service: "accounts", aggregate: "account", id: "7", command: "accounts.0.nobodys" },
@@ -25,9 +26,10 @@ pub const BANK: Application = Application {
 fn capabilities() -> Vec<Capability> {
     let accounts = Service::new("accounts")
         .owns::<account::Account, _>()
+        .belongs_to("holder")
         .follows::<transfer::OpenForCustomers, _>("customer")
         .follows_across::<transfer::MoveMoney, _>("transfers");
-    let transfers = Service::new("transfers").owns::<transfer::Transfer, _>().follows_across::<transfer::RecordAnswer, _>("accounts");
+    let transfers = Service::new("transfers").owns::<transfer::Transfer, _>().belongs_to("holder").follows_across::<transfer::RecordAnswer, _>("accounts");
     vec![
         Capability::of(accounts).view("accounts", 1, states::<account::Account, _>).view("totals", 1, service::fold_totals).routes(service::account_routes()),
         Capability::of(transfers).view("transfers", 1, states::<transfer::Transfer, _>).routes(service::transfer_routes()),

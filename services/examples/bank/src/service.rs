@@ -1,6 +1,6 @@
 //! What readers see, and how the bank is reached.
 
-use daybook::web::{Amount, Failure, Method, Operation, Routes};
+use daybook::web::{Access, Amount, Failure, Method, OPERATORS, Operation, Routes};
 use daybook::{Currency, FoldError, Number, Overlay, Pair, Seen, StateRow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,12 +55,12 @@ pub fn account_routes() -> Routes {
     let open = |given: Opening| Ok(account::Command::Open { owner: given.owner });
     let pay_in = |given: Deposit| Ok(account::Command::Deposit { cents: cents(&given.amount)? });
     let shown = account(Operation::new("Shows an account"));
-    Routes::of("accounts")
+    Routes::of("accounts", Access::Owners(&["holder"]))
         .command::<Account, _, _>(Method::PUT, "/accounts/{id}", open, opening)
         .command::<Account, _, _>(Method::POST, "/accounts/{id}/deposits", pay_in, deposit)
         .row::<StateRow<Account>, Number>("/accounts/{id}", "accounts", str::to_owned, |row| row.revision, shown)
         .page::<StateRow<Account>>("/accounts", "accounts", "", Operation::new("Lists accounts"))
-        .page::<TotalRow>("/totals", "totals", "", Operation::new("Shows what all accounts hold"))
+        .page::<TotalRow>("/totals", "totals", "", Operation::new("Shows what all accounts hold").by(OPERATORS))
 }
 
 pub fn transfer_routes() -> Routes {
@@ -68,7 +68,7 @@ pub fn transfer_routes() -> Routes {
     let asked = transfer(Operation::command::<Transfer>("Asks for a transfer")).example(json!({ "to": 8, "amount": "12.50" }));
     let ask = |given: Asked| Ok(transfer::Command::Ask { to: given.to, cents: cents(&given.amount)? });
     let shown = transfer(Operation::new("Shows a transfer"));
-    Routes::of("transfers")
+    Routes::of("transfers", Access::Owners(&["holder"]))
         .command::<Transfer, _, _>(Method::POST, "/transfers/{id}", ask, asked)
         .row::<StateRow<Transfer>, Pair>("/transfers/{id}", "transfers", str::to_owned, |row| row.revision, shown)
         .page::<StateRow<Transfer>>("/transfers", "transfers", "", Operation::new("Lists transfers"))

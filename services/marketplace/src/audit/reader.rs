@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use daybook::client::connection::{Connection, Retry, once};
+use daybook::client::connection::{Connection, Retry};
 use daybook::client::jobs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -134,10 +134,10 @@ pub async fn silent(urls: &[String]) -> BTreeMap<String, String> {
         asked.spawn(async move {
             let deadline = Instant::now() + AWAY;
             loop {
-                let why = match tokio::time::timeout(AWAY, once(instance.get("/orders?limit=1"))).await {
+                let why = match tokio::time::timeout(AWAY, instance.once(instance.get("/orders?limit=1"))).await {
                     Ok(Ok(answer)) if answer.status.is_success() => return (url, None),
                     Ok(Ok(answer)) => format!("{} {}", answer.status, answer.text),
-                    Ok(Err(why)) => format!("{:#}", anyhow::Error::from(why)),
+                    Ok(Err(why)) => format!("{why:#}"),
                     Err(_) => format!("no answer in {} s", AWAY.as_secs()),
                 };
                 if Instant::now() >= deadline {

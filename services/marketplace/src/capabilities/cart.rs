@@ -30,7 +30,9 @@ use daybook::http::extract::Path;
 use daybook::http::given::{Both, Given, Wrong, inner};
 use daybook::http::json::Object;
 use daybook::http::route::{Operation, Routes};
+use daybook::http::scope::operators_only;
 use daybook::http::{read, token};
+use daybook::identity::access::{Access, OPERATORS};
 
 /// How long an answered checkout waits for its cart to be open again before it says so anyway.
 const REOPEN_WAIT: Duration = Duration::from_secs(2);
@@ -41,7 +43,7 @@ pub fn capability() -> Capability {
     let items = || json!([{ "product": "42-1", "quantity": 2, "name": "Lantern", "unit_price": "2.75", "freight_value": "0.50", "currency": "GBP" }]);
     let sold = || json!([{ "product": "42-1", "quantity": 1, "name": "Lantern", "agreed_price": "2.75", "currency": "GBP" }]);
     let checkout = || json!({ "payment_type": "BOLETO", "first_name": "Anna", "city": "Turku" });
-    let routes = Routes::of("cart")
+    let routes = Routes::of("cart", Access::Owners(&["customer"]))
         .get("/carts/{customer}", show, Operation::row::<CartShown>("Shows a cart, as a checkout of now would charge it").part("customer", "17"))
         .post("/carts/{customer}/items", add, command("Adds items to a cart").example(json!({ "items": items() })))
         .delete("/carts/{customer}/items", empty, command("Empties a cart"))
@@ -49,10 +51,14 @@ pub fn capability() -> Capability {
         .post(
             "/carts/{customer}/sales",
             record,
-            command("Records a sale that was made elsewhere, at its prices").example(json!({ "items": sold(), "checkout": checkout() })),
+            command("Records a sale that was made elsewhere, at its prices").by(OPERATORS).example(json!({ "items": sold(), "checkout": checkout() })),
         );
-    let service =
-        Service::new("cart").owns::<Cart, _>().owns::<ProductCopy, _>().follows::<ReopenCart, _>("ordering").follows_across::<CopyProduct, _>("catalog");
+    let service = Service::new("cart")
+        .owns::<Cart, _>()
+        .belongs_to("customer")
+        .owns::<ProductCopy, _>()
+        .follows::<ReopenCart, _>("ordering")
+        .follows_across::<CopyProduct, _>("catalog");
     Capability { answered_by: &[("checked-out", "ordering"), ("recorded", "ordering")], ..Capability::of(service).view("carts", 2, fold).routes(routes) }
 }
 
@@ -212,13 +218,20 @@ impl LineGiven {
             (None, Some(price)) => ("unit_price", price, false),
             (None, None) => return Err(Failure::bad(&pointer("unit_price"), "unit_price or agreed_price must be given")),
         };
+        let voucher = self.voucher.money(currency, &pointer("voucher"))?;
+        // What is not the catalog's price is somebody's to grant, and not the buyer's.
+        for (field, granted) in [("agreed_price", agreed), ("voucher", voucher.minor != 0)] {
+            if granted {
+                operators_only(&pointer(field))?;
+            }
+        }
         Ok(Line {
             product,
             name: self.name,
             quantity: self.quantity,
             unit_price: price.money(currency, &pointer(field))?,
             freight: self.freight_value.money(currency, &pointer("freight_value"))?,
-            voucher: self.voucher.money(currency, &pointer("voucher"))?,
+            voucher,
             version: self.version,
             agreed,
         })

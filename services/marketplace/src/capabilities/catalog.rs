@@ -24,15 +24,16 @@ use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::Access;
 
 /// The service.
 pub fn capability() -> Capability {
     let command = |summary| Operation::command::<Product>(summary).text_part("id", "42-1", PAIR);
     let lamp = || json!({ "name": "Lantern", "sku": "71053", "price": "2.55", "freight_value": "0.50", "currency": "GBP" });
-    let routes = Routes::of("catalog")
-        .get("/products", browse, Operation::page::<ProductRow>("Lists products"))
+    let routes = Routes::of("catalog", Access::Owners(&["seller"]))
+        .get("/products", browse, Operation::page::<ProductRow>("Lists products").by(Access::Anyone))
         .put("/products/{id}", register, command("Registers a product, whose id is <seller>-<number>").example(lamp()))
-        .get("/products/{id}", show, Operation::row::<ProductRow>("Shows a product").text_part("id", "42-1", PAIR))
+        .get("/products/{id}", show, Operation::row::<ProductRow>("Shows a product").by(Access::Anyone).text_part("id", "42-1", PAIR))
         .post("/products/{id}/price", change_price, command("Changes a product's price").example(json!({ "price": "2.75", "currency": "GBP" })))
         .post(
             "/products/{id}/replacement",
@@ -40,7 +41,7 @@ pub fn capability() -> Capability {
             command("Replaces a product by another version of it").example(json!({ "name": "Lantern", "price": "3.10", "currency": "GBP", "version": "2" })),
         )
         .delete("/products/{id}", withdraw, command("Withdraws a product from sale").text_part("id", "42-1", PAIR));
-    Capability::of(Service::new("catalog").owns::<Product, _>().owns::<Seller, _>())
+    Capability::of(Service::new("catalog").owns::<Product, _>().belongs_to("seller").owns::<Seller, _>().belongs_to("seller"))
         .view("products", 1, fold)
         .view("sellers", 1, sellers::fold)
         .routes(routes)

@@ -19,14 +19,15 @@ use daybook::http::extract::Path;
 use daybook::http::given::Both;
 use daybook::http::read;
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::Access;
 
 /// The service.
 pub fn capability() -> Capability {
     let anna = json!({ "first_name": "Anna", "last_name": "Berg", "city": "Turku", "card_number": "4111111111111111", "card_brand": "visa" });
-    let routes = Routes::of("customer")
+    let routes = Routes::of("customer", Access::Owners(&["customer"]))
         .put("/customers/{id}", register, Operation::command::<Customer>("Registers a customer").part("id", "17").example(anna))
         .get("/customers/{id}", show, Operation::row::<CustomerRow>("Shows a customer").part("id", "17"));
-    Capability::of(Service::new("customer").owns::<Customer, _>()).view("customers", 1, fold).routes(routes)
+    Capability::of(Service::new("customer").owns::<Customer, _>().belongs_to("customer")).view("customers", 1, fold).routes(routes)
 }
 
 /// What readers see of a customer.

@@ -24,17 +24,22 @@ use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
 use daybook::http::read::{Listing, Under, list, list_through, row};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::{Access, OPERATORS};
 
 /// The service.
 pub fn capability() -> Capability {
     let order = |operation: Operation| operation.text_part("id", "17-1", PAIR);
     let refund_of = Operation::command::<Order>("Asks for the money of pieces that come back");
-    let routes = Routes::of("ordering")
+    let routes = Routes::of("ordering", Access::Owners(&["customer"]))
         .get("/orders", browse, Operation::page::<OrderRow>("Lists orders"))
         .get("/orders/{id}", show, order(Operation::row::<OrderRow>("Shows an order")))
         .get("/orders/{id}/history", history, order(Operation::page::<StepRow>("Lists what happened to an order")))
         .get("/orders/{id}/refunds", refunds, order(Operation::page::<RefundRow>("Lists an order's refunds")))
-        .post("/orders/{id}/refunds", refund, order(refund_of).example(json!({ "reference": "return 1", "lines": [{ "line": 0, "quantity": 1 }] })))
+        .post(
+            "/orders/{id}/refunds",
+            refund,
+            order(refund_of).by(OPERATORS).example(json!({ "reference": "return 1", "lines": [{ "line": 0, "quantity": 1 }] })),
+        )
         .get(
             "/customers/{id}/statistics",
             statistics::show,
@@ -42,6 +47,7 @@ pub fn capability() -> Capability {
         );
     let service = Service::new("ordering")
         .owns::<Order, _>()
+        .belongs_to("customer")
         .follows::<PlaceOrder, _>("cart")
         .follows::<RecordPayment, _>("payment")
         .follows::<RecordShipment, _>("shipment")

@@ -18,15 +18,18 @@ use daybook::http::command::Failure;
 use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::Access;
 
 /// The service.
 pub fn capability() -> Capability {
     let payment = |operation: Operation| operation.text_part("id", "17-1", PAIR);
-    let routes = Routes::of("payment")
+    let routes = Routes::of("payment", Access::Owners(&["customer"]))
         .get("/payments", browse, Operation::page::<PaymentRow>("Lists payments"))
         .get("/payments/{id}", show, payment(Operation::row::<PaymentRow>("Shows an order's payment")))
         .get("/payments/{id}/history", history, payment(Operation::page::<StepRow>("Lists what happened to a payment")));
-    Capability::of(Service::new("payment").owns::<Payment, _>().follows::<RequestPayment, _>("ordering")).view("payments", 1, fold).routes(routes)
+    Capability::of(Service::new("payment").owns::<Payment, _>().belongs_to("customer").follows::<RequestPayment, _>("ordering"))
+        .view("payments", 1, fold)
+        .routes(routes)
 }
 
 /// One way an order was paid: its method, or a voucher, which is a discount.

@@ -22,6 +22,7 @@ use daybook::http::extract::{Path, Query};
 use daybook::http::read::{missing, stamped, view};
 use daybook::http::route::{Kind, Operation, Routes};
 use daybook::http::token;
+use daybook::identity::access::Access;
 
 /// Most sales that one dashboard shows.
 pub(crate) const SALES_MAX: usize = 10_000;
@@ -31,8 +32,14 @@ const SALES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The service.
 pub fn capability() -> Capability {
     let shown = Operation { kind: Kind::Read, ..Operation::new("Shows a seller's sales that are in progress, and what they add up to") };
-    let routes = Routes::of("seller").get("/sellers/{id}/dashboard", dashboard, shown.answers::<Shown>(200, "One snapshot").part("id", "42"));
-    Capability::of(Service::new("seller").owns::<Sale, _>().follows_across::<ShareSales, _>("ordering")).view("dashboards", 2, fold).routes(routes)
+    let routes = Routes::of("seller", Access::Owners(&["seller"])).get(
+        "/sellers/{id}/dashboard",
+        dashboard,
+        shown.answers::<Shown>(200, "One snapshot").part("id", "42"),
+    );
+    Capability::of(Service::new("seller").owns::<Sale, _>().belongs_to("seller").follows_across::<ShareSales, _>("ordering"))
+        .view("dashboards", 2, fold)
+        .routes(routes)
 }
 
 /// A seller's part of an order, as long as lines of it are in progress.

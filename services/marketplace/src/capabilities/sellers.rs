@@ -15,12 +15,17 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::Access;
 
 /// How they are reached.
 pub fn routes() -> Routes {
-    Routes::of("catalog")
+    Routes::of("catalog", Access::Anyone)
         .get("/sellers", browse, Operation::page::<SellerRow>("Lists sellers"))
-        .put("/sellers/{id}", register, Operation::command::<Seller>("Registers a seller").part("id", "42").example(json!({ "name": "Rose Lamps" })))
+        .put(
+            "/sellers/{id}",
+            register,
+            Operation::command::<Seller>("Registers a seller").by(Access::Owners(&["seller"])).part("id", "42").example(json!({ "name": "Rose Lamps" })),
+        )
         .get("/sellers/{id}", show, Operation::row::<SellerRow>("Shows a seller").part("id", "42"))
 }
 

@@ -22,19 +22,21 @@ use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row, view};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::{Access, OPERATORS};
 
 /// The service.
 pub fn capability() -> Capability {
     let shipment = |operation: Operation| operation.text_part("id", "17-1", PAIR);
     let run = |operation: Operation| operation.text_part("tid", "run_1", "^[A-Za-z0-9_]{1,100}$");
-    let routes = Routes::of("shipment")
+    let routes = Routes::of("shipment", Access::Owners(&["customer"]))
         .get("/shipments", browse, Operation::page::<ShipmentRow>("Lists shipments"))
         .get("/shipments/{id}", show, shipment(Operation::row::<ShipmentRow>("Shows an order's shipment")))
         .get("/shipments/{id}/history", history, shipment(Operation::page::<StepRow>("Lists what happened to a shipment")))
-        .get("/deliveries/{tid}", show_delivery, run(Operation::row::<DeliveryRow>("Shows what a run of deliveries brought")))
-        .post("/deliveries/{tid}", deliver, run(Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers")));
+        .get("/deliveries/{tid}", show_delivery, run(Operation::row::<DeliveryRow>("Shows what a run of deliveries brought").by(OPERATORS)))
+        .post("/deliveries/{tid}", deliver, run(Operation::command::<DeliveryRun>("Delivers the oldest packages of ten sellers").by(OPERATORS)));
     let service = Service::new("shipment")
         .owns::<Shipment, _>()
+        .belongs_to("customer")
         .owns::<DeliveryRun, _>()
         .follows::<SendPackages, _>("ordering")
         .follows_across::<DeliverChosen, _>("shipment");

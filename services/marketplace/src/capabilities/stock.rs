@@ -21,15 +21,17 @@ use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
+use daybook::identity::access::Access;
 
 /// The service.
 pub fn capability() -> Capability {
     let receipt = Operation::command::<StockItem>("Books pieces that came in").text_part("id", "42-1", PAIR);
-    let routes = Routes::of("stock")
+    let routes = Routes::of("stock", Access::Anyone)
         .get("/stock", browse, Operation::page::<StockRow>("Lists stock"))
         .get("/stock/{id}", show, Operation::row::<StockRow>("Shows what there is of a product").text_part("id", "42-1", PAIR))
-        .post("/stock/{id}/receipts", receive, receipt.example(json!({ "quantity": 10, "reference": "delivery 1" })));
-    let service = Service::new("stock").owns::<StockItem, _>().follows::<BindStock, _>("catalog").follows_across::<ReserveStock, _>("ordering");
+        .post("/stock/{id}/receipts", receive, receipt.by(Access::Owners(&["seller"])).example(json!({ "quantity": 10, "reference": "delivery 1" })));
+    let service =
+        Service::new("stock").owns::<StockItem, _>().belongs_to("seller").follows::<BindStock, _>("catalog").follows_across::<ReserveStock, _>("ordering");
     Capability::of(service).view("stock-items", 2, fold).routes(routes)
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use daybook::client::connection::{Connection, once};
+use daybook::client::connection::Connection;
 use daybook::cpu;
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ impl Costs {
 }
 
 async fn asked(instance: &Connection) -> Option<Used> {
-    let answer = once(instance.get("/metrics")).await.ok().filter(|answer| answer.status.is_success())?;
+    let answer = instance.once(instance.get("/metrics")).await.ok().filter(|answer| answer.status.is_success())?;
     let value = |name: &str| answer.text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     Some(Used { since: value(SINCE)?.to_owned(), seconds: value(USED)?.parse().ok()? })
 }

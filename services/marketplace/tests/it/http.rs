@@ -335,7 +335,7 @@ fn settings_that_cannot_be_are_refused() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(!done.status.success() && said.contains(part), "{arguments:?}: {said}");
     };
-    refused(&["up", "--listen", "0.0.0.0:0"], &[], "--insecure-listen");
+    refused(&["up", "--listen", "0.0.0.0:0"], &[], "--behind-proxy");
     refused(&["up", "--lissten", "x"], &[], "--lissten");
     refused(&["up"], &[("DAYBOOK_LISTN", "x")], "DAYBOOK_LISTN");
     let file = dir.path().join("daybook.toml");

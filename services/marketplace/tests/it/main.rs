@@ -19,6 +19,7 @@ mod clock;
 mod direction;
 mod doors;
 mod http;
+mod identity;
 mod import;
 mod kafka;
 mod kill;

@@ -39,8 +39,18 @@ struct Asked {
 }
 
 /// What can only fail here: there is no such letter, process or record.
-const NOT_THERE: [&str; 7] = [
+const NOT_THERE: [&str; 17] = [
     "/commands/{id}",
+    "/identity/accounts/{id}",
+    "/identity/accounts/{id}/sessions",
+    "/identity/accounts/{id}/password",
+    "/identity/accounts/{id}/roles",
+    "/identity/accounts/{id}/roles/{role}",
+    "/identity/accounts/{id}/disable",
+    "/identity/accounts/{id}/enable",
+    "/identity/sessions/{id}",
+    "/identity/sessions/refresh",
+    "/identity/password-resets/complete",
     "/sagas/{aggregate}/{id}/end",
     "/dead-letters/{service}/{partition}/{offset}",
     "/dead-letters/{service}/{partition}/{offset}/retry",
@@ -51,7 +61,7 @@ const NOT_THERE: [&str; 7] = [
 
 /// Every route's example: in an order in which each finds what it needs, what takes away last.
 fn examples() -> Vec<Asked> {
-    let services = marketplace::capabilities::all().into_iter().fold(Routes::default(), |all, capability| all.merge(capability.routes));
+    let services = APPLICATION.services().into_iter().fold(Routes::default(), |all, capability| all.merge(capability.routes));
     let routes = daybook::documents::routes(&APPLICATION, services);
     let turns = ["catalog", "stock", "customer", "cart", "ordering"];
     let mut all: Vec<(usize, Asked)> = routes

@@ -19,8 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Every instance makes the same tokens of cards.
 const CARD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Every service of the marketplace.
-pub const ALL: [&str; 8] = ["catalog", "customer", "cart", "stock", "ordering", "payment", "shipment", "seller"];
+/// Every service of the marketplace, those of accounts included.
+pub const ALL: [&str; 11] = ["catalog", "customer", "cart", "stock", "ordering", "payment", "shipment", "seller", "identity", "credentials", "audit"];
 
 /// The product's binary.
 pub fn binary() -> PathBuf {

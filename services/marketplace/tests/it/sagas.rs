@@ -5,7 +5,7 @@ use crate::process::{Caller, PATIENCE, Server, binary};
 use daybook::http::gate::{Gate, Hosts};
 use daybook::keys::KeyOrigin;
 use daybook::location::LogLocation;
-use daybook::runtime::{Platform, Signals, Start};
+use daybook::runtime::{IdentityStart, Platform, Signals, Start};
 use eventstore::embedded::{Embedded, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -24,7 +24,8 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
         rules: marketplace::APPLICATION.rules,
         runs: Some(runs),
         keys: vec![(marketplace::card::KEY, KeyOrigin::Kept)],
-        capabilities: marketplace::capabilities::all(),
+        capabilities: marketplace::APPLICATION.services(),
+        identity: IdentityStart::of(&marketplace::APPLICATION),
     };
     let (platform, routes) = tokio::task::block_in_place(|| Platform::start(start, &Signals::default()).unwrap());
     while !platform.app.metrics.ready() {

@@ -15,6 +15,10 @@ pub fn sources(folder: &str) -> Vec<(String, String)> {
     let (mut folders, mut files) = (vec![root().join(folder)], vec![]);
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            // A file of tests beside its module is no product.
+            if path.file_stem().is_some_and(|stem| stem == "tests") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {

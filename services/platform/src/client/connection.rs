@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::signed_in::SignedIn;
 use crate::misuse::Misuse;
 use crate::uri::part;
 
@@ -26,6 +27,7 @@ pub struct Connection {
     client: Client,
     urls: Arc<[String]>,
     timeout: Option<Duration>,
+    signed_in: SignedIn,
     /// which instance is asked next
     turn: Arc<AtomicUsize>,
     /// how far each request moves the turn on
@@ -99,7 +101,14 @@ impl Connection {
     /// To these instances: one answers all, until it does not.
     pub fn to(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let client = Client::builder().pool_max_idle_per_host(IDLE_MAX).redirect(Policy::none()).build().unwrap_or_default();
-        Self { client, urls: urls.into_iter().map(Into::into).collect(), timeout: None, turn: Arc::default(), step: 0 }
+        let urls: Arc<[String]> = urls.into_iter().map(Into::into).collect();
+        Self { client, signed_in: SignedIn::at(&urls), urls, timeout: None, turn: Arc::default(), step: 0 }
+    }
+
+    /// What shows who asks.
+    #[must_use]
+    pub fn showing(self, signed_in: SignedIn) -> Self {
+        Self { signed_in, ..self }
     }
 
     /// No request takes longer than this.
@@ -112,6 +121,11 @@ impl Connection {
     #[must_use]
     pub fn in_turn(self) -> Self {
         Self { step: 1, ..self }
+    }
+
+    /// Whether it shows who asks.
+    pub fn is_signed_in(&self) -> bool {
+        !matches!(self.signed_in, SignedIn::No)
     }
 
     /// A request to the instance whose turn it is.
@@ -133,6 +147,7 @@ impl Connection {
     /// Asks once; what the system says against the request becomes the error. An answer without all of `fields` is another
     /// program's, or another version's: nothing was found, and nothing is known to be done.
     pub async fn ask(&self, request: RequestBuilder, fields: &[&str]) -> Result<Value, RequestError> {
+        let request = self.shown(request).await.map_err(RequestError::Refused)?;
         let answer = once(request).await.map_err(|why| RequestError::Away(anyhow::Error::new(why).context(self.absent())))?;
         let (status, body) = (answer.status, answer.body());
         if status.is_success() {
@@ -147,10 +162,22 @@ impl Connection {
         let said = detail.unwrap_or_else(|| format!("{} answered {status}", self.urls.join(", ")));
         let misused = status == StatusCode::BAD_REQUEST || body.get("code").is_some_and(|code| code == "unknown-name");
         Err(match status.as_u16() {
+            401 => RequestError::Refused(anyhow::anyhow!("{}: {said}", self.urls.join(", ")).context("not signed in, or no longer: `login`")),
             _ if misused => RequestError::Refused(Misuse::new(said).into()),
             502..=504 => RequestError::Away(anyhow::Error::msg(said)),
             _ => RequestError::Refused(anyhow::Error::msg(said)),
         })
+    }
+
+    /// Asks once, and takes any answer.
+    pub async fn once(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        Ok(once(self.shown(request).await?).await?)
+    }
+
+    /// The same request, showing who asks.
+    async fn shown(&self, request: RequestBuilder) -> anyhow::Result<RequestBuilder> {
+        let token = self.signed_in.token(&self.client).await?;
+        Ok(token.into_iter().fold(request, RequestBuilder::bearer_auth))
     }
 
     /// Says that nobody is there.
@@ -163,7 +190,7 @@ impl Connection {
         let (began, mut pause) = (Instant::now(), retry.pause);
         loop {
             let turn = self.turn.load(Ordering::Relaxed);
-            let (word, why) = match once(request()).await {
+            let (word, why) = match once(self.shown(request()).await?).await {
                 Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => ("unavailable", anyhow!("{} is unavailable: {}", answer.url, answer.text)),
                 Ok(answer) => return Ok(answer),
                 Err(why) => (if why.is_timeout() { "time-out" } else { "connection" }, why.into()),
@@ -223,8 +250,7 @@ impl Connection {
     }
 }
 
-/// Asks once, and takes any answer.
-pub async fn once(request: RequestBuilder) -> reqwest::Result<Response> {
+async fn once(request: RequestBuilder) -> reqwest::Result<Response> {
     let answer = request.send().await?;
     let (url, status) = (answer.url().to_string(), answer.status());
     let position = answer.headers().get("daybook-position").and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -3,3 +3,4 @@
 pub mod connection;
 pub mod jobs;
 pub mod operator;
+pub mod signed_in;

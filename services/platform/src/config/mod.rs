@@ -9,8 +9,8 @@ use serde::Deserialize;
 pub use toml::Table;
 
 use crate::args::address;
+use crate::client::signed_in::{TOKEN, TOKEN_FILE};
 use crate::http::gate::hosts::Name;
-use crate::keys::{KeyOrigin, KeySpec};
 use crate::misuse::{Misuse, misused};
 use crate::telemetry::LogFormat;
 
@@ -20,7 +20,12 @@ mod cluster;
 #[cfg(feature = "kafka")]
 mod cluster;
 
+mod identity;
+mod secret;
+
 pub use cluster::Cluster;
+pub use identity::IdentityConfig;
+pub use secret::{KeySetting, Secret};
 
 /// Settings that an application adds to the platform's own.
 pub trait AppSettings: Args + Clone + fmt::Debug {
@@ -38,40 +43,6 @@ impl AppSettings for NoSettings {
     }
 }
 
-/// What is said of a key of the application.
-#[derive(Clone, Debug)]
-pub struct KeySetting {
-    /// which
-    pub spec: KeySpec,
-    /// itself, if it is not kept in the data directory
-    pub given: Option<Secret>,
-    /// a lost one is replaced
-    pub renew: bool,
-}
-
-impl KeySetting {
-    /// From a flag, or else from the settings file.
-    pub fn of(spec: KeySpec, flag: Option<Secret>, renew: bool, file: &mut toml::Table) -> anyhow::Result<Self> {
-        let setting = format!("{}_key", spec.name);
-        let of_file = match file.remove(&setting) {
-            None => None,
-            Some(toml::Value::String(text)) => Some(Secret(text)),
-            Some(_) => misused!("{setting} in the settings file must be a text of 64 hex digits"),
-        };
-        Ok(Self { spec, given: flag.or(of_file), renew })
-    }
-
-    /// Where the key comes from.
-    pub fn origin(&self) -> anyhow::Result<KeyOrigin> {
-        let given = self.given.as_ref().map(|secret| secret.key(self.spec)).transpose()?;
-        Ok(match given {
-            _ if self.renew => KeyOrigin::New(given),
-            Some(key) => KeyOrigin::Given(key),
-            None => KeyOrigin::Kept,
-        })
-    }
-}
-
 /// What `up` and `serve` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct Flags<S: AppSettings = NoSettings> {
@@ -81,9 +52,6 @@ pub struct Flags<S: AppSettings = NoSettings> {
     /// Where HTTP is served: an address or a name, and a port; the port alone is loopback's [default: 127.0.0.1:8080]
     #[arg(long, env = "DAYBOOK_LISTEN", value_name = "HOST:PORT")]
     listen: Option<Listen>,
-    /// Allow an address other than loopback, although there is no sign-in yet
-    #[arg(long, env = "DAYBOOK_INSECURE_LISTEN")]
-    insecure_listen: bool,
     /// Partitions of a new log; settled when it is created [default: 8]
     #[arg(long, env = "DAYBOOK_PARTITIONS", value_name = "N")]
     partitions: Option<u16>,
@@ -99,6 +67,8 @@ pub struct Flags<S: AppSettings = NoSettings> {
     /// Logs every HTTP request: method, path, status, how long it took, and whose it was
     #[arg(long, env = "DAYBOOK_ACCESS_LOG")]
     access_log: bool,
+    #[command(flatten)]
+    identity: identity::IdentityFlags,
     #[command(flatten)]
     application: S,
     /// Opens a log in the data directory that is damaged, or has lost what was folded from it, as far as it can be read: the rest is lost,
@@ -123,7 +93,6 @@ pub struct Flags<S: AppSettings = NoSettings> {
 struct File {
     data: Option<PathBuf>,
     listen: Option<Listen>,
-    insecure_listen: Option<bool>,
     partitions: Option<u16>,
     shutdown_seconds: Option<u64>,
     log: Option<String>,
@@ -131,6 +100,8 @@ struct File {
     access_log: Option<bool>,
     advertise: Option<String>,
     allow_host: Option<Vec<String>>,
+    #[serde(flatten)]
+    identity: identity::File,
     #[serde(flatten)]
     cluster: cluster::File,
     /// the application's, and mistakes
@@ -172,35 +143,6 @@ impl Listen {
     }
 }
 
-/// A text that is never printed.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("(redacted)")
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl Secret {
-    /// As a key of 32 bytes.
-    fn key(&self, spec: KeySpec) -> anyhow::Result<[u8; 32]> {
-        let digits: Option<Vec<u8>> = self.0.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
-        let bytes = digits.map(|digits| digits.chunks(2).map(|pair| pair.iter().fold(0, |sum, digit| (sum << 4) | digit)).collect::<Vec<u8>>());
-        match bytes.and_then(|bytes| bytes.try_into().ok()).filter(|_| self.0.len() == 64) {
-            Some(key) => Ok(key),
-            None => misused!("{}_key must be 64 hex digits", spec.name),
-        }
-    }
-}
-
 /// What holds.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -208,8 +150,8 @@ pub struct Config {
     pub data: PathBuf,
     /// where HTTP is served
     pub listen: SocketAddr,
-    /// an address that others reach is meant
-    pub insecure_listen: bool,
+    /// who calls, and how that is known
+    pub identity: IdentityConfig,
     /// partitions of a new log
     pub partitions: Option<u16>,
     /// seconds that a stop may take
@@ -240,11 +182,12 @@ impl Config {
         if let (Some(unknown), Some(path)) = (file.rest.keys().next(), &flags.config) {
             misused!("settings file {}: {}unknown setting '{unknown}'", path.display(), line_of(path, unknown));
         }
-        let listen = flags.listen.or(file.listen).map(|listen| listen.address()).transpose()?;
+        let listen = flags.listen.or(file.listen.take()).map(|listen| listen.address()).transpose()?;
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
-            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
-            insecure_listen: flags.insecure_listen || file.insecure_listen == Some(true),
+            listen,
+            identity: flags.identity.or(file.identity, &mut file.rest, listen)?,
             partitions: flags.partitions.or(file.partitions),
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
@@ -282,12 +225,7 @@ impl Config {
         }
         crate::telemetry::filter(&self.log, self.access_log)?;
         self.keys.iter().try_for_each(|key| key.origin().map(|_| ()))?;
-        if !listen.ip().is_loopback() && !self.insecure_listen {
-            misused!(
-                "{listen} is reachable by others, and there is no sign-in yet: listen on 127.0.0.1, or add --insecure-listen if the network keeps strangers out"
-            );
-        }
-        Ok(())
+        self.identity.check(listen)
     }
 
     /// As a settings file that says the same, but for secrets: those stand there as comments.
@@ -297,7 +235,7 @@ impl Config {
         let mut set = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key} = {value}")));
         set("data", Some(quoted(&self.data.to_string_lossy())));
         set("listen", Some(quoted(&self.listen.to_string())));
-        set("insecure_listen", Some(self.insecure_listen.to_string()));
+        self.identity.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         set("partitions", self.partitions.map(|number| number.to_string()));
         set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
         set("log", Some(quoted(&self.log)));
@@ -336,6 +274,7 @@ fn line_of(file: &Path, setting: &str) -> String {
 /// That every variable that begins as the platform's do is one that a command knows: anything else is a typing error.
 pub fn check_variables(command: &clap::Command) -> anyhow::Result<()> {
     let mut known: Vec<String> = variables(command);
+    known.extend([TOKEN, TOKEN_FILE].map(str::to_owned)); // every client looks at these
     known.sort();
     known.dedup();
     for (name, _) in std::env::vars_os() {

@@ -9,14 +9,18 @@ use schemas::wire::Shape;
 use schemas::{Stream, Topic, topic};
 use serde_json::{Map, Value, json};
 
+use crate::accounts;
 use crate::application::Application;
 use crate::capability::shapes;
 
 /// The document. Payloads are the JSON Schemas beside it.
 pub fn document(application: &Application) -> Value {
     let (mut channels, mut operations, mut messages) = (Map::new(), Map::new(), Map::new());
-    let capabilities = (application.capabilities)();
+    let capabilities = application.services();
     let shapes = shapes(&capabilities);
+    // The application's shapes have their schemas beside the document; those of accounts are every application's, and come with it.
+    let accounts: Vec<&str> = accounts::capabilities().iter().flat_map(|capability| capability.service.aggregates.iter().map(|of| of.name())).collect();
+    let own = |shape: &Shape| !accounts.contains(&shape.kind.aggregate.as_ref());
     let mut channel = |topic: &Topic, description: String, retention_ms: i64, kinds: &[&Shape]| {
         let of_channel: Map<String, Value> =
             kinds.iter().map(|shape| (key(&shape.kind), json!({ "$ref": format!("#/components/messages/{}", key(&shape.kind)) }))).collect();
@@ -26,7 +30,7 @@ pub fn document(application: &Application) -> Value {
             "bindingVersion": "0.5.0",
         } });
         channels.insert(topic.to_string(), json!({ "address": topic.to_string(), "description": description, "messages": of_channel, "bindings": bindings }));
-        messages.extend(kinds.iter().map(|shape| (key(&shape.kind), message(shape))));
+        messages.extend(kinds.iter().map(|shape| (key(&shape.kind), message(shape, own(shape)))));
     };
     for capability in &capabilities {
         let service = &capability.service;
@@ -87,12 +91,19 @@ fn key(kind: &Kind) -> String {
     format!("{}.{}.v{}", kind.aggregate, kind.name, kind.version)
 }
 
-fn message(shape: &Shape) -> Value {
+fn message(shape: &Shape, beside: bool) -> Value {
+    let file = || json!({ "$ref": format!("json/{}/{}.json", shape.group, key(&shape.kind)) });
+    let here = || {
+        let mut schema = json!(shape.schema);
+        schema["$id"] = json!(format!("https://daybook.dev/schemas/{}/{}.json", shape.group, key(&shape.kind))); // what its references begin at
+        schema
+    };
+    let schema = if beside { file() } else { here() };
     json!({
         "name": shape.kind.to_string(),
         "title": format!("{} {}", shape.kind.aggregate, shape.kind.name),
         "traits": [{ "$ref": "#/components/messageTraits/envelope" }],
-        "payload": { "schemaFormat": "application/schema+json;version=draft-2020-12", "schema": { "$ref": format!("json/{}/{}.json", shape.group, key(&shape.kind)) } },
+        "payload": { "schemaFormat": "application/schema+json;version=draft-2020-12", "schema": schema },
     })
 }
 

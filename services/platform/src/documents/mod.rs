@@ -16,6 +16,7 @@ use crate::http;
 use crate::http::extract::Path;
 use crate::http::failure::Failure;
 use crate::http::route::{Operation, Routes};
+use crate::identity::access::Access;
 
 pub mod asyncapi;
 pub mod openapi;
@@ -25,7 +26,7 @@ pub fn routes(application: &Application, of_services: Routes) -> Routes {
     let made: Arc<OnceLock<(Value, Vec<Listed>)>> = Arc::default();
     let (listed, described) = (Arc::clone(&made), Arc::clone(&made));
     let (name, index) = (application.title, move || listed.get().map(|(_, routes)| routes.clone()).unwrap_or_default());
-    let own = Routes::of("platform")
+    let own = Routes::of("platform", Access::Anyone)
         .get(
             "/",
             async move || Json(Index { name, documents: ["/openapi.json", "/docs"], routes: index() }),
@@ -50,7 +51,7 @@ pub fn routes(application: &Application, of_services: Routes) -> Routes {
 
 /// The OpenAPI document of an application.
 pub fn openapi(application: &Application) -> Value {
-    let services = (application.capabilities)().into_iter().fold(Routes::default(), |all, capability| all.merge(capability.routes));
+    let services = application.services().into_iter().fold(Routes::default(), |all, capability| all.merge(capability.routes));
     openapi::document(application.title, env!("CARGO_PKG_VERSION"), &routes(application, services))
 }
 

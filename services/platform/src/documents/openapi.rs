@@ -10,11 +10,15 @@ use serde_json::{Map, Value, json};
 
 use crate::http::failure::Failure;
 use crate::http::route::{Kind, Operation, Route, Routes, SchemaOf};
+use crate::identity::access::Access;
 
 /// Where the types of answers are.
 const COMPONENTS: &str = "/components/schemas";
 /// The codes that every route's problems may have.
-const ALWAYS: [&str; 6] = ["bad-request", "other-host", "other-origin", "too-slow", "internal", "unavailable"];
+const ALWAYS: [&str; 9] =
+    ["bad-request", "unauthenticated", "forbidden", "other-host", "other-origin", "too-many-requests", "too-slow", "internal", "unavailable"];
+/// Those of one status, under the name of their response.
+const TOGETHER: (&str, [&str; 2]) = ("forbidden", ["forbidden", "other-origin"]);
 /// The statuses that a command's refusal may have.
 const REFUSALS: [u16; 4] = [404, 409, 412, 422];
 /// Those of a route that takes a body.
@@ -42,10 +46,10 @@ pub fn document(title: &str, version: &str, routes: &Routes) -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
-        "security": [],
+        "security": [{ "bearer": [] }],
         "tags": tags.into_iter().map(|tag| json!({ "name": tag, "description": about(tag) })).collect::<Vec<_>>(),
         "paths": paths,
-        "components": { "schemas": schemas, "parameters": parameters(), "headers": headers(), "responses": shared() },
+        "components": { "schemas": schemas, "parameters": parameters(), "headers": headers(), "responses": shared(), "securitySchemes": { "bearer": bearer() } },
     })
 }
 
@@ -67,8 +71,10 @@ fn operation(route: &Route, answers: &mut SchemaGenerator) -> Value {
         "parameters": taken(path, said),
         "responses": responses(said, answers),
     });
-    if !said.description.is_empty() {
-        shown["description"] = said.description.into();
+    let about = if said.description.is_empty() { String::new() } else { format!("{}\n\n", said.description) };
+    shown["description"] = format!("{about}Who may: {}", route.access.words()).into();
+    if route.access == Access::Anyone {
+        shown["security"] = json!([]);
     }
     if let Some(body) = said.body {
         shown["requestBody"] =
@@ -213,13 +219,26 @@ fn a_problem(codes: &[&str]) -> Value {
 
 /// The name of a response that many routes have: that of its one code.
 fn shared_name<'c>(codes: &[&'c str]) -> Option<&'c str> {
+    if codes == TOGETHER.1 {
+        return Some(TOGETHER.0);
+    }
     let [code] = codes else { return None };
     (ALWAYS.contains(code) || OF_BODIES.contains(code) || *code == "not-found").then_some(*code)
 }
 
 /// The responses that many routes have.
 fn shared() -> Map<String, Value> {
-    ALWAYS.iter().chain(&OF_BODIES).chain(&["not-found"]).map(|code| ((*code).to_owned(), a_problem(&[code]))).collect()
+    let each = ALWAYS.iter().chain(&OF_BODIES).chain(&["not-found"]).filter(|code| !TOGETHER.1.contains(code));
+    each.map(|code| ((*code).to_owned(), a_problem(&[code]))).chain([(TOGETHER.0.to_owned(), a_problem(&TOGETHER.1))]).collect()
+}
+
+fn bearer() -> Value {
+    json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token of a sign-in (`POST /identity/sessions`). Where sign-in is not required, nobody is asked for one.",
+    })
 }
 
 fn problem() -> Value {
@@ -268,7 +287,7 @@ fn parameters() -> Value {
             json!({ "type": "string", "minLength": 1, "maxLength": 200 }),
         ),
         "OccurredAt": header("Occurred-At", "When it happened, in business time, UTC; now if not said.", json!({ "type": "string", "format": "date-time" })),
-        "Actor": header("Daybook-Actor", "Who acts, as the caller names itself.", json!({ "type": "string", "maxLength": 500 })),
+        "Actor": header("Daybook-Actor", "Who acts, as the caller names itself, where nobody is asked who it is.", json!({ "type": "string", "maxLength": 500 })),
         "Traceparent": header("traceparent", "W3C Trace Context; carried on to everything that follows.", text()),
     })
 }

@@ -32,6 +32,11 @@ impl CommandGateway {
         self.answered_by.iter().find(|((asked, begins), _)| *asked == service && *begins == event).map(|(_, by)| *by)
     }
 
+    /// Whether a process that begins with a command to this service ends in it.
+    pub fn ends_where_it_begins(&self, service: &str) -> bool {
+        self.answered_by.iter().any(|((asked, _), by)| *asked == service && *by == service)
+    }
+
     /// The service that owns an aggregate type.
     pub fn owner(&self, aggregate: &str) -> Option<&'static str> {
         self.owners.get(aggregate).copied()

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eventstore::dead_letters::Reason;
-use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, is_signed, sign};
+use eventstore::inside::{AGAIN, AGAIN_CLIENT, AGAIN_INSIDE, INSIDE, VOUCHED, is_signed, is_vouched, sign};
 use eventstore::reactions::{Writer, anchors};
 use eventstore::{Limits, Message, Offset, Record};
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use schemas::{Headers, Partition, Stream, topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::app::{App, blocking};
+use super::app::{App, PRIVATE, blocking};
 use super::discard;
 use super::discarded::Discard;
 use super::extract::{Path, Query};
@@ -25,6 +25,7 @@ use super::operate::answers::{DeadLetter, DeadLetters, DiscardedLetter, Proven, 
 use super::operate::places::topic_of;
 use super::read::PAGE_BYTES_MAX;
 use super::route::{Example, Operation, Routes};
+use crate::identity::access::OPERATORS;
 
 /// Most dead letters of a page.
 const LETTERS_MAX: usize = 1_000;
@@ -37,7 +38,7 @@ pub fn routes(example: Example) -> Routes {
     let proof = Operation::new("Folds everything again beside the live folds and compares").answers::<Proven>(200, "What was found");
     let retried = Operation::new("Writes what a letter was made of once more").answers::<Retried>(200, "It is written");
     let settled = Operation::new("Settles that nothing is done about a letter").answers::<DiscardedLetter>(200, "It is settled");
-    Routes::of("operators")
+    Routes::of("operators", OPERATORS)
         .post("/verify", verify, proof.fails(&["proof-running"]))
         .get("/dead-letters", list, Operation::new("Lists what could not be processed").answers::<DeadLetters>(200, "A page"))
         .get("/dead-letters/{service}/{partition}/{offset}", show, letter(Operation::new("Shows a letter whole").answers::<DeadLetter>(200, "The letter")))
@@ -132,11 +133,15 @@ async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Re
 }
 
 async fn show(State(app): State<App>, Path((service, partition, offset)): Path<(String, u16, u64)>) -> Result<Response, Failure> {
-    let found = blocking(move || letter(&app, &service, partition, offset).map(|found| (service, found))).await?;
-    let (service, (record, mark)) = found;
+    let asked = app.clone();
+    let (service, (record, mark)) = blocking(move || letter(&asked, &service, partition, offset).map(|found| (service, found))).await?;
     let mut shown = summary(&service, &record, mark.as_ref());
     let headers: serde_json::Map<String, Value> = record.headers.iter().map(|(name, value)| (name.to_owned(), json!(String::from_utf8_lossy(value)))).collect();
-    let body = record.value.as_deref().map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes))));
+    let private = app.operator.is_private(&topic(Stream::DeadLetters(&service)));
+    let body = record
+        .value
+        .as_deref()
+        .map(|bytes| if private { json!(PRIVATE) } else { serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes))) });
     if let Value::Object(fields) = &mut shown {
         fields.insert("headers".to_owned(), Value::Object(headers));
         fields.insert("body".to_owned(), json!(body));
@@ -181,7 +186,9 @@ fn again(app: &App, service: &str, letter: &Record) -> Result<Vec<Message>, Fail
         // One that was refused was made inside, whoever signed it: a client's refusal is its answer.
         let signed = is_signed(&app.log.secret(), &origin.key, &origin.headers, origin.body());
         let inside = (signed && origin.headers.text(AGAIN) != Some(AGAIN_CLIENT)) || letter.headers.text(DLT_REASON) == Some(Reason::Refused.as_str());
-        let headers = without(&origin.headers, |name| ["reply-to", AGAIN, INSIDE].contains(&name));
+        // What is signed now vouches for its actor: one that nobody vouched for then is left out.
+        let vouched = signed || is_vouched(&app.log.secret(), &origin.key, &origin.headers, origin.body());
+        let headers = without(&origin.headers, |name| ["reply-to", AGAIN, INSIDE, VOUCHED].contains(&name) || (name == "ce_actor" && !vouched));
         return Ok(vec![once_more(app, commands, &origin.key, &headers, origin.value.clone(), if inside { AGAIN_INSIDE } else { AGAIN_CLIENT })]);
     }
     let policy = letter

@@ -9,6 +9,7 @@ use eventstore::control::Control;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use projections::Projection;
+use schemas::Topic;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +18,7 @@ use super::discarded::Discarded;
 use super::elsewhere::Forward;
 use super::failure::Failure;
 use crate::gateway::CommandGateway;
+use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::prover::Prover;
 use crate::telemetry::Metrics;
@@ -36,6 +38,8 @@ pub struct AppState {
     pub operator: Operator,
     /// the installation's secrets
     pub keys: Keys,
+    /// what callers are known by
+    pub identity: Arc<Identity>,
     /// counters, and what readiness goes by
     pub metrics: Arc<Metrics>,
     /// when nothing is waited for any more: the process stops
@@ -114,7 +118,16 @@ pub struct Operator {
     pub discarded: Discarded,
 }
 
+/// What is shown in place of what a private service keeps.
+pub const PRIVATE: &str = "(not shown: what this service keeps is nobody's to read)";
+
 impl Operator {
+    /// Whether a topic is of a service whose records are shown to nobody.
+    pub fn is_private(&self, topic: &Topic) -> bool {
+        let of = |service: &Service| [service.commands(), service.events(), service.dead_letters()].contains(topic);
+        self.services.values().any(|service| service.private && of(service))
+    }
+
     /// The services' names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.services.keys().copied()

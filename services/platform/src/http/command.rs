@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use eventstore::Message;
+use eventstore::actor::Actor;
 use eventstore::bounds::ACTOR_BYTES_MAX;
 use eventstore::fingerprint::{self, Fingerprints, REQUEST};
+use eventstore::inside::vouch;
 use eventstore::turn::{TELL, TELL_DECISION, UNSCOPED};
 use kernel::Aggregate;
 use schemas::envelope::{Kind, is_trace, time};
@@ -20,7 +22,7 @@ use super::conditions::{self, Expected};
 pub use super::failure::Failure;
 use super::outcome::OutcomeAddress;
 use super::prefer::Prefer;
-use super::scope;
+use super::scope::{self, Caller};
 use crate::fresh;
 
 /// Longest part of a command's id that shows its name; the rest of it is a hash.
@@ -31,6 +33,22 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failu
         return Err(Failure::bad(&format!("/headers/{name}"), "given twice"));
     }
     headers.get(name).map(|value| value.to_str().map_err(|_| Failure::bad(&format!("/headers/{name}"), "visible ASCII only"))).transpose()
+}
+
+/// Who acts: the account that has signed in; where nobody is asked who it is, whoever the caller says.
+fn actor(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let named = text(headers, "daybook-actor")?;
+    let wrong = |why: String| Failure::bad("/headers/daybook-actor", why);
+    match named {
+        Some(actor) if actor.len() > ACTOR_BYTES_MAX => return Err(wrong(format!("at most {ACTOR_BYTES_MAX} bytes"))),
+        Some(actor) if Actor::is_one(actor) => return Err(wrong("an account is shown by its token, and not named".to_owned())),
+        _ => {}
+    }
+    Ok(match scope::caller() {
+        Caller::Account(_) => scope::actor().map(|actor| actor.to_string()),
+        Caller::Open => named.map(str::to_owned),
+        Caller::Unknown => None,
+    })
 }
 
 /// How long a caller that names its command and does not wait is kept, to be told if it was another one's name.
@@ -98,10 +116,7 @@ impl<A> CommandRequest<A> {
         let wrong = || Failure::bad("/headers/occurred-at", "a time as RFC 3339 writes it, in UTC within the years 0000 to 9999");
         let occurred_at = text(headers, "occurred-at")?.map(|text| time(text).ok_or_else(wrong)).transpose()?;
         let prefer = Prefer::of(headers);
-        let actor = text(headers, "daybook-actor")?;
-        if actor.is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
-            return Err(Failure::bad("/headers/daybook-actor", format!("at most {ACTOR_BYTES_MAX} bytes")));
-        }
+        let actor = actor(headers)?;
         Ok(Self {
             service,
             subject,
@@ -112,7 +127,7 @@ impl<A> CommandRequest<A> {
             occurred_at,
             expected: conditions::of_command(headers)?,
             trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text)).map(str::to_owned),
-            actor: actor.map(str::to_owned),
+            actor,
             of: PhantomData,
         })
     }
@@ -148,6 +163,12 @@ impl<A> CommandRequest<A> {
     /// Writes the command, and waits for its answer if the caller does.
     pub async fn write(self, app: &App, Written { kind, body, later }: Written) -> Result<Response, Failure> {
         let (began, aggregate, rules) = (Instant::now(), kind.aggregate.clone(), app.log.rules());
+        let key = (rules.routing_key)(&self.subject);
+        scope::owned(Some(key))?;
+        let service = app.operator.services.get(self.service);
+        if let Some(why) = service.and_then(|service| service.forbids(&aggregate, key.as_bytes(), self.actor.as_deref())) {
+            return Err(Failure::denied(why));
+        }
         let name = format!("{}.{}", kind.aggregate, kind.name);
         let partition = app.log.partition_of(&self.subject);
         let (id, unscoped) = self.name.id(self.service, &kind, &self.subject);
@@ -165,14 +186,11 @@ impl<A> CommandRequest<A> {
             headers.push(TELL, TELL_DECISION);
         }
         let prints = Fingerprints::of(&envelope, &body, &envelope.kind, &body, request.as_deref());
+        if envelope.actor.is_some() {
+            vouch(&app.log.secret(), key.as_bytes(), &mut headers, &body);
+        }
         let place = OutcomeAddress { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
-        let message = Message {
-            topic: topic(Stream::Commands(self.service)),
-            partition,
-            key: (rules.routing_key)(&self.subject).as_bytes().to_vec(),
-            headers,
-            value: Some(body),
-        };
+        let message = Message { topic: topic(Stream::Commands(self.service)), partition, key: key.as_bytes().to_vec(), headers, value: Some(body) };
         if message.bytes() > rules.record_bytes {
             return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {}", message.bytes(), rules.record_bytes)));
         }

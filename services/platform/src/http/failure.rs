@@ -68,6 +68,27 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "other-origin", detail)
     }
 
+    /// From somebody who has not shown who they are, or not so that it is believed.
+    pub fn unauthenticated() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "sign in, and send the access token as Authorization: Bearer <token>")
+    }
+
+    /// From an account that may not.
+    pub fn denied(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// Too often; in so many seconds it may be tried again.
+    pub fn too_often(detail: impl Into<String>, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds.max(1)), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail) }
+    }
+
+    /// The field at fault.
+    #[must_use]
+    pub fn at(self, pointer: &str) -> Self {
+        Self { pointer: Some(pointer.to_owned()), ..self }
+    }
+
     /// A name of which there is none of its kind.
     pub fn unknown_name(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown-name", detail)
@@ -80,6 +101,11 @@ impl Failure {
         self
     }
 
+    /// Whether this is its code.
+    pub fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
     /// What it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -89,7 +115,9 @@ impl Failure {
     pub fn status_of(code: &str) -> StatusCode {
         match code {
             "bad-request" => StatusCode::BAD_REQUEST,
-            "other-origin" => StatusCode::FORBIDDEN,
+            "unauthenticated" | "sign-in-failed" | "session-over" | "reset-over" => StatusCode::UNAUTHORIZED,
+            "other-origin" | "forbidden" => StatusCode::FORBIDDEN,
+            "too-many-requests" => StatusCode::TOO_MANY_REQUESTS,
             "not-found" | "unknown-name" => StatusCode::NOT_FOUND,
             "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "too-slow" => StatusCode::REQUEST_TIMEOUT,

@@ -17,7 +17,7 @@ use super::app::{App, blocking};
 use super::elsewhere::{Elsewhere, MARGIN};
 use super::failure::Failure;
 use super::prefer::Prefer;
-use super::read;
+use super::{read, scope};
 
 /// Marks a request that was passed on: it is not passed on again.
 const FORWARDED: &str = "daybook-forwarded";
@@ -103,18 +103,19 @@ pub fn passed_on(headers: &HeaderMap) -> bool {
 }
 
 /// What another instance answers from what it has itself.
-async fn ask_instance(app: &App, url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
-    let answer = app.views.forward.client.get(format!("{url}{path}")).header(FORWARDED, "1").timeout(TOLD).send().await?;
+async fn ask_instance(app: &App, url: &str, path: &str, authorization: Option<String>) -> anyhow::Result<serde_json::Value> {
+    let request = app.views.forward.client.get(format!("{url}{path}")).header(FORWARDED, "1").timeout(TOLD);
+    let answer = authorization.into_iter().fold(request, |request, shown| request.header(header::AUTHORIZATION, shown)).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }
 
 /// What several instances answer from what they have themselves, asked at the same time.
 pub async fn ask_instances(app: &App, urls: BTreeSet<String>, path: &str) -> Vec<(String, anyhow::Result<serde_json::Value>)> {
-    let mut asked = JoinSet::new();
+    let (mut asked, authorization) = (JoinSet::new(), scope::authorization());
     for url in urls {
-        let (app, path) = (app.clone(), path.to_owned());
+        let (app, path, authorization) = (app.clone(), path.to_owned(), authorization.clone());
         asked.spawn(async move {
-            let answer = ask_instance(&app, &url, &path).await;
+            let answer = ask_instance(&app, &url, &path, authorization).await;
             (url, answer)
         });
     }

@@ -16,6 +16,7 @@ use super::extract::Query;
 use super::failure::Failure;
 use super::outcome::{self, Told};
 use super::route::{Example, Kind, Operation, Routes};
+use crate::identity::access::{Access, OPERATORS};
 
 /// Health and metrics.
 pub fn routes(example: Example) -> Routes {
@@ -24,11 +25,11 @@ pub fn routes(example: Example) -> Routes {
     let told = told.answers::<Told>(200, "What it came to, or that it is not decided yet");
     let told = told.text_part("id", example.command, r"^[a-z-]+\.(0|[1-9][0-9]*)\..+$").fails(&["not-found"]).any_refusal();
     let ready = Operation::new("Says whether requests can be served").text(200, "They can").text(503, "Not now: which checks fail");
-    Routes::of("platform")
+    Routes::of("platform", Access::Anyone)
         .get("/livez", async || "ok\n", Operation::new("Says that the process runs").text(200, "It does"))
         .get("/startupz", start_up, started)
         .get("/readyz", ready_now, ready)
-        .get("/metrics", metrics, Operation::new("Shows all metrics, as Prometheus reads them").text(200, "The metrics"))
+        .get("/metrics", metrics, Operation::new("Shows all metrics, as Prometheus reads them").text(200, "The metrics").by(OPERATORS))
         .get("/version", version, Operation::new("Shows the version").answers::<Version>(200, "The version"))
         .get("/commands/{id}", outcome::show, told)
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::routing::MethodRouter;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -21,6 +23,7 @@ pub mod failure;
 pub mod forward;
 pub mod gate;
 pub mod given;
+pub mod guard;
 pub mod health;
 pub mod json;
 pub mod letters;
@@ -37,7 +40,9 @@ pub mod unread;
 use app::App;
 use failure::Failure;
 use limits::BODY_BYTES_MAX;
-use route::{Example, Routes};
+use route::{Example, Kind, Routes};
+
+use crate::identity::access::OPERATORS;
 
 /// The platform's own routes.
 pub fn routes(example: Example) -> Routes {
@@ -47,12 +52,18 @@ pub fn routes(example: Example) -> Routes {
 /// What serves these routes, behind the gate.
 pub fn router(app: App, routes: &Routes, gate: Arc<gate::Gate>) -> Router {
     let takes = Arc::new(unread::Takings::of(routes));
+    let guard = |route: &route::Route, serve: MethodRouter<App>| {
+        let said = &route.operation;
+        let of_the_platform = said.kind != Kind::Command || ["operators", "identity"].contains(&said.tag);
+        let audited = route.access == OPERATORS && route.method != Method::GET && of_the_platform;
+        let guarded = guard::Guarded { app: Arc::clone(&app), path: route.path, access: route.access, secret: said.secret, audited };
+        serve.layer(middleware::from_fn_with_state(Arc::new(guarded), guard::enter))
+    };
     routes
-        .router()
+        .router(guard)
         .fallback(|| async { Failure::not_found("no such route: GET / lists them") })
         .method_not_allowed_fallback(|| async { Failure::method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(scope::known))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), forward::elsewhere))
         .layer(middleware::from_fn_with_state(takes, unread::nothing_unread))
         .layer(middleware::from_fn(prefer::applied))

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use eventstore::actor::{AUDITOR, OPERATOR, SELF};
 use eventstore::fingerprint::Fingerprints;
 use eventstore::{Limits, Offset};
 use schemars::JsonSchema;
@@ -22,9 +23,11 @@ use super::elsewhere::Elsewhere;
 use super::extract::{Path, Query};
 use super::failure::Failure;
 use super::prefer::Prefer;
+use super::scope::{self, Caller};
 use super::token;
 use crate::gateway::outcomes::{self, DEAD, OutcomeRow};
 use crate::gateway::replies::Waiter;
+use crate::identity::access::NOT_YOURS;
 use crate::uri::part;
 
 /// How often a waiting caller looks at the outcome itself, should its reply have been lost.
@@ -148,8 +151,9 @@ impl OutcomeAddress {
         loop {
             let deadline = app.deadline(deadline);
             match timeout_at(deadline.min(Instant::now() + LOOK), waiter.reply()).await {
-                // A process's first aggregate never says the last word on an accepted command.
-                Ok(Some(reply)) if reply.outcome == "later" || (later && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
+                // A process's first aggregate says the last word on an accepted command only where the process ends there.
+                Ok(Some(reply))
+                    if reply.outcome == "later" || (later && reply.ended.is_none() && reply.aggregate == aggregate && reply.outcome == "accepted") => {}
                 Ok(Some(reply)) => return self.decided_as(reply.decided_as.as_deref()).respond(app, &reply, status).await,
                 Ok(None) => return Err(Failure::unavailable("the process is stopping: ask again with the same id")),
                 Err(_) => {}
@@ -158,7 +162,7 @@ impl OutcomeAddress {
             if let (place, Looked::Found(row, service)) = self.outcome(app)?
                 && row.outcome != DEAD
             {
-                return place.found(&row, service, status);
+                return place.found(app, &row, service, status);
             }
             if Instant::now() >= deadline {
                 return Ok(self.accepted_for_later());
@@ -200,6 +204,8 @@ impl OutcomeAddress {
         let Some(by) = row.event.as_deref().and_then(|event| app.commands.answerer_of(self.service, event)) else { return Ok(looked) };
         Ok(match look(by)? {
             Looked::Pending => Looked::Begun,
+            // Where the process ends in the service it began in, the end takes the beginning's place.
+            Looked::Found(..) if by == self.service => Looked::Begun,
             ended => ended,
         })
     }
@@ -234,14 +240,14 @@ impl OutcomeAddress {
         ))
     }
 
-    fn found(&self, row: &OutcomeRow, service: &'static str, status: StatusCode) -> Result<Response, Failure> {
+    fn found(&self, app: &App, row: &OutcomeRow, service: &'static str, status: StatusCode) -> Result<Response, Failure> {
         if row.outcome == DEAD {
             return Err(Failure::dead(row.code.as_deref().unwrap_or("failed"), row.detail.as_deref().unwrap_or_default()));
         }
         if row.outcome != "accepted" {
             return Err(Failure::refused(row.code.as_deref().unwrap_or("refused"), row.detail.clone().unwrap_or_default()));
         }
-        let ended = row.event.as_deref().filter(|_| service != self.service);
+        let ended = row.event.as_deref().filter(|_| service != self.service || app.commands.ends_where_it_begins(service));
         Ok(self.accepted(
             status,
             service,
@@ -286,7 +292,10 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
     loop {
         let (own, end) = (app.views.folded(&outcomes::name(service)), app.views.folded(&outcomes::name(app.commands.answerer(service))));
         match place.look(&app, |_| true)? {
-            Looked::Found(row, service) => return place.found(&row, service, StatusCode::OK),
+            Looked::Found(row, service) => {
+                whose(&app, &row, service)?;
+                return place.found(&app, &row, service, StatusCode::OK);
+            }
             Looked::Elsewhere(other) => {
                 let path = OutcomeAddress { service: other, ..place.clone() }.path();
                 let begun = if other == place.service { String::new() } else { format!("{}begun=true", if path.contains('?') { '&' } else { '?' }) };
@@ -319,6 +328,21 @@ pub async fn show(State(app): State<App>, Path(name): Path<String>, Query(which)
         if let Some(Trace::Some) = trace {
             return Ok(place.pending().into_response());
         }
+    }
+}
+
+/// That an outcome is the caller's to know: of an aggregate that is their own, or nobody's. Whoever has not shown who they are
+/// learns what became of a sign-up, whose name nobody else has.
+fn whose(app: &App, row: &OutcomeRow, service: &str) -> Result<(), Failure> {
+    let service = app.operator.services.get(service);
+    let owner = service.and_then(|service| service.owners.get(row.aggregate.as_str()));
+    let key = (app.log.rules().routing_key)(&row.subject);
+    match scope::caller() {
+        Caller::Account(actor) if owner.is_some_and(|role| !actor.is(OPERATOR) && !actor.is(AUDITOR) && !actor.owns(role, key)) => {
+            Err(Failure::denied(NOT_YOURS))
+        }
+        Caller::Unknown if owner.is_none_or(|role| *role != SELF) => Err(Failure::unauthenticated()),
+        Caller::Account(_) | Caller::Unknown | Caller::Open => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use super::app::{App, blocking};
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
 use super::prefer::Prefer;
-use super::{conditions, token};
+use super::{conditions, scope, token};
 
 /// How long a read waits for its view to reach the caller's position, if the caller does not say.
 pub const WAIT: Duration = Duration::from_secs(5);
@@ -111,6 +111,7 @@ pub async fn row<T: Serialize + DeserializeOwned>(
     headers: &HeaderMap,
     revision: fn(&T) -> u64,
 ) -> Result<Response, Failure> {
+    scope::owned(Some((app.log.rules().routing_key)(subject)))?;
     let of = app.log.partition_of(subject);
     let view = view_of(app, name, Some(of), headers).await?;
     let positions = token::write(&view.positions()); // before the row: it may be newer than this says, never older
@@ -149,6 +150,7 @@ impl<'p> Under<'p> {
     }
 
     async fn view<'a>(&self, app: &'a App, name: &'static str, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
+        scope::owned(self.subject.map(|subject| (app.log.rules().routing_key)(subject)))?;
         view_of(app, name, self.subject.map(|subject| app.log.partition_of(subject)), headers).await
     }
 }

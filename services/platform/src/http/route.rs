@@ -24,6 +24,7 @@ use super::extract::{Path, Query};
 use super::failure::Failure;
 use super::given::Given;
 use super::read::{Listing, Under, list, row};
+use crate::identity::access::{Access, OPERATORS};
 
 /// Makes the schema of a type.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -36,20 +37,29 @@ pub struct Route {
     pub path: &'static str,
     /// what is said of it
     pub operation: Operation,
+    /// who may ask
+    pub access: Access,
     serve: MethodRouter<App>,
 }
 
-/// Routes of one service, or of several.
-#[derive(Default)]
+/// Routes of one service, or of several. There is none without a word on who may call it: what is said for all of them holds for
+/// each, unless the route says otherwise by [`Operation::by`].
 pub struct Routes {
     tag: &'static str,
+    access: Access,
     all: Vec<Route>,
 }
 
+impl Default for Routes {
+    fn default() -> Self {
+        Self::of("", OPERATORS)
+    }
+}
+
 impl Routes {
-    /// Those of this service, in documents.
-    pub fn of(tag: &'static str) -> Self {
-        Self { tag, all: vec![] }
+    /// Those of this service, in documents, and who may call them.
+    pub fn of(tag: &'static str, access: Access) -> Self {
+        Self { tag, access, all: vec![] }
     }
 
     /// It is read.
@@ -135,7 +145,8 @@ impl Routes {
     ) -> Self {
         T::describe(&mut operation);
         operation.tag = self.tag;
-        self.all.push(Route { method, path, operation, serve: on(filter, handler) });
+        let access = operation.access.unwrap_or(self.access);
+        self.all.push(Route { method, path, operation, access, serve: on(filter, handler) });
         self
     }
 
@@ -151,9 +162,9 @@ impl Routes {
         self.all.iter()
     }
 
-    /// What serves them.
-    pub fn router(&self) -> Router<App> {
-        self.all.iter().fold(Router::new(), |router, route| router.route(route.path, route.serve.clone()))
+    /// What serves them, each behind what `guard` makes of it.
+    pub fn router(&self, guard: impl Fn(&Route, MethodRouter<App>) -> MethodRouter<App>) -> Router<App> {
+        self.all.iter().fold(Router::new(), |router, route| router.route(route.path, guard(route, route.serve.clone())))
     }
 }
 
@@ -258,6 +269,10 @@ pub struct Operation {
     pub any_case: bool,
     /// a body that it takes
     pub example: Option<Value>,
+    /// who may ask it, if others than may ask its service's other routes
+    pub access: Option<Access>,
+    /// its bodies hold secrets
+    pub secret: bool,
 }
 
 /// What the platform's own routes have as examples: something of the application's.
@@ -314,6 +329,8 @@ impl Operation {
             parts: vec![],
             any_case: false,
             example: None,
+            access: None,
+            secret: false,
         }
     }
 
@@ -418,6 +435,18 @@ impl Operation {
     pub fn text_part(mut self, name: &'static str, example: &'static str, pattern: &'static str) -> Self {
         self.parts.push((name, example, Some(pattern)));
         self
+    }
+
+    /// These may ask it, and not those who may ask its service's other routes.
+    #[must_use]
+    pub fn by(self, access: Access) -> Self {
+        Self { access: Some(access), ..self }
+    }
+
+    /// Its bodies hold secrets: nothing is kept by which they could be tried out.
+    #[must_use]
+    pub fn secret(self) -> Self {
+        Self { secret: true, ..self }
     }
 
     /// A body that it takes.

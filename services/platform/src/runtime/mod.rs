@@ -2,26 +2,27 @@
 //! them; decides nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use eventstore::caught::caught;
 use eventstore::control::Control;
-use eventstore::log::{Rules, Stuck, TopicSpec};
+use eventstore::log::{Rules, TopicSpec};
 use eventstore::memory::Memory;
-use eventstore::observer::{Observer, view as reader};
-use eventstore::router::Router;
 use eventstore::rows::Rows;
 use eventstore::service::{Service, inputs};
-use eventstore::worker::{Progress, Worker};
-use eventstore::{Fault, Limits, Log, Offset};
-use projections::Projection;
+use eventstore::{Fault, Log, Offset};
+use projections::{Projection, View};
 use schemas::{Partition, Stream, topic};
 use tokio::sync::Notify;
 
+use crate::accounts::{
+    self,
+    mailer::{FileSink, Outgoing},
+};
+use crate::application::Application;
 use crate::capability::{Capability, shapes};
 use crate::gateway::CommandGateway;
 use crate::gateway::replies::Replies;
@@ -30,6 +31,8 @@ use crate::http::app::{App, AppState, Operator, Views};
 use crate::http::discarded::Discarded;
 use crate::http::elsewhere::Forward;
 use crate::http::route::Routes;
+use crate::identity::limits::Limits as Rates;
+use crate::identity::{IDENTITY_KEY, Identity, Role, SIGNING_KEYS};
 use crate::keys::{KeyOrigin, KeySpec, Keys};
 use crate::location::{Layout, LogLocation};
 use crate::patience::Patience;
@@ -37,29 +40,19 @@ use crate::prover::Prover;
 use crate::telemetry::Metrics;
 
 pub mod at_rest;
+mod identity;
 mod lost;
+mod threads;
 mod trouble;
+
+pub use threads::Signals;
+use threads::Threads;
 
 /// Memory of all databases together: block cache, and the part of it that write buffers may take.
 const CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BUFFER_BYTES: usize = 128 * 1024 * 1024;
-/// How long an idle loop waits before it looks at its timers and at the stop flag.
-const IDLE_WAIT: Duration = Duration::from_millis(200);
-/// Pause before a faulty turn is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How often the settings of topics are looked at.
-const REVIEW: Duration = Duration::from_secs(60);
 /// Replies are kept this long.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What the parts of a process tell each other.
-#[derive(Clone, Default)]
-pub struct Signals {
-    /// every part ends after its current turn
-    stop: Arc<AtomicBool>,
-    /// told when a part of the process cannot go on
-    pub failed: Arc<Notify>,
-}
 
 /// A running process.
 pub struct Platform {
@@ -81,8 +74,45 @@ pub struct Start {
     pub runs: Option<Vec<String>>,
     /// where the application's keys come from
     pub keys: Vec<(KeySpec, KeyOrigin)>,
-    /// every service of the application
+    /// every service of the application, and those of accounts
     pub capabilities: Vec<Capability>,
+    /// what callers are known by
+    pub identity: IdentityStart,
+}
+
+/// What a process knows its callers by.
+pub struct IdentityStart {
+    /// the application's name
+    pub application: &'static str,
+    /// its roles
+    pub roles: &'static [Role],
+    /// whether routes ask who calls
+    pub required: bool,
+    /// callers' addresses are those that a proxy tells
+    pub behind_proxy: bool,
+    /// the keys of access tokens, if they are not kept in the data directory
+    pub signing_keys: Option<PathBuf>,
+    /// the installation's key
+    pub key: KeyOrigin,
+    /// how often a caller may ask
+    pub limits: Rates,
+}
+
+impl IdentityStart {
+    /// Of an application, where nobody is asked who calls.
+    pub fn of(application: &Application) -> Self {
+        let (application, roles) = (application.name, application.roles);
+        Self { application, roles, required: false, behind_proxy: false, signing_keys: None, key: KeyOrigin::Kept, limits: Rates::new(0, 0) }
+    }
+
+    fn open(self, data: &Path, log: &dyn Log, patience: &Patience) -> anyhow::Result<Identity> {
+        let used = || patience.with(|| holds_commands(log, [accounts::IDENTITY, accounts::SECRETS]));
+        let key = self.key.key(IDENTITY_KEY, data, used)?;
+        let signing_keys = self.signing_keys.unwrap_or_else(|| data.join(SIGNING_KEYS));
+        let mut identity = Identity::open(self.application, self.roles, &signing_keys, key, self.limits)?;
+        (identity.required, identity.behind_proxy) = (self.required, self.behind_proxy);
+        Ok(identity)
+    }
 }
 
 impl Start {
@@ -108,7 +138,8 @@ impl Opened {
         // Before a log is there: from then on a directory without its keys has lost them. One on Kafka was there before.
         let (used, here) = (layout.used(), start.log.is_here());
         let keys_of = |log: Option<&dyn Log>| -> anyhow::Result<Keys> {
-            let used = || Ok(used || log.map(|log| patience.with(|| holds_commands(log, &start.capabilities))).transpose()?.unwrap_or(false));
+            let own = || start.capabilities.iter().map(|capability| capability.service.name);
+            let used = || Ok(used || log.map(|log| patience.with(|| holds_commands(log, own()))).transpose()?.unwrap_or(false));
             let keys: anyhow::Result<Vec<_>> = start.keys.iter().map(|(spec, origin)| Ok((spec.name, origin.key(*spec, data, used)?))).collect();
             Ok(Keys::new(keys?))
         };
@@ -147,8 +178,11 @@ impl Parts {
         self.owners.extend(service.aggregates.iter().map(|aggregate| (aggregate.name(), service.name)));
         self.routes = std::mem::take(&mut self.routes).merge(capability.routes);
         self.answered_by.extend(capability.answered_by.iter().map(|(event, by)| ((service.name, *event), *by)));
+        let (everywhere, elsewhere): (Vec<_>, Vec<_>) =
+            capability.views.into_iter().partition(|view| runs || capability.everywhere.contains(&view.name.as_str()));
+        self.elsewhere.extend(elsewhere.iter().map(|view| (view.name.clone(), service.name)));
+        self.views(everywhere, opened, threads, patience)?;
         if !runs {
-            self.elsewhere.extend(capability.views.iter().map(|view| (view.name.clone(), service.name)));
             return Ok(());
         }
         threads.metrics.born(&service);
@@ -156,7 +190,14 @@ impl Parts {
         let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &eventstore::heads::shape(&service), control.id(), &[], memory)?);
         threads.worker(&service, log, &rows)?;
         threads.router(&service, log)?;
-        for view in capability.views {
+        self.heads.insert(service.name, rows);
+        Ok(())
+    }
+
+    /// Starts views.
+    fn views(&mut self, views: Vec<Arc<View>>, opened: &Opened, threads: &mut Threads, patience: &Patience) -> anyhow::Result<()> {
+        let Opened { layout, memory, control, .. } = opened;
+        for view in views {
             let folded = Arc::new(Notify::new());
             let open = || {
                 let folded = Arc::clone(&folded);
@@ -167,7 +208,6 @@ impl Parts {
             let name = projection.name().to_owned();
             anyhow::ensure!(self.views.insert(name, (projection, folded)).is_none(), "two views have the same name");
         }
-        self.heads.insert(service.name, rows);
         Ok(())
     }
 }
@@ -179,7 +219,7 @@ impl Platform {
         let opened = Opened::open(&start, &patience)?;
         let here = start.capabilities.iter().map(|capability| capability.service.name).filter(|name| start.runs(name)).collect();
         let metrics = Arc::new(Metrics::new(here, shapes(&start.capabilities))?);
-        let mut threads = Threads { signals: signals.clone(), metrics: Arc::clone(&metrics), control: Arc::clone(&opened.control), all: vec![] };
+        let mut threads = Threads::new(signals, &metrics, &opened.control);
         threads.orders()?;
         threads.review(&opened.log, opened.specs.clone())?;
         let mut parts = Parts::default();
@@ -187,6 +227,8 @@ impl Platform {
             let runs = start.runs(capability.service.name);
             parts.add(capability, runs, &opened, &mut threads, &patience)?;
         }
+        let identity = Arc::new(start.identity.open(&start.data, opened.log.as_ref(), &patience)?);
+        let mail = Rows::open_of(&opened.layout.mail(), "mail 1", opened.control.id(), &[], &opened.memory)?;
         let Opened { layout, log, keys, control, .. } = opened;
         let sender = Sender::start(Arc::clone(&log), &mut threads.all)?;
         let replies = Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut threads.all)?;
@@ -205,15 +247,21 @@ impl Platform {
                 discarded: Discarded::default(),
             },
             keys,
+            identity,
             metrics,
             waits_end: tokio::sync::watch::channel(None).0,
         });
+        threads.identity(&app)?;
+        if app.operator.heads.contains_key(accounts::SECRETS) {
+            threads.mail(Outgoing::new(Arc::clone(&app), Arc::new(FileSink::new(&start.data)), mail))?;
+        }
         Ok((Self { app, signals: threads.signals, threads: threads.all }, parts.routes))
     }
 
     /// Stops every part after its current turn, at most `deadline` from now, and writes what is in memory to files.
     pub fn stop(self, deadline: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + deadline;
+        identity::write_down(&self.app).err().into_iter().for_each(|why| tracing::error!(%why, "the last denials are not in the audit trail"));
         self.signals.stop.store(true, Ordering::Release);
         self.app.commands.sender.close();
         for thread in self.threads {
@@ -232,10 +280,10 @@ impl Platform {
 }
 
 /// Whether anybody was ever asked anything.
-fn holds_commands(log: &dyn Log, capabilities: &[Capability]) -> Result<bool, Fault> {
-    for capability in capabilities {
+fn holds_commands(log: &dyn Log, services: impl IntoIterator<Item = &'static str>) -> Result<bool, Fault> {
+    for service in services {
         for partition in (0..log.partitions()).map(Partition) {
-            if log.end(&capability.service.commands(), partition)? > Offset(0) {
+            if log.end(&topic(Stream::Commands(service)), partition)? > Offset(0) {
                 return Ok(true);
             }
         }
@@ -257,170 +305,4 @@ fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
         }
     }
     specs
-}
-
-struct Threads {
-    signals: Signals,
-    metrics: Arc<Metrics>,
-    control: Arc<Control>,
-    all: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>) -> anyhow::Result<()> {
-        let (service, log, rows, observer) = (Arc::clone(service), Arc::clone(log), Arc::clone(rows), Arc::clone(&self.metrics) as Arc<dyn Observer>);
-        let (name, control) = (format!("{} worker", service.name), Arc::clone(&self.control));
-        // States are counted without atomics, so a worker is made in the thread it stays in.
-        self.run(name, move |turning| {
-            let join = || Worker::join(Arc::clone(&service), Arc::clone(&log), Arc::clone(&rows), "worker", Limits::default(), Arc::clone(&observer));
-            let mut worker = Patience::default().with(join)?.under(&control);
-            turning.turn(|| worker.turn(IDLE_WAIT))?;
-            worker.leave()
-        })
-    }
-
-    fn router(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>) -> anyhow::Result<()> {
-        let observer = Arc::clone(&self.metrics) as Arc<dyn Observer>;
-        let join = || Router::join(Arc::clone(service), log.as_ref(), "router", Limits::default(), Arc::clone(&observer));
-        let Some(router) = Patience::default().with(join)? else { return Ok(()) };
-        let mut router = router.under(&self.control);
-        self.run(format!("{} router", service.name), move |turning| {
-            turning.turn(|| router.turn(IDLE_WAIT))?;
-            router.leave()
-        })
-    }
-
-    /// Turns a view; one view's trouble is not the process's.
-    fn view(&mut self, projection: &Arc<Projection>) -> anyhow::Result<()> {
-        let (projection, metrics) = (Arc::clone(projection), Arc::clone(&self.metrics));
-        let (stop, name) = (Arc::clone(&self.signals.stop), format!("view {}", projection.name()));
-        let run = move || {
-            let mut stood = vec![];
-            while !stop.load(Ordering::Acquire) {
-                let turned = caught(|| projection.turn(IDLE_WAIT, Limits::default())).unwrap_or_else(|panic| {
-                    let why = format!("the view's thread panicked: {panic}");
-                    projection.fail(&why);
-                    Err(Fault::Fatal(why))
-                });
-                stops(&metrics, &projection, &mut stood);
-                match turned {
-                    Ok(_) => {}
-                    Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
-                        tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
-                        metrics.note(&reader(projection.name()), Some(&fault.to_string()));
-                        return;
-                    }
-                    Err(fault) => {
-                        tracing::warn!(view = projection.name(), %fault, "turn failed");
-                        std::thread::sleep(RETRY_PAUSE);
-                    }
-                }
-            }
-        };
-        self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
-        Ok(())
-    }
-
-    /// Takes in what operators settle at other instances.
-    fn orders(&mut self) -> anyhow::Result<()> {
-        let control = Arc::clone(&self.control);
-        // One that cannot be honoured here ends the process: going on would fold what must be passed over. Whatever else
-        // keeps orders from being heard passes.
-        let mut hear = move || match control.follow(IDLE_WAIT) {
-            Ok(heard) => Ok(if heard { Progress::Worked } else { Progress::Idle }),
-            Err(Fault::Fatal(why)) if !control.is_newer() => Err(Fault::Retry(why)),
-            Err(fault) => Err(fault),
-        };
-        self.run("orders".to_owned(), move |turning| turning.turn(&mut hear))
-    }
-
-    /// Looks whether the topics are still what they were made as.
-    fn review(&mut self, log: &Arc<dyn Log>, specs: Vec<TopicSpec>) -> anyhow::Result<()> {
-        let (log, metrics, mut looked) = (Arc::clone(log), Arc::clone(&self.metrics), Instant::now());
-        self.quietly("review", REVIEW, move || {
-            if looked.elapsed() >= REVIEW {
-                metrics.reviewed(log.review(&specs)?);
-                looked = Instant::now();
-            }
-            std::thread::sleep(IDLE_WAIT);
-            Ok(())
-        })
-    }
-
-    /// Repeats something on a thread of its own; where it fails it is tried again after a pause.
-    fn quietly(&mut self, name: &'static str, pause: Duration, mut work: impl FnMut() -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
-        let stop = Arc::clone(&self.signals.stop);
-        let run = move || {
-            while !stop.load(Ordering::Acquire) {
-                if let Err(fault) = work() {
-                    tracing::warn!(part = name, %fault, "it is tried again");
-                    let again = Instant::now() + pause;
-                    while !stop.load(Ordering::Acquire) && Instant::now() < again {
-                        std::thread::sleep(RETRY_PAUSE);
-                    }
-                }
-            }
-        };
-        self.all.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
-        Ok(())
-    }
-
-    fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
-        let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone(), metrics: Arc::clone(&self.metrics) };
-        let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
-        let run = move || {
-            let why = match caught(|| body(&turning)) {
-                Ok(Ok(())) => return,
-                Ok(Err(fault)) => fault.to_string(),
-                Err(panic) => format!("panicked: {panic}"),
-            };
-            tracing::error!(part = turning.name, why, "cannot go on: the process stops");
-            metrics.fail(&turning.name, &why);
-            failed.notify_one();
-        };
-        self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
-        Ok(())
-    }
-}
-
-/// Tells where a view's partitions stand still, when that changes.
-fn stops(metrics: &Metrics, projection: &Projection, stood: &mut Vec<Stuck>) {
-    let stands = projection.stops();
-    if stands != *stood {
-        let name = reader(projection.name());
-        for gone in stood.iter().filter(|stuck| !stands.contains(stuck)) {
-            metrics.goes_on(&name, gone.partition);
-        }
-        for stuck in stands.iter().filter(|stuck| !stood.contains(stuck)) {
-            tracing::error!(view = projection.name(), why = %stuck, "partition stopped");
-            metrics.stopped(&name, stuck);
-        }
-        *stood = stands;
-    }
-}
-
-/// Turns a loop until the process stops.
-struct Turning {
-    stop: Arc<AtomicBool>,
-    name: String,
-    metrics: Arc<Metrics>,
-}
-
-impl Turning {
-    fn turn(&self, mut turn: impl FnMut() -> Result<Progress, Fault>) -> Result<(), Fault> {
-        let mut trouble = trouble::Trouble::of(&self.name);
-        while !self.stop.load(Ordering::Acquire) {
-            let turned = turn();
-            trouble.turned(&turned, self.metrics.as_ref());
-            match turned {
-                Ok(_) => {}
-                Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => return Err(fault),
-                Err(fault) => {
-                    tracing::warn!(part = self.name, %fault, "turn failed");
-                    std::thread::sleep(RETRY_PAUSE);
-                }
-            }
-        }
-        Ok(())
-    }
 }

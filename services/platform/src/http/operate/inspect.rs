@@ -15,7 +15,7 @@ use schemas::{Envelope, Partition};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::app::{App, blocking};
+use super::super::app::{App, PRIVATE, blocking};
 use super::super::elsewhere::Elsewhere;
 use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
@@ -99,7 +99,7 @@ fn looked_at(app: &App, service: &Service, rows: &Rows, partition: Partition, ag
         "as_of": version,
         "waits_for": handler.awaits(&state),
         "deadline": handler.deadline(&state).map(|(at, _)| at.to_string()),
-        "state": handler.show(&state),
+        "state": if service.private { json!(PRIVATE) } else { handler.show(&state) },
         "history": history,
         "left_off": first - 1,
     }))

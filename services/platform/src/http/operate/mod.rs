@@ -2,6 +2,7 @@
 //! things they may do: end a saga through a command of its own, and trim commands that are decided.
 
 use super::route::{Example, Operation, Routes};
+use crate::identity::access::OPERATORS;
 use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Trimmed};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub fn routes(example: Example) -> Routes {
     let aggregate =
         |operation: Operation| operation.text_part("aggregate", example.aggregate, "^[a-z-]+$").part("id", example.id).fails(&["unknown-name", "not-found"]);
     let ended = Operation::commands("Ends a process by hand, as its own deadline would", &["not-endable", "unknown-name"]);
-    Routes::of("operators")
+    Routes::of("operators", OPERATORS)
         .get(
             "/inspect/{aggregate}/{id}",
             inspect::show,

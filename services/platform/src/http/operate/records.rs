@@ -9,7 +9,7 @@ use schemas::{Partition, Stream, Topic, topic};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::app::{App, blocking};
+use super::super::app::{App, PRIVATE, blocking};
 use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
 use super::places::{partition_in, topic_of};
@@ -45,7 +45,7 @@ pub(super) async fn page(State(app): State<App>, Path((name, partition)): Path<(
                 log.read(&topic, partition, from, limits)?
             }
         };
-        let items: Vec<Value> = page.records.iter().map(|record| shown(record)).collect();
+        let items: Vec<Value> = page.records.iter().map(|record| shown(&app, record)).collect();
         Ok(json!({ "items": items, "next": page.next.0, "start": start.0, "end": end.0 }))
     });
     Ok(Json(read.await?))
@@ -84,11 +84,12 @@ fn newest(log: &dyn Log, topic: &Topic, partition: Partition, count: usize) -> R
 
 /// A record for people: text where it is text. Whoever wrote a card number into the log does not see it again here, and
 /// nobody the log's secret.
-pub(super) fn shown(record: &Record) -> Value {
+pub(super) fn shown(app: &App, record: &Record) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(&masked(bytes)).into_owned();
     let headers: Map<String, Value> = record.headers.iter().map(|(name, value)| (name.to_owned(), json!(String::from_utf8_lossy(value)))).collect();
     let body = record.value.as_deref().map(|bytes| serde_json::from_slice(&masked(bytes)).unwrap_or_else(|_| json!(text(bytes))));
     let body = if record.topic == topic(Stream::Control) && record.key == b"log" { Some(json!("(the log's identity and secret: not shown)")) } else { body };
+    let body = if app.operator.is_private(&record.topic) { body.map(|_| json!(PRIVATE)) } else { body };
     json!({
         "topic": record.topic.as_str(),
         "partition": record.partition.0,

@@ -88,7 +88,7 @@ async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), F
 /// One record, with the readers that stand still at it.
 pub(super) async fn show(State(app): State<App>, Path(place): Path<(String, u16, u64)>) -> Result<Json<Value>, Failure> {
     let At { record, standing, later, silent } = at(&app, place).await?;
-    Ok(Json(json!({ "record": shown(&record), "readers": standing, "behind": later, "silent": silent })))
+    Ok(Json(json!({ "record": shown(&app, &record), "readers": standing, "behind": later, "silent": silent })))
 }
 
 /// A record, and who stands still.

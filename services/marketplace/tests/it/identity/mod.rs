@@ -1,0 +1,8 @@
+//! Who may do what, from outside: accounts, sessions, the guard, the audit trail, against the real binary.
+
+mod attacks;
+mod claims;
+mod guard;
+mod people;
+mod secrets;
+mod verbs;

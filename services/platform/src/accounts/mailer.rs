@@ -1,0 +1,131 @@
+//! What is sent to people: follows the events of credentials, and gives what is to be sent to a mailer. At least once: what was
+//! given away just before a process died is given away again.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::outcome::Outcome;
+use eventstore::rows::{Changes, Rows};
+use eventstore::{Fault, Limits, Log, Record};
+use kernel::Timestamp;
+use parking_lot::Mutex;
+use schemas::{Codec, Partition, Stream, topic};
+use serde::Serialize;
+
+use super::SECRETS;
+use crate::http::app::App;
+use crate::identity::credential::{Credential, Event};
+use crate::identity::tokens::reset_token;
+use crate::identity::views::{ACCOUNTS, AccountRow, account_key};
+
+/// The file of the sink that serves until there is a mailer.
+pub const OUTBOX: &str = "outbox.jsonl";
+
+/// Something to be sent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mail {
+    /// to whom
+    pub to: String,
+    /// the account's id
+    pub account: String,
+    /// `password-reset`
+    pub kind: &'static str,
+    /// what its reader shows to set another password
+    pub token: String,
+    /// until when that is good
+    pub until: String,
+}
+
+/// Sends mail.
+pub trait Mailer: Send + Sync {
+    /// Sends it, or says why not: it is tried again.
+    fn send(&self, mail: &Mail) -> anyhow::Result<()>;
+}
+
+/// Writes mail into a file that its owner alone reads, a line of JSON each.
+pub struct FileSink(Mutex<PathBuf>);
+
+impl FileSink {
+    /// In this directory.
+    pub fn new(dir: &Path) -> Self {
+        Self(Mutex::new(dir.join(OUTBOX)))
+    }
+}
+
+impl Mailer for FileSink {
+    fn send(&self, mail: &Mail) -> anyhow::Result<()> {
+        let file = self.0.lock();
+        let mut line = serde_json::to_vec(mail)?;
+        line.push(b'\n');
+        let mut out = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&*file)?;
+        out.write_all(&line)?;
+        Ok(out.sync_data()?)
+    }
+}
+
+/// Gives away what is to be sent.
+pub struct Outgoing {
+    app: App,
+    mailer: Arc<dyn Mailer>,
+    rows: Rows,
+}
+
+impl Outgoing {
+    /// Goes on from where `rows` say.
+    pub fn new(app: App, mailer: Arc<dyn Mailer>, rows: Rows) -> Self {
+        Self { app, mailer, rows }
+    }
+
+    /// One turn: at most `wait` for something new, then until it is sent.
+    pub fn turn(&self, wait: Duration) -> Result<(), Fault> {
+        let (log, events) = (self.app.log.as_ref(), topic(Stream::Events(SECRETS)));
+        let stand = |partition| Ok((events.clone(), partition, self.rows.position(&events, partition)?));
+        let standing = (0..log.partitions()).map(|partition| stand(Partition(partition))).collect::<Result<Vec<_>, Fault>>()?;
+        if !log.wait(&standing, wait)? {
+            return Ok(());
+        }
+        for (topic, partition, from) in standing {
+            let page = log.read(&topic, partition, from, Limits::default())?;
+            if page.next == from {
+                continue;
+            }
+            for record in &page.records {
+                self.mail(log, record)?.iter().try_for_each(|mail| self.mailer.send(mail)).map_err(|why| Fault::Retry(format!("mail: {why}")))?;
+            }
+            let mut changes = Changes::default();
+            changes.position(&topic, partition, page.next);
+            self.rows.write(changes)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be sent because of an event, if it is still worth sending.
+    fn mail(&self, log: &dyn Log, record: &Record) -> Result<Option<Mail>, Fault> {
+        let unreadable = |why: &schemas::envelope::Malformed| Fault::Retry(format!("mail: {why}"));
+        let envelope = record.envelope().map_err(unreadable)?;
+        let ours = envelope.kind.aggregate == <Credential as kernel::Aggregate>::NAME && envelope.kind.name == "reset-requested";
+        if !ours || Outcome::of_marker(&envelope.kind, record.body()).map_err(|why| unreadable(&why))?.is_some() {
+            return Ok(None);
+        }
+        let Event::ResetRequested { number, until } = Credential::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))? else {
+            return Ok(None);
+        };
+        let account = envelope.subject.clone();
+        if until < Timestamp::max(log.now(), Timestamp(0)) {
+            return Ok(None);
+        }
+        let view = self.app.views.get(ACCOUNTS).ok_or_else(|| Fault::Retry("mail: accounts are not known here".to_owned()))?;
+        let row: Option<AccountRow> = view.get(&account_key(&account))?;
+        let sent = |row: AccountRow| Mail {
+            to: row.email,
+            kind: "password-reset",
+            token: reset_token(&self.app.identity.key, &account, number),
+            until: until.to_string(),
+            account,
+        };
+        Ok(row.map(sent))
+    }
+}

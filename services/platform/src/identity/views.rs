@@ -1,0 +1,157 @@
+//! What every instance knows of accounts, credentials and sessions: rows that the guard goes by. Writes nothing of its own.
+
+use std::collections::BTreeMap;
+
+use kernel::Timestamp;
+use projections::{FoldError, Overlay, Seen};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::account::{self, Account, Granted, Status};
+use super::credential::{self, Credential};
+use super::session::{self, Session};
+
+/// The view of accounts.
+pub const ACCOUNTS: &str = "identity";
+/// The view of credentials and sessions.
+pub const CREDENTIALS: &str = "credentials";
+/// Before the keys of accounts.
+pub const ACCOUNT_PREFIX: &str = "a/";
+
+/// What readers see of an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct AccountRow {
+    /// its id
+    pub id: String,
+    /// under which it signs in
+    pub email: String,
+    /// where it stands
+    pub status: Status,
+    /// its roles, and for each the id that its own things begin with
+    pub roles: BTreeMap<String, Option<String>>,
+    /// since when, in log time
+    pub since: String,
+    /// why it is shut, if it is
+    pub reason: Option<String>,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SessionRow {
+    /// `<account>-<session>`
+    pub id: String,
+    /// where it stands
+    pub status: session::Status,
+    /// since when, in log time
+    pub opened_at: String,
+    /// until when, if it is not used
+    pub until: String,
+    /// when it was last renewed, in log time
+    pub renewed_at: String,
+    /// why it is over, if it is
+    pub reason: Option<String>,
+    /// the aggregate's version
+    pub revision: u64,
+}
+
+/// What is known of a credential. Never shown.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CredentialRow {
+    /// of the password
+    pub hash: Option<String>,
+    /// since when, in log time: sessions from before are over
+    pub changed_at: Timestamp,
+    /// nobody signs in
+    pub locked: bool,
+}
+
+/// The key of an account's row.
+pub fn account_key(account: &str) -> String {
+    format!("{ACCOUNT_PREFIX}{account}")
+}
+
+/// The key of whose a claimed value is: the account's id.
+pub fn claim_key(claim: &str) -> String {
+    format!("c/{claim}")
+}
+
+/// The key of a credential's row.
+pub fn credential_key(account: &str) -> String {
+    format!("c/{account}")
+}
+
+/// The key of a session's row; of all of an account's, what it begins with.
+pub fn session_key(session: &str) -> String {
+    format!("s/{session}")
+}
+
+/// Folds accounts.
+pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Account, _>()? else { return Ok(()) };
+    let (id, at) = (&seen.envelope.subject, seen.envelope.time.unwrap_or(seen.record.recorded_at).to_string());
+    match &event {
+        account::Event::Confirmed { claim } => rows.put(claim_key(claim), id.clone()),
+        // What it has confirmed it gives back; what was denied is another's.
+        account::Event::Rejected { claims, .. } => {
+            for claim in claims {
+                rows.update::<String>(&claim_key(claim), |whose| {
+                    if whose == id {
+                        whose.clear()
+                    }
+                })?;
+            }
+        }
+        _ => {}
+    }
+    rows.update::<AccountRow>(&account_key(id), |row| {
+        row.revision = seen.envelope.version.unwrap_or_default();
+        match event {
+            account::Event::Begun { sign_up, .. } => {
+                (row.id, row.email, row.status, row.since) = (id.clone(), sign_up.email, Status::Beginning, at);
+                row.roles = sign_up.granted.into_iter().map(|Granted { role, owns }| (role, owns)).collect();
+            }
+            account::Event::Claimed { .. } | account::Event::Confirmed { .. } => {}
+            account::Event::Activated { .. } | account::Event::Enabled => (row.status, row.reason) = (Status::Active, None),
+            account::Event::Rejected { reason, .. } => (row.status, row.reason) = (Status::Rejected, Some(reason)),
+            account::Event::RoleGranted(Granted { role, owns }) => drop(row.roles.insert(role, owns)),
+            account::Event::RoleRevoked { role } => drop(row.roles.remove(&role)),
+            account::Event::Disabled { reason } => (row.status, row.reason) = (Status::Disabled, Some(reason)),
+        }
+    })?;
+    Ok(())
+}
+
+/// Folds credentials and sessions.
+pub fn fold_credentials(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let id = &seen.envelope.subject;
+    if let Some(event) = seen.event::<Credential, _>()? {
+        rows.update::<CredentialRow>(&credential_key(id), |row| match event {
+            credential::Event::PasswordSet { hash, at } | credential::Event::PasswordChanged { hash, at } => {
+                (row.hash, row.changed_at) = (Some(hash), at);
+            }
+            credential::Event::PasswordRehashed { hash } => row.hash = Some(hash),
+            credential::Event::ResetRequested { .. } => {}
+            credential::Event::Locked => row.locked = true,
+            credential::Event::Unlocked => row.locked = false,
+            credential::Event::Dropped => row.hash = None,
+        })?;
+    }
+    if let Some(event) = seen.event::<Session, _>()? {
+        let now = seen.envelope.time.unwrap_or(seen.record.recorded_at).to_string();
+        rows.update::<SessionRow>(&session_key(id), |row| {
+            row.revision = seen.envelope.version.unwrap_or_default();
+            match event {
+                session::Event::Opened { at, until } => {
+                    (row.id, row.status) = (id.clone(), session::Status::Open);
+                    (row.opened_at, row.until, row.renewed_at) = (at.to_string(), until.to_string(), now);
+                }
+                session::Event::Refreshed { until, .. } => (row.until, row.renewed_at) = (until.to_string(), now),
+                session::Event::Revoked { reason } => (row.status, row.reason) = (session::Status::Over, Some(reason)),
+                session::Event::Expired => (row.status, row.reason) = (session::Status::Over, Some("expired".to_owned())),
+            }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What keeps a process's knowledge of callers current: its signing keys, how new its accounts and sessions are, denials on their
+//! way to the audit trail.
+
+use std::time::{Duration, Instant};
+
+use eventstore::{Fault, Log, Positions};
+use schemas::Partition;
+
+use crate::http::app::App;
+use crate::identity::audit;
+use crate::identity::views::{ACCOUNTS, CREDENTIALS};
+
+/// How often the keys and the ends of topics are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often denials are written down.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub struct Watch {
+    app: App,
+    looked: Instant,
+    written: Instant,
+    /// what there was to know at this instant
+    asked: Option<(Instant, Positions)>,
+}
+
+impl Watch {
+    /// Nothing was looked at yet.
+    pub fn new(app: App) -> Self {
+        let now = Instant::now();
+        Self { app, looked: now, written: now, asked: None }
+    }
+
+    /// One turn.
+    pub fn turn(&mut self) -> Result<(), Fault> {
+        let now = Instant::now();
+        if now.duration_since(self.written) >= WRITE {
+            self.written = now;
+            write_down(&self.app)?;
+        }
+        if self.app.identity.required {
+            self.learn(now)?;
+        }
+        if now.duration_since(self.looked) >= LOOK {
+            self.looked = now;
+            self.app.identity.tokens.refresh().map_err(|why| Fault::Retry(format!("{why:#}")))?;
+        }
+        Ok(())
+    }
+
+    /// What was there when the topics' ends were asked for is known once the views have folded up to those.
+    fn learn(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.asked.is_none() {
+            self.asked = Some((now, self.ends()?));
+        }
+        let stand: Positions = [ACCOUNTS, CREDENTIALS].iter().filter_map(|view| self.app.views.get(view)).flat_map(|view| view.positions()).collect();
+        let folded = |(topic, partition, end): &(_, _, _)| stand.iter().any(|(of, at, next)| of == topic && at == partition && next >= end);
+        if let Some((at, ends)) = &self.asked
+            && ends.iter().all(folded)
+        {
+            self.app.identity.knows(*at);
+            self.asked = None;
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> Result<Positions, Fault> {
+        let log: &dyn Log = self.app.log.as_ref();
+        let topics = [ACCOUNTS, CREDENTIALS].iter().filter_map(|view| self.app.views.get(view)).map(|view| view.view().topic.clone());
+        let places = topics.flat_map(|topic| (0..log.partitions()).map(move |partition| (topic.clone(), Partition(partition))));
+        places.map(|(topic, partition)| Ok((topic.clone(), partition, log.end(&topic, partition)?))).collect()
+    }
+}
+
+/// Writes denials down that were gathered.
+pub fn write_down(app: &App) -> Result<(), Fault> {
+    let messages: Vec<_> = app.identity.denials.take().iter().map(|entry| audit::message(app.log.as_ref(), entry)).collect();
+    if !messages.is_empty() {
+        app.log.append(messages)?;
+    }
+    Ok(())
+}
