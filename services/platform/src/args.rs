@@ -40,9 +40,9 @@ pub struct Targets {
 /// An address, without a slash at its end.
 pub fn address(text: &str) -> Result<String, String> {
     let url = text.trim().trim_end_matches('/');
-    match url.strip_prefix("http://") {
+    match url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) {
         Some(host) if !host.is_empty() => Ok(url.to_owned()),
-        _ => Err(format!("'{text}' is no address: http://HOST:PORT")),
+        _ => Err(format!("'{text}' is no address: http://HOST:PORT, or https://HOST:PORT")),
     }
 }
 

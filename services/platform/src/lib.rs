@@ -25,7 +25,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `client`, `patience`, `keys`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
 //! `capability`, `accounts`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
@@ -59,6 +59,7 @@ pub mod runtime;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 pub mod up;
 mod uri;
 pub mod verify;

@@ -19,6 +19,8 @@ use crate::{documents, http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
 const HTTP_THREADS: usize = 2;
+/// Connections of operators at once, where they have a listener of their own.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// A clock that has come to here is wrong. What it dates would keep the log's time there for good.
 const CLOCK_MAX: Timestamp = Timestamp(32_503_680_000_000_000); // the year 3000
@@ -85,7 +87,13 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         .await
         .with_context(|| format!("cannot listen on {}: is another daybook running there? name another with --listen", config.listen))?;
     let address = listener.local_addr()?;
-    let advertised = config.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+    let tls = config.tls.open()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let admin = match config.tls.admin_listen {
+        Some(admin) => Some(tokio::net::TcpListener::bind(admin).await.with_context(|| format!("cannot listen on {admin} for operators"))?),
+        None => None,
+    };
     let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
     let on_kafka = config.cluster.location(config.partitions, Some(advertised));
     let Some(log) = on_kafka.or_else(|| LogLocation::here(config.partitions, config.accept_loss)) else {
@@ -98,6 +106,8 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         signing_keys: config.identity.signing_keys.clone(),
         key: config.identity.key.origin()?,
         limits: Limits::new(config.identity.rate_limit, config.identity.rate_limit_unknown),
+        tls: tls.clone(),
+        tls_ca: config.tls.ca.clone(),
         ..IdentityStart::of(application)
     };
     let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: application.services(), identity };
@@ -105,7 +115,13 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
     let router = doors.router().layer(axum::middleware::from_fn(http::access::log));
-    let server = tokio::spawn(http::gate::serve(listener, router, connections, stop));
+    let server = tokio::spawn(http::gate::serve(listener, tls.clone(), router, connections, stop.clone()));
+    let operators = Doors::default();
+    let admin = admin.map(|listener| {
+        let address = listener.local_addr().ok();
+        let router = operators.router().layer(axum::middleware::from_fn(http::access::log));
+        (address, tokio::spawn(http::gate::serve(listener, tls.clone(), router, ADMIN_CONNECTIONS, stop)))
+    });
     let of_start = signals.clone();
     let starting = tokio::task::spawn_blocking(move || Platform::start(start, &of_start));
     let (platform, routes) = tokio::select! {
@@ -114,10 +130,18 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         _ = interrupted.recv() => return ended_in_start(false),
         _ = terminated.recv() => return ended_in_start(false),
     };
-    doors.open(http::router(std::sync::Arc::clone(&platform.app), &documents::routes(application, routes), gate));
+    let (app, routes) = (std::sync::Arc::clone(&platform.app), documents::routes(application, routes));
+    let whose = if admin.is_some() { http::Whose::Callers } else { http::Whose::Everyone };
+    doors.open(http::router(std::sync::Arc::clone(&app), &routes, gate, whose));
+    if let Some(address) = admin.as_ref().and_then(|(address, _)| *address) {
+        let gate = http::gate::Gate::new(http::gate::Hosts::new(address, None, &config.allow_host));
+        operators.open(http::router(app, &routes, gate, http::Whose::Operators));
+    }
+    let admin_at = admin.as_ref().and_then(|(address, _)| *address);
     let ready = async {
         until_ready(&platform.app).await;
-        greet(config, application, &address.to_string());
+        let operators = admin_at.map(|address| format!("{scheme}://{address}"));
+        greet(config, application, &format!("{scheme}://{address}"), operators.as_deref());
         std::future::pending::<()>().await;
     };
     let broken = tokio::select! {
@@ -133,7 +157,15 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
     platform.app.end_waits(tokio::time::Instant::now() + WAITS_END);
     let drained = async {
         // Handlers first: they still need workers for their answers.
-        if tokio::time::timeout(deadline, server).await.is_err() {
+        let servers = async {
+            (
+                server.await,
+                if let Some((_, admin)) = admin {
+                    drop(admin.await)
+                },
+            )
+        };
+        if tokio::time::timeout(deadline, servers).await.is_err() {
             tracing::warn!("requests were still open at the deadline; their commands are safe in the log");
         }
         tokio::task::block_in_place(|| platform.stop(deadline))
@@ -198,21 +230,21 @@ async fn until_ready(app: &http::app::App) {
     }
 }
 
-fn greet(config: &Config, application: &Application, address: &str) {
+fn greet(config: &Config, application: &Application, url: &str, operators: Option<&str>) {
     let program = std::env::args().next().unwrap_or_else(|| application.name.to_owned());
     let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
     let log = config.cluster.brokers().map_or_else(
         || "with the data (durable: every answer is synced to disk first)".to_owned(),
         |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
     );
-    let url = format!("http://{address}");
+    let admin = operators.map(|url| format!("  operators {url}\n")).unwrap_or_default();
     let verify = "{program} verify --url {url}";
     let next: String =
-        application.try_next.iter().chain([&verify]).map(|line| format!("\n  {}", line.replace("{program}", &program).replace("{url}", &url))).collect();
+        application.try_next.iter().chain([&verify]).map(|line| format!("\n  {}", line.replace("{program}", &program).replace("{url}", url))).collect();
     let open = "open: everyone may do everything, since only this machine reaches it (--auth required asks who calls)";
     let auth = if config.identity.required { "required: sign in first (`login`)" } else { open };
     out::greeting(format!(
-        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n\nTry next:{next}\n",
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n{admin}\nTry next:{next}\n",
         data.display()
     ));
 }

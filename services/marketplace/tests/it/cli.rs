@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -302,7 +302,7 @@ async fn a_terminal_that_goes_away_stops_it_unless_it_was_told_to_stay() {
 }
 
 async fn until_ready(url: &str) {
-    let (client, began) = (Client::new(), Instant::now());
+    let (client, began) = (crate::process::http().build().unwrap(), Instant::now());
     while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
         assert!(began.elapsed() < PATIENCE, "{url} was never ready");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -313,7 +313,7 @@ async fn until_ready(url: &str) {
 async fn requests_are_logged_where_that_is_asked_for() {
     let dir = TempDir::new().unwrap();
     let ask = async |server: &Server| {
-        let client = Client::new();
+        let client = crate::process::http().build().unwrap();
         client.get(format!("{}/products/7-7?x=1", server.url)).send().await.unwrap();
         client.get(format!("{}/no/such", server.url)).send().await.unwrap();
     };
@@ -473,7 +473,7 @@ async fn a_damaged_log_is_opened_when_its_loss_is_accepted() {
 async fn a_put_replaces_and_a_match_guards_it() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::started(binary(), &dir.path().join("data"));
-    let (client, caller) = (Client::new(), Caller::new(&server.url));
+    let (client, caller) = (crate::process::http().build().unwrap(), Caller::new(&server.url));
     for (path, first, second) in [
         (
             "/customers/7",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -123,7 +123,7 @@ async fn any_instance_answers_for_every_service() {
     let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
     let mut fleet =
         fleet(dir.path(), Broker::shared(), &namespace, &[&["cart", "ordering"], &["catalog", "customer", "stock", "payment", "shipment", "seller"]]);
-    let client = Client::new();
+    let client = crate::process::http().build().unwrap();
     // Every request goes to one instance and the next to the other; what one wrote the other's read must show.
     let command = async |at: usize, method: Method, path: &str, body: Value| {
         let answer = client.request(method, format!("{}{path}", fleet[at].url)).header("prefer", "wait=20").json(&body).send().await.unwrap();
@@ -181,7 +181,7 @@ async fn a_rolling_restart_fails_no_request() {
     let customer = |number: u64| {
         let (urls, stop, retried, done) = (Arc::clone(&urls), Arc::clone(&stop), Arc::clone(&retried), Arc::clone(&done));
         async move {
-            let client = Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(40)).build().unwrap();
+            let client = crate::process::http().pool_max_idle_per_host(0).timeout(Duration::from_secs(40)).build().unwrap();
             let mut slowest = Duration::ZERO;
             for round in 0_usize.. {
                 if stop.load(Ordering::Relaxed) {

@@ -143,7 +143,7 @@ impl Liar {
 async fn what_is_wrong_under_load_is_seen_under_load() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::started(binary(), &dir.path().join("data"));
-    let liar = Arc::new(Liar { client: reqwest::Client::new(), url: server.url.clone(), version: AtomicU64::new(1_000_000) });
+    let liar = Arc::new(Liar { client: crate::process::http().build().unwrap(), url: server.url.clone(), version: AtomicU64::new(1_000_000) });
     let router = axum::Router::new().fallback(move |request: Request| async move { liar.pass_on(request).await });
     let (url, served) = serve(router).await;
     let (code, report) = told(words(&format!("load --url {url} --clients 4 --sellers 1 --customers 4 --duration 4s --seed 5 --no-audit -o json"))).await;

@@ -144,7 +144,7 @@ impl Shop {
 async fn every_example_is_done_and_every_answer_is_as_described() {
     let dir = TempDir::new().unwrap();
     let server = Server::started(binary(), &dir.path().join("data"));
-    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let client = crate::process::http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let document: Value = client.get(format!("{}/openapi.json", server.url)).send().await.unwrap().json().await.unwrap();
     assert_eq!(document, serde_json::from_str::<Value>(&std::fs::read_to_string(file()).unwrap()).unwrap(), "what is served is what is checked in");
     let shop = Shop { client, url: server.url.clone(), document };

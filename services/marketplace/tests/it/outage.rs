@@ -79,7 +79,7 @@ async fn a_query_passed_on_ends_in_time_whoever_is_silent() {
     };
     let (asked, mut others) = (start("asked", "catalog"), [start("one", "stock"), start("two", "stock")]);
     others.sort_by_key(|server| server.url.clone());
-    let client = reqwest::Client::new();
+    let client = crate::process::http().build().unwrap();
     let get = |path: &'static str, wait: u64| {
         let asking = client.get(format!("{}{path}", asked.url)).header("prefer", format!("wait={wait}"));
         async move {

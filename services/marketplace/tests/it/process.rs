@@ -27,6 +27,12 @@ pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_daybook"))
 }
 
+/// A client; one that is asked over plain HTTP needs rustls' provider as well.
+pub fn http() -> reqwest::ClientBuilder {
+    daybook::tls::install_provider();
+    Client::builder()
+}
+
 /// A port that is free now.
 pub fn free() -> u16 {
     crate::broker::ports()
@@ -44,6 +50,8 @@ pub struct Server {
     pub url: String,
     /// what it is told to listen on, if not its address
     listen: Option<String>,
+    /// whose certificate it shows, if it speaks TLS
+    ca: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -58,6 +66,7 @@ impl Server {
             environment: vec![],
             url: format!("http://127.0.0.1:{}", free()),
             listen: None,
+            ca: None,
             child: None,
         }
     }
@@ -82,6 +91,12 @@ impl Server {
         let mut server = Self::new(binary, data);
         (server.how, server.at_rest) = (how, cluster.to_vec());
         server
+    }
+
+    /// It speaks TLS, with a certificate that these authorities signed.
+    pub fn secured(mut self, ca: PathBuf) -> Self {
+        (self.url, self.ca) = (self.url.replace("http://", "https://"), Some(ca));
+        self
     }
 
     /// Told something besides.
@@ -146,7 +161,7 @@ impl Server {
     }
 
     fn spawn(&mut self) {
-        let listen = self.listen.clone().unwrap_or_else(|| self.url.strip_prefix("http://").unwrap().to_owned());
+        let listen = self.listen.clone().unwrap_or_else(|| self.url.split_once("://").unwrap().1.to_owned());
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
         let child = Command::new(&self.binary)
             .envs(self.environment.clone())
@@ -165,11 +180,15 @@ impl Server {
         let began = Instant::now();
         self.spawn();
         let ready = std::thread::spawn({
-            let url = format!("{}/readyz", self.url);
+            let (url, ca) = (format!("{}/readyz", self.url), self.ca.clone());
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let client = Client::new();
+                    let client = match ca {
+                        Some(ca) => http().tls_backend_preconfigured(daybook::tls::client(None, &ca).unwrap()),
+                        None => http(),
+                    };
+                    let client = client.build().unwrap();
                     while began.elapsed() < PATIENCE {
                         if client.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
                             return true;
@@ -245,7 +264,7 @@ impl Caller {
     }
 
     pub fn of(urls: Vec<String>) -> Self {
-        Self { client: Client::builder().timeout(Duration::from_secs(20)).build().unwrap(), urls, turn: Arc::default(), seen: Arc::default() }
+        Self { client: http().timeout(Duration::from_secs(20)).build().unwrap(), urls, turn: Arc::default(), seen: Arc::default() }
     }
 
     /// The instances in turn.

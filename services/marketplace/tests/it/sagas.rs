@@ -32,7 +32,8 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let gate = Gate::new(Hosts::new(listener.local_addr().unwrap(), None, &[]));
-    let router = daybook::http::router(platform.app.clone(), &daybook::documents::routes(&marketplace::APPLICATION, routes), gate);
+    let router =
+        daybook::http::router(platform.app.clone(), &daybook::documents::routes(&marketplace::APPLICATION, routes), gate, daybook::http::Whose::Everyone);
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (platform, server, url)
 }

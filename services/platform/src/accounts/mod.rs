@@ -5,10 +5,11 @@ use eventstore::actor::SELF;
 use eventstore::service::Service;
 
 use crate::capability::Capability;
+use crate::http::route::Routes;
 use crate::identity::account::Account;
 use crate::identity::audit::SERVICE as AUDIT;
 use crate::identity::credential::Credential;
-use crate::identity::policies::{Claim, HearClaims, LockCredential, ReserveClaims};
+use crate::identity::policies::{Claim, DropCredential, HearClaims, ReserveClaims};
 use crate::identity::session::Session;
 use crate::identity::trail::Trail;
 use crate::identity::views::{ACCOUNTS, CREDENTIALS, fold_accounts, fold_credentials};
@@ -23,9 +24,9 @@ mod settled;
 mod sign_up;
 mod trail;
 
-/// The service of accounts, whose events all may read.
+/// The service of accounts and sessions, whose events all may read.
 pub const IDENTITY: &str = "identity";
-/// The service of credentials and sessions, whose events nobody else reads.
+/// The service of credentials, whose events nobody else reads.
 pub const SECRETS: &str = "credentials";
 
 /// The services of accounts, credentials and the audit trail.
@@ -33,14 +34,16 @@ pub fn capabilities() -> Vec<Capability> {
     let identity = Service::new(IDENTITY)
         .owns::<Account, _>()
         .belongs_to(SELF)
+        .owns::<Session, _>()
+        .belongs_to(SELF)
         .owns::<Reservation<Claim>, _>()
         .follows_across::<ReserveClaims, _>(IDENTITY)
         .follows_across::<HearClaims, _>(IDENTITY);
-    let secrets =
-        Service::new(SECRETS).private().owns::<Credential, _>().belongs_to(SELF).owns::<Session, _>().belongs_to(SELF).follows::<LockCredential, _>(IDENTITY);
+    let secrets = Service::new(SECRETS).private().owns::<Credential, _>().belongs_to(SELF).follows::<DropCredential, _>(IDENTITY);
     let audit = Service::new(AUDIT).owns::<Trail, _>();
-    let identity = Capability::of(identity).everywhere(ACCOUNTS, 1, fold_accounts).routes(sign_up::routes()).routes(administration::routes());
-    let secrets = Capability::of(secrets).everywhere(CREDENTIALS, 1, fold_credentials).routes(sessions::routes()).routes(passwords::routes());
+    let routes = [sign_up::routes(), sessions::routes(), administration::routes()].into_iter().fold(Routes::default(), Routes::merge);
+    let identity = Capability::of(identity).everywhere(ACCOUNTS, 1, fold_accounts).routes(routes);
+    let secrets = Capability::of(secrets).view(CREDENTIALS, 1, fold_credentials).routes(passwords::routes());
     vec![
         Capability { answered_by: &[("begun", IDENTITY)], ..identity },
         secrets,

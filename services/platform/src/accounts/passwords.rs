@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::SECRETS;
 use super::answers::{PasswordGiven, acceptable, busy, email};
-use super::sessions::{ACCOUNT, begin, known};
+use super::sessions::{ACCOUNT, begin, hash, known};
 use super::settled::{decided, row};
+use super::{IDENTITY, SECRETS};
 use crate::hex::Hex;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -21,12 +21,13 @@ use crate::http::failure::Failure;
 use crate::http::route::{Operation, Routes};
 use crate::http::scope;
 use crate::identity::access::Access;
+use crate::identity::account::{self, Account};
 use crate::identity::attempts::By;
 use crate::identity::credential::{Command, Credential};
 use crate::identity::email::Email;
 use crate::identity::policies::Claim;
 use crate::identity::tokens::read_reset_token;
-use crate::identity::views::{ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, account_key, credential_key};
+use crate::identity::views::{ACCOUNTS, AccountRow, account_key};
 use crate::reservation::Unique;
 
 const REFUSED: [&str; 4] =
@@ -63,6 +64,12 @@ struct Done {
     done: &'static str,
 }
 
+/// The account's sessions are over. Asked before its password is another, so that no crash leaves them, and after, so that none is
+/// left that was opened by the password of before in between.
+async fn over(app: &App, account: &str) -> Result<(), Failure> {
+    decided::<Account, _>(app, IDENTITY, account, &HeaderMap::new(), &account::Command::RenewPassword).await.map(|_| ())
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Change {
@@ -74,18 +81,20 @@ struct Change {
 async fn change_(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Change>) -> Result<Response, Failure> {
     id.parse::<Hex>().map_err(|why| Failure::bad("/id", why))?;
     let by = [By::Address(id.clone()), By::Source(scope::address())];
-    begin(&app, &by)?;
     let unknown = || Failure::refused("unknown-account", "there is no such account");
     let account: AccountRow = row(&app, ACCOUNTS, (&id, &account_key(&id)), &headers).await?.ok_or_else(unknown)?;
-    let credential: CredentialRow = row(&app, CREDENTIALS, (&id, &credential_key(&id)), &headers).await?.ok_or_else(unknown)?;
-    let verified = app.identity.passwords.verify(given.password.0, credential.hash.clone()).await.map_err(busy)?;
-    let Some(of) = credential.hash.filter(|_| verified.matches) else {
+    let hash = hash(&app, &id, &headers).await?;
+    begin(&app, &by)?;
+    let verified = app.identity.passwords.verify(given.password.0, hash.clone()).await.map_err(busy)?;
+    let Some(of) = hash.filter(|_| verified.matches) else {
         return Err(Failure::refused("sign-in-failed", "this is not the account's password").at("/password"));
     };
     app.identity.attempts.succeeded(&by);
     acceptable(&given.new_password.0, "/new_password", &email(&account.email)?, app.identity.application)?;
     let hash = app.identity.passwords.hash(given.new_password.0).await.map_err(busy)?;
+    over(&app, &id).await?;
     let at = decided::<Credential, _>(&app, SECRETS, &id, &headers, &Command::Change { hash, of }).await?;
+    over(&app, &id).await?;
     Ok((at, Json(Done { done: "changed" })).into_response())
 }
 
@@ -100,7 +109,7 @@ async fn reset_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Re
     let claim = Claim::id(&app.identity.key, &format!("email {address}"));
     begin(&app, &[By::Address(format!("reset {claim}")), By::Source(scope::address())])?;
     // One that is not there is asked as well, and says no: the answer does not wait for either.
-    let account = known(&app, &claim, &headers).await?.account.unwrap_or(claim);
+    let account = known(&app, &claim, &headers).await?.unwrap_or(claim);
     CommandRequest::<Credential>::own(SECRETS, account, &HeaderMap::new())?.anew().send(&app, &Command::BeginReset).await?;
     Ok((StatusCode::ACCEPTED, Json(Done { done: "asked" })).into_response())
 }
@@ -115,12 +124,14 @@ struct Complete {
 
 async fn complete_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Complete>) -> Result<Response, Failure> {
     begin(&app, &[By::Source(format!("reset {}", scope::address()))])?;
-    let over = || Failure::refused("reset-over", "this token is used, replaced by a later one, or too old: ask for another");
-    let (account, number) = read_reset_token(&app.identity.key, &given.token).ok_or_else(over)?;
-    let row: AccountRow = row(&app, ACCOUNTS, (&account, &account_key(&account)), &headers).await?.ok_or_else(over)?;
+    let unusable = || Failure::refused("reset-over", "this token is used, replaced by a later one, or too old: ask for another");
+    let (account, number) = read_reset_token(&app.identity.key, &given.token).ok_or_else(unusable)?;
+    let row: AccountRow = row(&app, ACCOUNTS, (&account, &account_key(&account)), &headers).await?.ok_or_else(unusable)?;
     acceptable(&given.password.0, "/password", &email(&row.email)?, app.identity.application)?;
     let hash = app.identity.passwords.hash(given.password.0).await.map_err(busy)?;
+    over(&app, &account).await?;
     let reset = decided::<Credential, _>(&app, SECRETS, &account, &headers, &Command::Reset { number, hash }).await;
-    let at = reset.map_err(|failure| if failure.is("reset-over") { over() } else { failure })?;
+    let at = reset.map_err(|failure| if failure.is("reset-over") { unusable() } else { failure })?;
+    over(&app, &account).await?;
     Ok((at, Json(Done { done: "set" })).into_response())
 }

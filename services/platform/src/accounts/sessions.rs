@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::SECRETS;
 use super::answers::{PasswordGiven, Tokens, busy};
 use super::settled::{decided, row, standing};
+use super::{IDENTITY, SECRETS};
 use crate::hex::{Hex, HexPair};
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -74,24 +74,17 @@ struct Given {
     password: PasswordGiven,
 }
 
-/// What is known of whoever wants to sign in.
-pub struct Known {
-    /// the account, if there is one that can be used
-    pub account: Option<String>,
-    /// the hash of its password
-    pub hash: Option<String>,
+/// The account that has an address, if there is one that can be used.
+pub async fn known(app: &App, claim: &str, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let accounts = standing(app, ACCOUNTS, claim, headers).await?;
+    let Some(account) = accounts.get::<String>(&claim_key(claim))?.filter(|account| !account.is_empty()) else { return Ok(None) };
+    Ok(accounts.get::<AccountRow>(&account_key(&account))?.filter(|row| row.status == Status::Active).map(|row| row.id))
 }
 
-/// What is known of an address.
-pub async fn known(app: &App, claim: &str, headers: &HeaderMap) -> Result<Known, Failure> {
-    let nobody = Known { account: None, hash: None };
-    let accounts = standing(app, ACCOUNTS, claim, headers).await?;
-    let credentials = standing(app, CREDENTIALS, claim, headers).await?;
-    let Some(account) = accounts.get::<String>(&claim_key(claim))?.filter(|account| !account.is_empty()) else { return Ok(nobody) };
-    let active = accounts.get::<AccountRow>(&account_key(&account))?.is_some_and(|row| row.status == Status::Active);
-    let credential = credentials.get::<CredentialRow>(&credential_key(&account))?.unwrap_or_default();
-    // Whoever is shut out gets the answer that a wrong password gets, as late.
-    Ok(Known { account: Some(account).filter(|_| active && !credential.locked), hash: credential.hash })
+/// The hash of an account's password. Known where the service of credentials runs: another instance is asked otherwise.
+pub async fn hash(app: &App, account: &str, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let row: Option<CredentialRow> = row(app, CREDENTIALS, (account, &credential_key(account)), headers).await?;
+    Ok(row.and_then(|row| row.hash))
 }
 
 fn failed() -> Failure {
@@ -102,8 +95,10 @@ async fn sign_in_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
     let address = Email::parse(&given.email).map_or_else(|_| given.email.clone(), |email| email.folded().to_owned());
     let claim = Claim::id(&app.identity.key, &format!("email {address}"));
     let by = [By::Address(claim.clone()), By::Source(scope::address())];
+    let account = known(&app, &claim, &headers).await?;
+    // Whoever has no account, or none that can be used, gets the answer that a wrong password gets, as late.
+    let hash = hash(&app, account.as_deref().unwrap_or(NOBODY), &headers).await?;
     begin(&app, &by)?;
-    let Known { account, hash } = known(&app, &claim, &headers).await?;
     let verified = app.identity.passwords.verify(given.password.0, hash.clone()).await.map_err(busy)?;
     let Some(account) = account.filter(|_| verified.matches) else {
         app.identity.denials.add(format!("address {}", scope::address()), "POST /identity/sessions".to_owned(), "sign-in failed");
@@ -116,7 +111,7 @@ async fn sign_in_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
         rehashed.err().into_iter().for_each(|why| tracing::warn!(?why, "a password was not hashed anew"));
     }
     let session = format!("{account}-{}", Hex::random());
-    let at = decided::<Session, _>(&app, SECRETS, &session, &none, &Command::Open).await?;
+    let at = decided::<Session, _>(&app, IDENTITY, &session, &none, &Command::Open).await?;
     Ok((StatusCode::CREATED, at, Json(tokens(&app, &session, 0)?)).into_response())
 }
 
@@ -147,9 +142,9 @@ struct Refresh {
 async fn refresh_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Refresh>) -> Result<Response, Failure> {
     let over = || Failure::refused("session-over", "this refresh token is good for nothing: sign in again");
     let (session, number) = read_refresh_token(&app.identity.key, &given.refresh_token).filter(|(id, _)| id.parse::<HexPair>().is_ok()).ok_or_else(over)?;
-    let refreshed = decided::<Session, _>(&app, SECRETS, &session, &headers, &Command::Refresh { number }).await;
+    let refreshed = decided::<Session, _>(&app, IDENTITY, &session, &headers, &Command::Refresh { number }).await;
     let at = refreshed.map_err(|failure| if failure.is("session-over") { over() } else { failure })?;
-    let row: Option<SessionRow> = row(&app, CREDENTIALS, (&session, &session_key(&session)), &at).await?;
+    let row: Option<SessionRow> = row(&app, ACCOUNTS, (&session, &session_key(&session)), &at).await?;
     if row.is_none_or(|row| row.status != session::Status::Open) {
         app.identity.denials.add(format!("session {session}"), "POST /identity/sessions/refresh".to_owned(), "refresh token used again, or its account shut");
         return Err(over());
@@ -159,10 +154,10 @@ async fn refresh_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
 
 async fn sessions_(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     id.parse::<Hex>().map_err(|why| Failure::bad("/id", why))?;
-    list::<SessionRow>(&app, CREDENTIALS, Under::one(&id, &session_key(&format!("{id}-"))), listing, &headers).await
+    list::<SessionRow>(&app, ACCOUNTS, Under::one(&id, &session_key(&format!("{id}-"))), listing, &headers).await
 }
 
 async fn sign_out(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     id.parse::<HexPair>().map_err(|why| Failure::bad("/id", why))?;
-    CommandRequest::<Session>::own(SECRETS, id, &headers)?.send(&app, &Command::Revoke { reason: "signed-out".to_owned() }).await
+    CommandRequest::<Session>::own(IDENTITY, id, &headers)?.send(&app, &Command::Revoke { reason: "signed-out".to_owned() }).await
 }

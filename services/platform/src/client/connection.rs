@@ -24,7 +24,8 @@ const IDLE_MAX: usize = 1_024;
 /// Instances of a running system. Clones take turns together.
 #[derive(Clone)]
 pub struct Connection {
-    client: Client,
+    /// or why there is none
+    client: Result<Client, String>,
     urls: Arc<[String]>,
     timeout: Option<Duration>,
     signed_in: SignedIn,
@@ -100,8 +101,8 @@ pub struct Listing<T> {
 impl Connection {
     /// To these instances: one answers all, until it does not.
     pub fn to(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let client = Client::builder().pool_max_idle_per_host(IDLE_MAX).redirect(Policy::none()).build().unwrap_or_default();
         let urls: Arc<[String]> = urls.into_iter().map(Into::into).collect();
+        let client = client(&urls).map_err(|why| format!("{why:#}"));
         Self { client, signed_in: SignedIn::at(&urls), urls, timeout: None, turn: Arc::default(), step: 0 }
     }
 
@@ -131,7 +132,12 @@ impl Connection {
     /// A request to the instance whose turn it is.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = &self.urls[self.turn.fetch_add(self.step, Ordering::Relaxed) % self.urls.len()];
-        self.timeout.into_iter().fold(self.client.request(method, format!("{url}{path}")), RequestBuilder::timeout)
+        // Without one it is never sent: whoever sends it says why.
+        let request = self
+            .client
+            .as_ref()
+            .map_or_else(|_| plain().request(method.clone(), "http://0.0.0.0"), |client| client.request(method.clone(), format!("{url}{path}")));
+        self.timeout.into_iter().fold(request, RequestBuilder::timeout)
     }
 
     /// The same for a read.
@@ -176,7 +182,8 @@ impl Connection {
 
     /// The same request, showing who asks.
     async fn shown(&self, request: RequestBuilder) -> anyhow::Result<RequestBuilder> {
-        let token = self.signed_in.token(&self.client).await?;
+        let client = self.client.as_ref().map_err(|why| anyhow!("{why}"))?;
+        let token = self.signed_in.token(client).await?;
         Ok(token.into_iter().fold(request, RequestBuilder::bearer_auth))
     }
 
@@ -248,6 +255,28 @@ impl Connection {
         }
         Ok(Some(all))
     }
+}
+
+/// The variable that says whose certificates are believed, if not those that the system believes: a file of authorities (PEM).
+pub const CA: &str = "DAYBOOK_CA";
+
+/// A client for these addresses. One that is asked over plain HTTP alone needs no authorities.
+fn client(urls: &[String]) -> anyhow::Result<Client> {
+    let builder = Client::builder().pool_max_idle_per_host(IDLE_MAX).redirect(Policy::none());
+    let builder = match std::env::var_os(CA).filter(|_| urls.iter().any(|url| url.starts_with("https://"))) {
+        Some(ca) => builder.tls_backend_preconfigured(crate::tls::client(None, ca.as_ref()).context(CA)?),
+        None if urls.iter().any(|url| url.starts_with("https://")) => {
+            crate::tls::install_provider();
+            builder
+        }
+        None => builder.tls_backend_preconfigured(crate::tls::plain_client()?),
+    };
+    builder.build().with_context(|| format!("a client for {}: {CA} names a file of authorities", urls.join(", ")))
+}
+
+fn plain() -> Client {
+    crate::tls::install_provider();
+    Client::default()
 }
 
 async fn once(request: RequestBuilder) -> reqwest::Result<Response> {

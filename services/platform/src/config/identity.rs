@@ -94,7 +94,7 @@ impl IdentityFlags {
 }
 
 impl IdentityConfig {
-    pub(super) fn check(&self, listen: SocketAddr) -> anyhow::Result<()> {
+    pub(super) fn check(&self, listen: SocketAddr, tls: bool) -> anyhow::Result<()> {
         self.key.origin()?;
         if listen.ip().is_loopback() {
             return Ok(());
@@ -102,8 +102,10 @@ impl IdentityConfig {
         if !self.required {
             misused!("{listen} is reachable by others, and everyone could do everything there: leave --auth open away, or listen on 127.0.0.1");
         }
-        if !self.behind_proxy {
-            misused!("{listen} is reachable by others, and tokens would go there in the clear: add --behind-proxy if a proxy in front ends TLS");
+        if !tls && !self.behind_proxy {
+            misused!(
+                "{listen} is reachable by others, and tokens would go there in the clear: add --tls-cert and --tls-key, or --behind-proxy if a proxy in front ends TLS"
+            );
         }
         Ok(())
     }

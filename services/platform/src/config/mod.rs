@@ -1,7 +1,7 @@
 //! Settings: flag over environment over file over default. Unknown keys are refused, secrets are never shown.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub use toml::Table;
 
 use crate::args::address;
+use crate::client::connection::CA;
 use crate::client::signed_in::{TOKEN, TOKEN_FILE};
 use crate::http::gate::hosts::Name;
 use crate::misuse::{Misuse, misused};
@@ -21,11 +22,15 @@ mod cluster;
 mod cluster;
 
 mod identity;
+mod listen;
 mod secret;
+mod tls;
 
 pub use cluster::Cluster;
 pub use identity::IdentityConfig;
+use listen::Listen;
 pub use secret::{KeySetting, Secret};
+pub use tls::TlsConfig;
 
 /// Settings that an application adds to the platform's own.
 pub trait AppSettings: Args + Clone + fmt::Debug {
@@ -70,6 +75,8 @@ pub struct Flags<S: AppSettings = NoSettings> {
     #[command(flatten)]
     identity: identity::IdentityFlags,
     #[command(flatten)]
+    tls: tls::TlsFlags,
+    #[command(flatten)]
     application: S,
     /// Opens a log in the data directory that is damaged, or has lost what was folded from it, as far as it can be read: the rest is lost,
     /// and what was folded of it is set aside. For one start
@@ -103,44 +110,12 @@ struct File {
     #[serde(flatten)]
     identity: identity::File,
     #[serde(flatten)]
+    tls: tls::File,
+    #[serde(flatten)]
     cluster: cluster::File,
     /// the application's, and mistakes
     #[serde(flatten)]
     rest: toml::Table,
-}
-
-/// A host and a port to listen on. Without a host it is loopback: what is reachable by others is said in full.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Listen(String);
-
-impl std::str::FromStr for Listen {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once(':') {
-            Some((host, port)) if port.parse::<u16>().is_ok() => Ok(Self(format!("{}:{port}", if host.is_empty() { "127.0.0.1" } else { host }))),
-            _ => Err(format!("'{text}' is no address to listen on: HOST:PORT, as 127.0.0.1:8080, localhost:8080 or :8080")),
-        }
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl Listen {
-    /// Of a name that has several addresses, an old-fashioned one: every client tries that.
-    fn address(&self) -> anyhow::Result<SocketAddr> {
-        let all: Vec<SocketAddr> = match self.0.to_socket_addrs() {
-            Ok(all) => all.collect(),
-            Err(why) => misused!("cannot listen on {}: {why}", self.0),
-        };
-        let first = all.iter().find(|address| address.is_ipv4()).or(all.first()).copied();
-        first.ok_or_else(|| Misuse::new(format!("cannot listen on {}: it has no address", self.0)).into())
-    }
 }
 
 /// What holds.
@@ -152,6 +127,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// who calls, and how that is known
     pub identity: IdentityConfig,
+    /// TLS, and where operators' routes are
+    pub tls: TlsConfig,
     /// partitions of a new log
     pub partitions: Option<u16>,
     /// seconds that a stop may take
@@ -184,10 +161,12 @@ impl Config {
         }
         let listen = flags.listen.or(file.listen.take()).map(|listen| listen.address()).transpose()?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let admin_listen = flags.tls.admin_listen.clone().or(file.tls.admin_listen.take()).map(|listen| listen.address()).transpose()?;
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
             listen,
             identity: flags.identity.or(file.identity, &mut file.rest, listen)?,
+            tls: flags.tls.or(file.tls, admin_listen)?,
             partitions: flags.partitions.or(file.partitions),
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
@@ -225,7 +204,8 @@ impl Config {
         }
         crate::telemetry::filter(&self.log, self.access_log)?;
         self.keys.iter().try_for_each(|key| key.origin().map(|_| ()))?;
-        self.identity.check(listen)
+        self.tls.admin_listen.map_or(Ok(()), |admin| self.identity.check(admin, self.tls.certificates.is_some()))?;
+        self.identity.check(listen, self.tls.certificates.is_some())
     }
 
     /// As a settings file that says the same, but for secrets: those stand there as comments.
@@ -235,6 +215,7 @@ impl Config {
         let mut set = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key} = {value}")));
         set("data", Some(quoted(&self.data.to_string_lossy())));
         set("listen", Some(quoted(&self.listen.to_string())));
+        self.tls.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         self.identity.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         set("partitions", self.partitions.map(|number| number.to_string()));
         set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
@@ -274,7 +255,7 @@ fn line_of(file: &Path, setting: &str) -> String {
 /// That every variable that begins as the platform's do is one that a command knows: anything else is a typing error.
 pub fn check_variables(command: &clap::Command) -> anyhow::Result<()> {
     let mut known: Vec<String> = variables(command);
-    known.extend([TOKEN, TOKEN_FILE].map(str::to_owned)); // every client looks at these
+    known.extend([TOKEN, TOKEN_FILE, CA].map(str::to_owned)); // every client looks at these
     known.sort();
     known.dedup();
     for (name, _) in std::env::vars_os() {

@@ -7,6 +7,8 @@ use schemas::Partition;
 
 use super::limits::WAIT_MAX;
 
+/// Marks a request that was passed on: it is not passed on again.
+pub const FORWARDED: &str = "daybook-forwarded";
 /// What a query that is passed on may take beyond the time its caller gives it.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
@@ -48,9 +50,9 @@ impl Elsewhere {
 
 impl Forward {
     /// For these views of other instances' services.
-    pub fn new(views: BTreeMap<String, &'static str>) -> Self {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).timeout(WAIT_MAX + MARGIN).build().unwrap_or_default();
-        Self { views, client }
+    pub fn new(views: BTreeMap<String, &'static str>, tls: rustls::ClientConfig) -> anyhow::Result<Self> {
+        let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).timeout(WAIT_MAX + MARGIN);
+        Ok(Self { views, client: builder.tls_backend_preconfigured(tls).build()? })
     }
 
     /// The service whose view this is, if it is run elsewhere.

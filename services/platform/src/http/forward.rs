@@ -1,10 +1,10 @@
-//! Queries that another instance answers: passed on to one that runs the service, as its claims name it. Only reads are;
-//! commands go to the log from wherever they arrive.
+//! Requests that another instance answers: passed on to one that runs the service, as its claims name it. Reads of views are,
+//! and what asks for a password; commands go to the log from wherever they arrive.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -14,13 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::app::{App, blocking};
-use super::elsewhere::{Elsewhere, MARGIN};
+use super::elsewhere::{Elsewhere, FORWARDED, MARGIN};
 use super::failure::Failure;
+use super::limits::BODY_BYTES_MAX;
 use super::prefer::Prefer;
 use super::{read, scope};
 
-/// Marks a request that was passed on: it is not passed on again.
-const FORWARDED: &str = "daybook-forwarded";
 /// How long another instance may take to say what it has.
 const TOLD: Duration = Duration::from_secs(5);
 /// An instance that is silent for this long may be frozen: the next one is asked as well.
@@ -40,13 +39,30 @@ const OF_THIS_CONNECTION: [header::HeaderName; 8] = [
     header::TRANSFER_ENCODING,
 ];
 
+/// What is passed on besides a request's head.
+#[derive(Clone)]
+struct Passed {
+    method: Method,
+    body: Bytes,
+    /// its media type
+    typed: Option<HeaderValue>,
+}
+
 /// Asks another instance where a route says that its answer lies there.
 pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> Response {
     let (method, uri, mut headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    let response = next.run(request).await;
-    let Some(elsewhere) = response.extensions().get::<Elsewhere>().cloned().filter(|_| method == Method::GET && !headers.contains_key(FORWARDED)) else {
+    // The body is here already, and bounded: a copy of it costs nothing.
+    let (head, body) = request.into_parts();
+    let body = match axum::body::to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(why) => return Failure::bad("", why.to_string()).into_response(),
+    };
+    let response = next.run(Request::from_parts(head, Body::from(body.clone()))).await;
+    // Whoever says that the answer lies elsewhere has done nothing yet.
+    let Some(elsewhere) = response.extensions().get::<Elsewhere>().cloned().filter(|_| !headers.contains_key(FORWARDED)) else {
         return response;
     };
+    let passed = Passed { method, body, typed: headers.get(header::CONTENT_TYPE).cloned() };
     headers.insert(FORWARDED, HeaderValue::from_static("1"));
     for own in OF_THIS_CONNECTION {
         headers.remove(own);
@@ -61,7 +77,7 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
         Err(_) => return Failure::unavailable("who runs this service is not known: the log does not answer").into_response(),
     };
     let count = urls.len();
-    match first(&app, urls, &path, headers, deadline).await {
+    match first(&app, urls, &path, (headers, passed), deadline).await {
         Some(answer) => answer,
         None if count == 0 => Failure::unavailable(format!("no instance runs {service} now")).into_response(),
         None => Failure::unavailable(format!("none of the {count} instances that run {service} answers now")).into_response(),
@@ -70,18 +86,19 @@ pub async fn elsewhere(State(app): State<App>, request: Request, next: Next) -> 
 
 /// The first answer of any of them before the deadline: one after the other is asked, the next as soon as those before
 /// have failed, have nothing to serve, or are silent. One that can serve nothing is passed on where no other has better.
-async fn first(app: &App, urls: BTreeSet<String>, path: &str, headers: HeaderMap, deadline: Instant) -> Option<Response> {
+async fn first(app: &App, urls: BTreeSet<String>, path: &str, (headers, passed): (HeaderMap, Passed), deadline: Instant) -> Option<Response> {
     let (mut urls, mut asked, mut poor) = (urls.into_iter(), JoinSet::new(), None);
     loop {
         match urls.next() {
             Some(url) => {
-                let (app, url, headers) = (app.clone(), format!("{url}{path}"), headers.clone());
-                asked.spawn(async move { ask(&app, &url, headers).await.inspect_err(|why| tracing::debug!(url, %why, "an instance does not answer")) });
+                let (app, url, headers, passed) = (app.clone(), format!("{url}{path}"), headers.clone(), passed.clone());
+                asked.spawn(async move { ask(&app, &url, headers, passed).await.inspect_err(|why| tracing::debug!(url, %why, "an instance does not answer")) });
             }
             None if asked.is_empty() => return poor,
             None => {}
         }
-        let until = if urls.len() == 0 { deadline } else { deadline.min(Instant::now() + SILENCE) };
+        // What does something is asked of one after the other.
+        let until = if urls.len() == 0 || passed.method != Method::GET { deadline } else { deadline.min(Instant::now() + SILENCE) };
         match timeout_at(until, asked.join_next()).await {
             Ok(Some(Ok(Ok(answer)))) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => return Some(answer),
             Ok(Some(Ok(Ok(answer)))) => poor = Some(answer),
@@ -122,8 +139,9 @@ pub async fn ask_instances(app: &App, urls: BTreeSet<String>, path: &str) -> Vec
     asked.join_all().await
 }
 
-async fn ask(app: &App, url: &str, headers: HeaderMap) -> anyhow::Result<Response> {
-    let mut answer = app.views.forward.client.get(url).headers(headers).send().await?;
+async fn ask(app: &App, url: &str, headers: HeaderMap, Passed { method, body, typed }: Passed) -> anyhow::Result<Response> {
+    let request = app.views.forward.client.request(method, url).headers(headers).body(body);
+    let mut answer = typed.into_iter().fold(request, |request, media| request.header(header::CONTENT_TYPE, media)).send().await?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let mut body = vec![];
     while let Some(chunk) = answer.chunk().await? {

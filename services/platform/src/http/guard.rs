@@ -16,6 +16,7 @@ use kernel::Timestamp;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::elsewhere::FORWARDED;
 use super::failure::Failure;
 use super::scope::{Asked, Caller};
 use crate::identity::access::{Access, NOT_YOURS};
@@ -25,7 +26,8 @@ use crate::identity::session;
 use crate::identity::token::Claims;
 use crate::identity::tokens::MACHINE;
 use crate::identity::trail::Entry;
-use crate::identity::views::{ACCOUNTS, AccountRow, CREDENTIALS, CredentialRow, SessionRow, account_key, credential_key, session_key};
+use crate::identity::views::{ACCOUNTS, AccountRow, SessionRow, account_key, session_key};
+use crate::tls::PeerName;
 
 /// How long a token may be ahead of what this instance knows of its session.
 const UNFOLDED_WAIT: Duration = Duration::from_secs(2);
@@ -42,6 +44,8 @@ pub struct Guarded {
     pub secret: bool,
     /// What is asked is an operator's act, and written down. Commands of a business are in its own events, with who gave them.
     pub audited: bool,
+    /// it is served by another listener: here to other instances alone
+    pub hidden: bool,
 }
 
 /// Why somebody is not let in.
@@ -64,6 +68,14 @@ pub fn now() -> i64 {
 /// Lets a request in, or says why not.
 pub async fn enter(State(guarded): State<Arc<Guarded>>, mut request: Request, next: Next) -> Response {
     let (app, access) = (&guarded.app, guarded.access);
+    let passed_on = request.headers().contains_key(FORWARDED);
+    // Where instances show certificates, whoever shows none is no instance.
+    if passed_on && app.identity.tls.as_ref().is_some_and(|tls| tls.asks_for_certificates()) && request.extensions().get::<PeerName>().is_none() {
+        return Failure::denied("a request that is passed on comes from an instance, which shows its certificate").into_response();
+    }
+    if guarded.hidden && !passed_on {
+        return Failure::not_found("operators' routes are served by another listener").into_response();
+    }
     let (reads, act) = (matches!(*request.method(), Method::GET | Method::HEAD), format!("{} {}", request.method(), request.uri().path()));
     let address = address(&request, app.identity.behind_proxy);
     let first = first_part(&mut request, guarded.path).await;
@@ -149,13 +161,12 @@ async fn believed(app: &App, token: &str) -> Result<Actor, Denial> {
     }
     let deadline = Instant::now() + UNFOLDED_WAIT;
     loop {
-        let folded = (app.views.folded(ACCOUNTS), app.views.folded(CREDENTIALS));
+        let folded = app.views.folded(ACCOUNTS);
         match known(app, &claims)? {
             Some(actor) => return Ok(actor),
             // It may have been opened by another instance, a moment ago.
             None => {
-                let either = async { tokio::select!(() = folded.0 => {}, () = folded.1 => {}) };
-                if app.in_time(deadline, either).await.is_none() {
+                if app.in_time(deadline, folded).await.is_none() {
                     return Err(Denial::Unknown("token: of no session that is known here".to_owned()));
                 }
             }
@@ -167,11 +178,9 @@ async fn believed(app: &App, token: &str) -> Result<Actor, Denial> {
 fn known(app: &App, claims: &Claims) -> Result<Option<Actor>, Denial> {
     let unreadable = |_| Denial::Unavailable("what is known of accounts and sessions cannot be read");
     let unknown = |why: &str| Err(Denial::Unknown(why.to_owned()));
-    let (Some(accounts), Some(credentials)) = (app.views.get(ACCOUNTS), app.views.get(CREDENTIALS)) else {
-        return Err(Denial::Unavailable("accounts are not known here"));
-    };
+    let accounts = app.views.get(ACCOUNTS).ok_or(Denial::Unavailable("accounts are not known here"))?;
     let account = accounts.get::<AccountRow>(&account_key(&claims.sub)).map_err(unreadable)?;
-    let session = credentials.get::<SessionRow>(&session_key(&claims.sid)).map_err(unreadable)?;
+    let session = accounts.get::<SessionRow>(&session_key(&claims.sid)).map_err(unreadable)?;
     let (Some(account), Some(session)) = (account, session) else { return Ok(None) };
     if account.status != Status::Active {
         return unknown("the account is shut");
@@ -179,8 +188,8 @@ fn known(app: &App, claims: &Claims) -> Result<Option<Actor>, Denial> {
     if session.status != session::Status::Open || !claims.sid.starts_with(&claims.sub) {
         return unknown("the session is over");
     }
-    let credential = credentials.get::<CredentialRow>(&credential_key(&claims.sub)).map_err(unreadable)?.unwrap_or_default();
-    if session.opened_at.parse::<Timestamp>().is_ok_and(|opened| opened < credential.changed_at) {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    if account.renewed_at.as_deref().and_then(time).is_some_and(|renewed| time(&session.opened_at).is_none_or(|opened| opened <= renewed)) {
         return unknown("the password was changed after the session was opened");
     }
     Ok(Some(Actor { account: account.id, roles: account.roles }))

@@ -42,21 +42,34 @@ use failure::Failure;
 use limits::BODY_BYTES_MAX;
 use route::{Example, Kind, Routes};
 
-use crate::identity::access::OPERATORS;
+use crate::identity::access::{Access, OPERATORS};
 
 /// The platform's own routes.
 pub fn routes(example: Example) -> Routes {
     health::routes(example).merge(admin::routes(example)).merge(operate::routes(example))
 }
 
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// all routes, for everyone who may
+    Everyone,
+    /// all but operators' routes: those have a listener of their own, and other instances alone reach them here
+    Callers,
+    /// all of them; what this machine's Prometheus reads asks nobody
+    Operators,
+}
+
 /// What serves these routes, behind the gate.
-pub fn router(app: App, routes: &Routes, gate: Arc<gate::Gate>) -> Router {
+pub fn router(app: App, routes: &Routes, gate: Arc<gate::Gate>, whose: Whose) -> Router {
     let takes = Arc::new(unread::Takings::of(routes));
     let guard = |route: &route::Route, serve: MethodRouter<App>| {
         let said = &route.operation;
         let of_the_platform = said.kind != Kind::Command || ["operators", "identity"].contains(&said.tag);
         let audited = route.access == OPERATORS && route.method != Method::GET && of_the_platform;
-        let guarded = guard::Guarded { app: Arc::clone(&app), path: route.path, access: route.access, secret: said.secret, audited };
+        let hidden = whose == Whose::Callers && route.access == OPERATORS && of_the_platform;
+        let access = if whose == Whose::Operators && route.path == "/metrics" { Access::Anyone } else { route.access };
+        let guarded = guard::Guarded { app: Arc::clone(&app), path: route.path, access, secret: said.secret, audited, hidden };
         serve.layer(middleware::from_fn_with_state(Arc::new(guarded), guard::enter))
     };
     routes

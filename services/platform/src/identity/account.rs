@@ -60,6 +60,8 @@ pub struct Account {
     granted: BTreeMap<String, Option<String>>,
     origin: Origin,
     deadline: Timestamp,
+    /// since when its password is what it is: sessions from before are over
+    renewed_at: Timestamp,
 }
 
 /// What can be asked of an account.
@@ -98,6 +100,8 @@ pub enum Command {
     },
     /// it can be used again
     Enable,
+    /// its password is another: its sessions are over
+    RenewPassword,
 }
 
 /// What can have happened to an account.
@@ -150,6 +154,11 @@ pub enum Event {
     },
     /// it can be used again
     Enabled,
+    /// its password is another: sessions from before are over
+    PasswordRenewed {
+        /// when
+        at: Timestamp,
+    },
 }
 
 /// Why an account says no.
@@ -209,6 +218,7 @@ impl Aggregate for Account {
                 vec![Event::Disabled { reason }]
             }
             Command::Enable if self.status == Status::Disabled => vec![Event::Enabled],
+            Command::RenewPassword => vec![Event::PasswordRenewed { at: context.now }],
             Command::Revoke { .. } | Command::Disable { .. } | Command::Enable => vec![],
         })
     }
@@ -227,6 +237,7 @@ impl Aggregate for Account {
             Event::RoleGranted(granted) => drop(self.granted.insert(granted.role.clone(), granted.owns.clone())),
             Event::RoleRevoked { role } => drop(self.granted.remove(role)),
             Event::Disabled { .. } => self.status = Status::Disabled,
+            Event::PasswordRenewed { at } => self.renewed_at = *at,
         }
     }
 
@@ -264,6 +275,16 @@ impl Aggregate for Account {
 }
 
 impl Account {
+    /// Whether sessions of it may be opened and used.
+    pub fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+
+    /// Since when its password is what it is.
+    pub fn renewed_at(&self) -> Timestamp {
+        self.renewed_at
+    }
+
     fn waits_for(&self, claim: &str) -> bool {
         self.status == Status::Beginning && self.claims.get(claim) == Some(&false)
     }
@@ -360,6 +381,14 @@ mod tests {
         account(&[]).when(Command::SignUp(nobody)).refused("roles-out-of-range");
         let twice = SignUp { granted: vec![granted("customer", Some("1")), granted("customer", Some("2"))], ..sign_up() };
         account(&[]).when(Command::SignUp(twice)).refused("roles-out-of-range");
+    }
+
+    #[test]
+    fn a_new_password_is_known_by_its_time() {
+        let renewed = Event::PasswordRenewed { at: Timestamp(7) };
+        let after = account(&active()).at(Timestamp(7)).when(Command::RenewPassword).then(&[renewed]);
+        assert!(after.is_active() && after.renewed_at() == Timestamp(7));
+        account(&[]).when(Command::RenewPassword).refused("unknown-account");
     }
 
     #[test]

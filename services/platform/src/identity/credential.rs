@@ -13,10 +13,6 @@ pub const RESET_SECONDS: i64 = 30 * 60;
 pub struct Credential {
     /// as Argon2 writes it, with its parameters; none before the first and after the account is gone
     hash: Option<String>,
-    /// since when: sessions from before are over
-    pub changed_at: Timestamp,
-    /// nobody signs in
-    pub locked: bool,
     /// resets that were asked for, and until when the last of them is good
     reset: Option<(u64, Timestamp)>,
     resets: u64,
@@ -53,10 +49,6 @@ pub enum Command {
         /// the password's hash
         hash: String,
     },
-    /// nobody signs in
-    Lock,
-    /// they may again
-    Unlock,
     /// the account never came to be
     Drop,
 }
@@ -68,8 +60,6 @@ pub enum Event {
     PasswordSet {
         /// its hash
         hash: String,
-        /// since when
-        at: Timestamp,
     },
     /// the hash is another, the password the same
     PasswordRehashed {
@@ -80,8 +70,6 @@ pub enum Event {
     PasswordChanged {
         /// its hash
         hash: String,
-        /// since when
-        at: Timestamp,
     },
     /// whoever has the token of this reset may set another password
     ResetRequested {
@@ -90,10 +78,6 @@ pub enum Event {
         /// until when
         until: Timestamp,
     },
-    /// nobody signs in
-    Locked,
-    /// they may again
-    Unlocked,
     /// there is no password
     Dropped,
 }
@@ -129,31 +113,25 @@ impl Aggregate for Credential {
         let is_of_now = |of: &String| self.hash.as_ref() == Some(of);
         Ok(match command {
             Command::Set { .. } if known => return Err(Refusal::Exists),
-            Command::Set { hash } => vec![Event::PasswordSet { hash, at }],
+            Command::Set { hash } => vec![Event::PasswordSet { hash }],
             Command::Rehash { hash, of } if is_of_now(&of) => vec![Event::PasswordRehashed { hash }],
             Command::Rehash { .. } => vec![],
-            Command::Change { hash, of } if is_of_now(&of) => vec![Event::PasswordChanged { hash, at }],
+            Command::Change { hash, of } if is_of_now(&of) => vec![Event::PasswordChanged { hash }],
             Command::Change { .. } if known => return Err(Refusal::Changed),
             Command::BeginReset if known => vec![Event::ResetRequested { number: self.resets + 1, until: at.plus_seconds(RESET_SECONDS) }],
-            Command::Reset { number, hash } if self.is_good(number, at) => vec![Event::PasswordChanged { hash, at }],
+            Command::Reset { number, hash } if self.is_good(number, at) => vec![Event::PasswordChanged { hash }],
             Command::Reset { .. } => return Err(Refusal::ResetOver),
             Command::Change { .. } | Command::BeginReset => return Err(Refusal::Unknown),
-            Command::Lock if !self.locked => vec![Event::Locked],
-            Command::Unlock if self.locked => vec![Event::Unlocked],
             Command::Drop if known => vec![Event::Dropped],
-            Command::Lock | Command::Unlock | Command::Drop => vec![],
+            Command::Drop => vec![],
         })
     }
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::PasswordSet { hash, at } | Event::PasswordChanged { hash, at } => {
-                (self.hash, self.changed_at, self.reset) = (Some(hash.clone()), *at, None);
-            }
+            Event::PasswordSet { hash } | Event::PasswordChanged { hash } => (self.hash, self.reset) = (Some(hash.clone()), None),
             Event::PasswordRehashed { hash } => self.hash = Some(hash.clone()),
             Event::ResetRequested { number, until } => (self.resets, self.reset) = (*number, Some((*number, *until))),
-            Event::Locked => self.locked = true,
-            Event::Unlocked => self.locked = false,
             Event::Dropped => (self.hash, self.reset) = (None, None),
         }
     }
@@ -169,11 +147,6 @@ impl Aggregate for Credential {
 }
 
 impl Credential {
-    /// Whether there is a password to sign in with.
-    pub fn is_usable(&self) -> bool {
-        self.hash.is_some() && !self.locked
-    }
-
     fn is_good(&self, number: u64, now: Timestamp) -> bool {
         self.reset.is_some_and(|(last, until)| last == number && now <= until)
     }
@@ -192,10 +165,10 @@ mod tests {
         text.to_owned()
     }
     fn set() -> Event {
-        Event::PasswordSet { hash: hash("one"), at: Timestamp(0) }
+        Event::PasswordSet { hash: hash("one") }
     }
     fn changed(to: &str) -> Event {
-        Event::PasswordChanged { hash: hash(to), at: Timestamp(0) }
+        Event::PasswordChanged { hash: hash(to) }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! HTTP; routes and services made of it stand in `accounts`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use self::hashing::Passwords;
 use self::limits::Limits;
 use self::tokens::Tokens;
 use crate::keys::KeySpec;
+use crate::tls::Tls;
 
 pub mod access;
 pub mod account;
@@ -80,6 +82,8 @@ pub struct Identity {
     pub denials: Denials,
     /// whether callers' addresses are those that a proxy in front tells
     pub behind_proxy: bool,
+    /// what the listener speaks, if it is TLS
+    pub tls: Option<Arc<Tls>>,
     /// when what is known of accounts and sessions was all there was
     known: Mutex<Option<Instant>>,
 }
@@ -98,6 +102,7 @@ impl Identity {
             limits,
             denials: Denials::default(),
             behind_proxy: false,
+            tls: None,
             known: Mutex::default(),
         })
     }

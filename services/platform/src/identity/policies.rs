@@ -1,6 +1,6 @@
 //! What accounts ask of reservations and credentials, and what they hear back.
 
-use kernel::{Policy, routing_key};
+use kernel::Policy;
 
 use super::{account, credential};
 use crate::reservation::{self, Reservation, Unique};
@@ -53,21 +53,15 @@ impl Policy for HearClaims {
     }
 }
 
-/// Whoever's account is shut signs in no more.
-pub struct LockCredential;
+/// Whoever never came to have an account has no password either.
+pub struct DropCredential;
 
-impl Policy for LockCredential {
-    const NAME: &'static str = "lock-credential";
+impl Policy for DropCredential {
+    const NAME: &'static str = "drop-credential";
     type Source = account::Account;
     type Target = credential::Credential;
 
     fn react(subject: &str, event: &account::Event) -> Vec<(String, credential::Command)> {
-        let command = match event {
-            account::Event::Disabled { .. } => credential::Command::Lock,
-            account::Event::Enabled => credential::Command::Unlock,
-            account::Event::Rejected { .. } => credential::Command::Drop,
-            _ => return vec![],
-        };
-        vec![(routing_key(subject).to_owned(), command)]
+        if matches!(event, account::Event::Rejected { .. }) { vec![(subject.to_owned(), credential::Command::Drop)] } else { vec![] }
     }
 }

@@ -4,7 +4,7 @@
 use kernel::{Aggregate, Context, Timestamp, routing_key};
 use serde::{Deserialize, Serialize};
 
-use super::credential::Credential;
+use super::account::Account;
 use crate::hex::HexPair;
 
 /// How long a session lasts that is not used, and how long any, in seconds of log time.
@@ -101,8 +101,8 @@ impl Aggregate for Session {
     type Refusal = Refusal;
 
     fn decide(&self, command: Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
-        let credential = context.head::<Credential>(routing_key(context.subject));
-        let may = credential.as_ref().is_some_and(|credential| credential.is_usable());
+        let account = context.head::<Account>(routing_key(context.subject));
+        let may = account.as_ref().is_some_and(|account| account.is_active());
         let revoked = |reason: &str| vec![Event::Revoked { reason: reason.to_owned() }];
         let (open, now) = (self.status == Status::Open, context.now);
         Ok(match command {
@@ -110,8 +110,8 @@ impl Aggregate for Session {
             Command::Open if !may => return Err(Refusal::Over),
             Command::Open => vec![Event::Opened { at: now, until: now.plus_seconds(IDLE_SECONDS) }],
             Command::Refresh { .. } if !open || now > self.until => return Err(Refusal::Over),
-            Command::Refresh { .. } if !may => revoked("account-locked"),
-            Command::Refresh { .. } if credential.is_some_and(|credential| credential.changed_at > self.opened_at) => revoked("password-changed"),
+            Command::Refresh { .. } if !may => revoked("account-shut"),
+            Command::Refresh { .. } if account.is_some_and(|account| account.renewed_at() >= self.opened_at) => revoked("password-changed"),
             // Two have had this token, and one of them had no right to it: nobody can tell which.
             Command::Refresh { number } if number < self.number => revoked("refresh-token-used-again"),
             Command::Refresh { number } if number > self.number => return Err(Refusal::Over),
@@ -152,28 +152,31 @@ mod tests {
 
     use kernel::{Heads, Origin};
 
-    use super::super::credential;
+    use super::super::account;
     use super::*;
 
     const ID: &str = "5f3a0c1d2e4b69788796a5b4c3d2e1f0-00112233445566778899aabbccddeeff";
 
-    /// The credential of the session's account.
-    struct Beside(Credential);
+    /// The session's account.
+    struct Beside(Account);
     impl Heads for Beside {
         fn head(&self, aggregate: &'static str, id: &str) -> Option<Rc<dyn Any>> {
-            (aggregate == Credential::NAME && ID.starts_with(id)).then(|| Rc::new(self.0.clone()) as Rc<dyn Any>)
+            (aggregate == Account::NAME && ID.starts_with(id)).then(|| Rc::new(self.0.clone()) as Rc<dyn Any>)
         }
     }
 
-    fn decide(given: &[Event], credential: &[credential::Event], now: i64, command: Command) -> Result<Vec<Event>, Refusal> {
-        let (mut session, mut beside) = (Session::default(), Credential::default());
+    fn decide(given: &[Event], account: &[account::Event], now: i64, command: Command) -> Result<Vec<Event>, Refusal> {
+        let (mut session, mut beside) = (Session::default(), Account::default());
         given.iter().for_each(|event| session.evolve(event));
-        credential.iter().for_each(|event| beside.evolve(event));
+        account.iter().for_each(|event| beside.evolve(event));
         let (origin, now) = (Origin::default(), Timestamp(0).plus_seconds(now));
         session.decide(command, &Context::new(ID, now, now, &origin, &Beside(beside)))
     }
-    fn set() -> credential::Event {
-        credential::Event::PasswordSet { hash: "one".into(), at: Timestamp(0) }
+    fn set() -> account::Event {
+        account::Event::Activated { origin: Origin::default() }
+    }
+    fn shut() -> account::Event {
+        account::Event::Disabled { reason: "a test".into() }
     }
     fn at(seconds: i64) -> Timestamp {
         Timestamp(0).plus_seconds(seconds)
@@ -192,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_where_there_is_a_password() {
+    fn it_opens_where_there_is_an_account() {
         assert_eq!(decide(&[], &[set()], 10, Command::Open), Ok(vec![opened()]));
         assert_eq!(decide(&[opened()], &[set()], 10, Command::Open), Err(Refusal::Exists));
-        for without in [vec![], vec![set(), credential::Event::Locked], vec![set(), credential::Event::Dropped]] {
+        for without in [vec![], vec![set(), shut()]] {
             assert_eq!(decide(&[], &without, 10, Command::Open), Err(Refusal::Over), "{without:?}");
         }
     }
@@ -215,9 +218,9 @@ mod tests {
 
     #[test]
     fn it_ends_with_its_password_its_account_and_its_time() {
-        let changed = credential::Event::PasswordChanged { hash: "two".into(), at: at(15) };
+        let changed = account::Event::PasswordRenewed { at: at(15) };
         assert_eq!(decide(&[opened()], &[set(), changed], 20, refresh(0)), revoked("password-changed"));
-        assert_eq!(decide(&[opened()], &[set(), credential::Event::Locked], 20, refresh(0)), revoked("account-locked"));
+        assert_eq!(decide(&[opened()], &[set(), shut()], 20, refresh(0)), revoked("account-shut"));
         let idle = 10 + IDLE_SECONDS;
         assert_eq!(decide(&[opened()], &[set()], idle + 1, refresh(0)), Err(Refusal::Over));
         assert_eq!(decide(&[opened()], &[set()], idle, Command::Expire), Ok(vec![Event::Expired]));

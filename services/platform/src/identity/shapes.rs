@@ -66,6 +66,7 @@ pub mod account {
             RoleRevoked { role: String } as RoleRevokedV1 = "role-revoked" 1;
             Disabled { reason: String } as DisabledV1 = "disabled" 1;
             Enabled = "enabled" 1;
+            PasswordRenewed { #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as PasswordRenewedV1 = "password-renewed" 1;
         }
         commands {
             SignUp(sign_up: SignUpV1) = "sign-up" 1;
@@ -77,6 +78,7 @@ pub mod account {
             Revoke { role: String } as RevokeV1 = "revoke" 1;
             Disable { reason: String } as DisableV1 = "disable" 1;
             Enable = "enable" 1;
+            RenewPassword = "renew-password" 1;
         }
     }
 }
@@ -90,12 +92,10 @@ pub mod credential {
 
     schemas::codec! { Credential;
         events {
-            PasswordSet { hash: String, #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as PasswordSetV1 = "password-set" 1;
+            PasswordSet { hash: String } as PasswordSetV1 = "password-set" 1;
             PasswordRehashed { hash: String } as PasswordRehashedV1 = "password-rehashed" 1;
-            PasswordChanged { hash: String, #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as PasswordChangedV1 = "password-changed" 1;
+            PasswordChanged { hash: String } as PasswordChangedV1 = "password-changed" 1;
             ResetRequested { number: u64, #[serde(with = "text")] #[schemars(with = "Instant")] until: Timestamp } as ResetRequestedV1 = "reset-requested" 1;
-            Locked = "locked" 1;
-            Unlocked = "unlocked" 1;
             Dropped = "dropped" 1;
         }
         commands {
@@ -104,8 +104,6 @@ pub mod credential {
             Change { hash: String, of: String } as ChangeV1 = "change" 1;
             BeginReset = "begin-reset" 1;
             Reset { number: u64, hash: String } as ResetV1 = "reset" 1;
-            Lock = "lock" 1;
-            Unlock = "unlock" 1;
             Drop = "drop" 1;
         }
     }
@@ -216,6 +214,7 @@ mod tests {
                 account::Event::RoleRevoked { role: role.clone() },
                 account::Event::Disabled { reason: reason.clone() },
                 account::Event::Enabled,
+                account::Event::PasswordRenewed { at: AT },
             ],
             &[
                 account::Command::SignUp(sign_up),
@@ -227,6 +226,7 @@ mod tests {
                 account::Command::Revoke { role },
                 account::Command::Disable { reason: reason.clone() },
                 account::Command::Enable,
+                account::Command::RenewPassword,
             ],
         )
         .unwrap();
@@ -234,12 +234,10 @@ mod tests {
         check::<credential::Credential, _>(
             &dir,
             &[
-                credential::Event::PasswordSet { hash: hash.clone(), at: AT },
+                credential::Event::PasswordSet { hash: hash.clone() },
                 credential::Event::PasswordRehashed { hash: hash.clone() },
-                credential::Event::PasswordChanged { hash: hash.clone(), at: AT },
+                credential::Event::PasswordChanged { hash: hash.clone() },
                 credential::Event::ResetRequested { number: 3, until: AT },
-                credential::Event::Locked,
-                credential::Event::Unlocked,
                 credential::Event::Dropped,
             ],
             &[
@@ -248,8 +246,6 @@ mod tests {
                 credential::Command::Change { hash: hash.clone(), of },
                 credential::Command::BeginReset,
                 credential::Command::Reset { number: 3, hash },
-                credential::Command::Lock,
-                credential::Command::Unlock,
                 credential::Command::Drop,
             ],
         )

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kernel::Timestamp;
 use projections::{FoldError, Overlay, Seen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +10,9 @@ use super::account::{self, Account, Granted, Status};
 use super::credential::{self, Credential};
 use super::session::{self, Session};
 
-/// The view of accounts.
+/// The view of accounts and sessions, which every instance folds.
 pub const ACCOUNTS: &str = "identity";
-/// The view of credentials and sessions.
+/// The view of credentials, which those alone fold that run their service.
 pub const CREDENTIALS: &str = "credentials";
 /// Before the keys of accounts.
 pub const ACCOUNT_PREFIX: &str = "a/";
@@ -33,6 +32,8 @@ pub struct AccountRow {
     pub since: String,
     /// why it is shut, if it is
     pub reason: Option<String>,
+    /// since when its password is what it is, in log time: sessions from before are over
+    pub renewed_at: Option<String>,
     /// the aggregate's version
     pub revision: u64,
 }
@@ -61,10 +62,6 @@ pub struct SessionRow {
 pub struct CredentialRow {
     /// of the password
     pub hash: Option<String>,
-    /// since when, in log time: sessions from before are over
-    pub changed_at: Timestamp,
-    /// nobody signs in
-    pub locked: bool,
 }
 
 /// The key of an account's row.
@@ -87,8 +84,9 @@ pub fn session_key(session: &str) -> String {
     format!("s/{session}")
 }
 
-/// Folds accounts.
+/// Folds accounts and sessions.
 pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    fold_sessions(seen, rows)?;
     let Some(event) = seen.event::<Account, _>()? else { return Ok(()) };
     let (id, at) = (&seen.envelope.subject, seen.envelope.time.unwrap_or(seen.record.recorded_at).to_string());
     match &event {
@@ -118,40 +116,39 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
             account::Event::RoleGranted(Granted { role, owns }) => drop(row.roles.insert(role, owns)),
             account::Event::RoleRevoked { role } => drop(row.roles.remove(&role)),
             account::Event::Disabled { reason } => (row.status, row.reason) = (Status::Disabled, Some(reason)),
+            account::Event::PasswordRenewed { at } => row.renewed_at = Some(at.to_string()),
         }
     })?;
     Ok(())
 }
 
-/// Folds credentials and sessions.
+/// Folds credentials.
 pub fn fold_credentials(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
-    let id = &seen.envelope.subject;
-    if let Some(event) = seen.event::<Credential, _>()? {
-        rows.update::<CredentialRow>(&credential_key(id), |row| match event {
-            credential::Event::PasswordSet { hash, at } | credential::Event::PasswordChanged { hash, at } => {
-                (row.hash, row.changed_at) = (Some(hash), at);
+    let Some(event) = seen.event::<Credential, _>()? else { return Ok(()) };
+    rows.update::<CredentialRow>(&credential_key(&seen.envelope.subject), |row| match event {
+        credential::Event::PasswordSet { hash } | credential::Event::PasswordChanged { hash } | credential::Event::PasswordRehashed { hash } => {
+            row.hash = Some(hash);
+        }
+        credential::Event::ResetRequested { .. } => {}
+        credential::Event::Dropped => row.hash = None,
+    })?;
+    Ok(())
+}
+
+fn fold_sessions(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let Some(event) = seen.event::<Session, _>()? else { return Ok(()) };
+    let (id, now) = (&seen.envelope.subject, seen.envelope.time.unwrap_or(seen.record.recorded_at).to_string());
+    rows.update::<SessionRow>(&session_key(id), |row| {
+        row.revision = seen.envelope.version.unwrap_or_default();
+        match event {
+            session::Event::Opened { at, until } => {
+                (row.id, row.status) = (id.clone(), session::Status::Open);
+                (row.opened_at, row.until, row.renewed_at) = (at.to_string(), until.to_string(), now);
             }
-            credential::Event::PasswordRehashed { hash } => row.hash = Some(hash),
-            credential::Event::ResetRequested { .. } => {}
-            credential::Event::Locked => row.locked = true,
-            credential::Event::Unlocked => row.locked = false,
-            credential::Event::Dropped => row.hash = None,
-        })?;
-    }
-    if let Some(event) = seen.event::<Session, _>()? {
-        let now = seen.envelope.time.unwrap_or(seen.record.recorded_at).to_string();
-        rows.update::<SessionRow>(&session_key(id), |row| {
-            row.revision = seen.envelope.version.unwrap_or_default();
-            match event {
-                session::Event::Opened { at, until } => {
-                    (row.id, row.status) = (id.clone(), session::Status::Open);
-                    (row.opened_at, row.until, row.renewed_at) = (at.to_string(), until.to_string(), now);
-                }
-                session::Event::Refreshed { until, .. } => (row.until, row.renewed_at) = (until.to_string(), now),
-                session::Event::Revoked { reason } => (row.status, row.reason) = (session::Status::Over, Some(reason)),
-                session::Event::Expired => (row.status, row.reason) = (session::Status::Over, Some("expired".to_owned())),
-            }
-        })?;
-    }
+            session::Event::Refreshed { until, .. } => (row.until, row.renewed_at) = (until.to_string(), now),
+            session::Event::Revoked { reason } => (row.status, row.reason) = (session::Status::Over, Some(reason)),
+            session::Event::Expired => (row.status, row.reason) = (session::Status::Over, Some("expired".to_owned())),
+        }
+    })?;
     Ok(())
 }

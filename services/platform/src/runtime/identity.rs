@@ -8,7 +8,7 @@ use schemas::Partition;
 
 use crate::http::app::App;
 use crate::identity::audit;
-use crate::identity::views::{ACCOUNTS, CREDENTIALS};
+use crate::identity::views::ACCOUNTS;
 
 /// How often the keys and the ends of topics are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,13 +22,15 @@ pub struct Watch {
     written: Instant,
     /// what there was to know at this instant
     asked: Option<(Instant, Positions)>,
+    /// what is wrong with the files, as it was said last
+    said: Option<String>,
 }
 
 impl Watch {
     /// Nothing was looked at yet.
     pub fn new(app: App) -> Self {
         let now = Instant::now();
-        Self { app, looked: now, written: now, asked: None }
+        Self { app, looked: now, written: now, asked: None, said: None }
     }
 
     /// One turn.
@@ -43,7 +45,12 @@ impl Watch {
         }
         if now.duration_since(self.looked) >= LOOK {
             self.looked = now;
-            self.app.identity.tokens.refresh().map_err(|why| Fault::Retry(format!("{why:#}")))?;
+            let keys = self.app.identity.tokens.refresh();
+            let tls = self.app.identity.tls.as_ref().map_or(Ok(false), |tls| tls.refresh());
+            if let Ok(true) = tls {
+                tracing::info!("another certificate serves");
+            }
+            self.wrong(keys.and(tls.map(|_| ())).err());
         }
         Ok(())
     }
@@ -53,7 +60,7 @@ impl Watch {
         if self.asked.is_none() {
             self.asked = Some((now, self.ends()?));
         }
-        let stand: Positions = [ACCOUNTS, CREDENTIALS].iter().filter_map(|view| self.app.views.get(view)).flat_map(|view| view.positions()).collect();
+        let stand: Positions = self.app.views.get(ACCOUNTS).into_iter().flat_map(|view| view.positions()).collect();
         let folded = |(topic, partition, end): &(_, _, _)| stand.iter().any(|(of, at, next)| of == topic && at == partition && next >= end);
         if let Some((at, ends)) = &self.asked
             && ends.iter().all(folded)
@@ -64,9 +71,19 @@ impl Watch {
         Ok(())
     }
 
+    /// Says what is wrong with the files, once for each thing that is.
+    fn wrong(&mut self, why: Option<anyhow::Error>) {
+        let why = why.map(|why| format!("{why:#}"));
+        if why != self.said {
+            why.iter().for_each(|why| tracing::error!(why, "files of keys and certificates"));
+            self.app.metrics.note("keys and certificates", why.as_deref());
+            self.said = why;
+        }
+    }
+
     fn ends(&self) -> Result<Positions, Fault> {
         let log: &dyn Log = self.app.log.as_ref();
-        let topics = [ACCOUNTS, CREDENTIALS].iter().filter_map(|view| self.app.views.get(view)).map(|view| view.view().topic.clone());
+        let topics = self.app.views.get(ACCOUNTS).into_iter().map(|view| view.view().topic.clone());
         let places = topics.flat_map(|topic| (0..log.partitions()).map(move |partition| (topic.clone(), Partition(partition))));
         places.map(|(topic, partition)| Ok((topic.clone(), partition, log.end(&topic, partition)?))).collect()
     }

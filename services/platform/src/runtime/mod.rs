@@ -38,6 +38,7 @@ use crate::location::{Layout, LogLocation};
 use crate::patience::Patience;
 use crate::prover::Prover;
 use crate::telemetry::Metrics;
+use crate::tls::Tls;
 
 pub mod at_rest;
 mod identity;
@@ -96,13 +97,27 @@ pub struct IdentityStart {
     pub key: KeyOrigin,
     /// how often a caller may ask
     pub limits: Rates,
+    /// what the listener speaks, if it is TLS: its files are looked at while it serves
+    pub tls: Option<Arc<Tls>>,
+    /// authorities of other instances' certificates
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl IdentityStart {
     /// Of an application, where nobody is asked who calls.
     pub fn of(application: &Application) -> Self {
         let (application, roles) = (application.name, application.roles);
-        Self { application, roles, required: false, behind_proxy: false, signing_keys: None, key: KeyOrigin::Kept, limits: Rates::new(0, 0) }
+        Self {
+            application,
+            roles,
+            required: false,
+            behind_proxy: false,
+            signing_keys: None,
+            key: KeyOrigin::Kept,
+            limits: Rates::new(0, 0),
+            tls: None,
+            tls_ca: None,
+        }
     }
 
     fn open(self, data: &Path, log: &dyn Log, patience: &Patience) -> anyhow::Result<Identity> {
@@ -110,7 +125,7 @@ impl IdentityStart {
         let key = self.key.key(IDENTITY_KEY, data, used)?;
         let signing_keys = self.signing_keys.unwrap_or_else(|| data.join(SIGNING_KEYS));
         let mut identity = Identity::open(self.application, self.roles, &signing_keys, key, self.limits)?;
-        (identity.required, identity.behind_proxy) = (self.required, self.behind_proxy);
+        (identity.required, identity.behind_proxy, identity.tls) = (self.required, self.behind_proxy, self.tls);
         Ok(identity)
     }
 }
@@ -227,6 +242,11 @@ impl Platform {
             let runs = start.runs(capability.service.name);
             parts.add(capability, runs, &opened, &mut threads, &patience)?;
         }
+        let between = match (&start.identity.tls, &start.identity.tls_ca) {
+            (Some(tls), Some(ca)) => tls.client(ca)?,
+            (None, Some(ca)) => crate::tls::client(None, ca)?,
+            (_, None) => crate::tls::plain_client()?,
+        };
         let identity = Arc::new(start.identity.open(&start.data, opened.log.as_ref(), &patience)?);
         let mail = Rows::open_of(&opened.layout.mail(), "mail 1", opened.control.id(), &[], &opened.memory)?;
         let Opened { layout, log, keys, control, .. } = opened;
@@ -237,7 +257,7 @@ impl Platform {
         let app = Arc::new(AppState {
             log,
             commands: CommandGateway { sender, replies, answered_by: parts.answered_by, owners: parts.owners },
-            views: Views::new(parts.views, Forward::new(parts.elsewhere)),
+            views: Views::new(parts.views, Forward::new(parts.elsewhere, between)?),
             operator: Operator {
                 services: parts.services,
                 heads: parts.heads,

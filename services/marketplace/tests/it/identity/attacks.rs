@@ -1,7 +1,7 @@
 //! Everything that is no good token, shown to the real binary. What a token itself must be is held by the table of
 //! `daybook::identity::token`; here it is what stands behind one.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ enum Shown {
 }
 
 async fn me(url: &str, shown: &Shown) -> (StatusCode, Value, Option<String>) {
-    let request = Client::new().get(format!("{url}/identity/me"));
+    let request = crate::process::http().build().unwrap().get(format!("{url}/identity/me"));
     let request = match shown {
         Shown::Nothing => request,
         Shown::Header(text) => request.header("authorization", text),

@@ -5,4 +5,5 @@ mod claims;
 mod guard;
 mod people;
 mod secrets;
+mod tls;
 mod verbs;

@@ -56,7 +56,7 @@ pub struct Person {
 pub fn client(token: Option<&str>) -> Client {
     let mut headers = HeaderMap::new();
     token.into_iter().for_each(|token| drop(headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())));
-    Client::builder().default_headers(headers).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    crate::process::http().default_headers(headers).redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 /// What a request is answered with.

@@ -29,6 +29,8 @@ pub use bodies::let_go;
 pub use hosts::Hosts;
 use pulse::{Phase, Pulse, Watched};
 
+use crate::tls::{Stream, Tls};
+
 /// Bytes of a request's head, and of what is read ahead of a body, that a connection may hold.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How often each connection is looked at.
@@ -79,7 +81,7 @@ struct Connections {
 }
 
 /// Serves HTTP/1 until told to stop; then ends in a moment what is idle or half-sent, and waits for the answers to the rest.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, router: Router, connections_max: usize, mut stop: watch::Receiver<bool>) {
     let connections = Arc::new(Connections { open: Mutex::default(), room: Arc::new(Semaphore::new(connections_max)) });
     let (router, mut tasks, mut count) = (TowerToHyperService::new(router), JoinSet::new(), 0);
     loop {
@@ -104,10 +106,13 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
         let pulse = Arc::new(Pulse::new());
         connections.open.lock().insert(count, Arc::clone(&pulse));
         let open = Open { connections: Arc::clone(&connections), number: count, _room: room };
-        let (router, stop) = (router.clone(), stop.clone());
+        let (router, stop, tls) = (router.clone(), stop.clone(), tls.clone());
         tasks.spawn(async move {
             let _until_it_ends = open;
-            connection(stream, peer, router, pulse, stop).await;
+            let _as_it_is = stream.set_nodelay(true);
+            if let Some(stream) = secured(stream, peer, tls, &pulse, stop.clone()).await {
+                connection(stream, peer, router, pulse, stop).await;
+            }
         });
     }
     drop(listener); // who comes now is refused, and goes to another instance
@@ -154,12 +159,24 @@ fn turn_away(stream: &TcpStream, peer: SocketAddr) {
     let _gone = stream.try_write(answer.as_bytes());
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: TowerToHyperService<Router>, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
-    let _as_it_is = stream.set_nodelay(true);
+/// The connection after its handshake, if it has one; none where that comes to nothing, or is no longer waited for.
+async fn secured(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>, pulse: &Pulse, mut stop: watch::Receiver<bool>) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::plain(stream)) };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = pulse.end.notified() => return None,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    accepted.inspect_err(|why| tracing::debug!(%peer, %why, "a handshake failed")).ok()
+}
+
+async fn connection(stream: Stream, peer: SocketAddr, router: TowerToHyperService<Router>, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
+    let shown = stream.peer.clone();
     let (of_requests, io) = (Arc::clone(&pulse), TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) }));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Arc::clone(&of_requests));
+        shown.iter().for_each(|shown| drop(request.extensions_mut().insert(shown.clone())));
         router.call(request)
     });
     let mut http = http1::Builder::new();

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use crate::tls::Stream;
 
 /// Where a connection is in its exchange of request and answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Pulse {
 /// A connection's bytes, which move its pulse.
 pub struct Watched {
     /// the bytes
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// what they move
     pub pulse: Arc<Pulse>,
 }
