@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::hex::Hex;
 
-/// How long a sign-up may take, in seconds of log time.
-pub const SIGN_UP_SECONDS: i64 = 30;
+/// How long a sign-up may take, in seconds of log time: longer than it takes another instance to come in for one that died.
+pub const SIGN_UP_SECONDS: i64 = 5 * 60;
 /// Most roles of an account, and longest reason or bound id.
 const ROLES_MAX: usize = 20;
 const TEXT_BYTES_MAX: usize = 200;
