@@ -17,7 +17,7 @@ pub struct Args {
     /// Only so many of the last entries are printed; all of them are checked
     #[arg(long, value_name = "N", default_value_t = 50)]
     last: usize,
-    /// The hash of an entry that was noted before, as <number>:<hash>: it must still be there
+    /// The hash of an entry that was noted before, as NUMBER:HASH: it must still be there
     #[arg(long, value_name = "NUMBER:HASH")]
     since: Option<String>,
     #[command(flatten)]
