@@ -174,7 +174,7 @@ pub enum Refusal {
     #[error("an account has 1 to {ROLES_MAX} roles, each once, and an address of its own")]
     Roles,
     /// See `text-out-of-range`.
-    #[error("a reason and the id that a role owns have 1 to {TEXT_BYTES_MAX} bytes")]
+    #[error("a reason and the id that a role owns have 1 to {TEXT_BYTES_MAX} bytes, and the id is visible ASCII without spaces and =")]
     Text,
 }
 
@@ -208,8 +208,8 @@ impl Aggregate for Account {
             Command::Grant(granted) if self.granted.get(&granted.role) == Some(&granted.owns) => vec![],
             Command::Grant(_) if self.granted.len() >= ROLES_MAX => return Err(Refusal::Roles),
             Command::Grant(granted) => {
-                text(&granted.role)?;
-                granted.owns.as_deref().map_or(Ok(()), text)?;
+                word(&granted.role)?;
+                granted.owns.as_deref().map_or(Ok(()), word)?;
                 vec![Event::RoleGranted(granted)]
             }
             Command::Revoke { role } if self.granted.contains_key(&role) => vec![Event::RoleRevoked { role }],
@@ -299,7 +299,12 @@ fn check(sign_up: &SignUp) -> Result<(), Refusal> {
     if !(1..=ROLES_MAX).contains(&names.len()) || names.len() != sign_up.granted.len() || sign_up.claims.is_empty() {
         return Err(Refusal::Roles);
     }
-    sign_up.granted.iter().try_for_each(|granted| text(&granted.role).and_then(|()| granted.owns.as_deref().map_or(Ok(()), text)))
+    sign_up.granted.iter().try_for_each(|granted| word(&granted.role).and_then(|()| granted.owns.as_deref().map_or(Ok(()), word)))
+}
+
+/// What stands in an actor's text, whose words are separated by spaces: one with a space in it would be two roles.
+fn word(word: &str) -> Result<(), Refusal> {
+    if word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=') { text(word) } else { Err(Refusal::Text) }
 }
 
 fn text(text: &str) -> Result<(), Refusal> {
@@ -374,6 +379,12 @@ mod tests {
         account(&active).when(Command::Grant(seller.clone())).then(&[Event::RoleGranted(seller.clone())]);
         account(&active).when(Command::Grant(granted("customer", Some("17")))).then(&[]);
         account(&active).when(Command::Grant(granted("", None))).refused("text-out-of-range");
+        // Nobody becomes an operator by what stands behind a role.
+        for owns in ["17 operator", "17\toperator", "17=operator", "17\u{a0}operator", ""] {
+            account(&active).when(Command::Grant(granted("seller", Some(owns)))).refused("text-out-of-range");
+            let sign_up = SignUp { granted: vec![granted("seller", Some(owns))], ..sign_up() };
+            account(&[]).when(Command::SignUp(sign_up)).refused("text-out-of-range");
+        }
         account(&active).when(Command::Revoke { role: "customer".into() }).then(&[Event::RoleRevoked { role: "customer".into() }]);
         account(&active).when(Command::Revoke { role: "seller".into() }).then(&[]);
         account(&[]).when(Command::Grant(seller)).refused("unknown-account");
