@@ -12,6 +12,9 @@ use crate::hex::Hex;
 pub const SIGN_UP_SECONDS: i64 = 5 * 60;
 /// Most roles of an account, and longest reason or bound id.
 const ROLES_MAX: usize = 20;
+/// All roles of an account as an actor's text has them: with the account itself they fit into a command's envelope.
+const BYTES_MAX: usize = 400;
+const _: () = assert!(BYTES_MAX + 50 <= eventstore::bounds::ACTOR_BYTES_MAX);
 const TEXT_BYTES_MAX: usize = 200;
 
 /// Where an account stands.
@@ -171,7 +174,7 @@ pub enum Refusal {
     #[error("this account exists already")]
     Exists,
     /// See `roles-out-of-range`.
-    #[error("an account has 1 to {ROLES_MAX} roles, each once, and an address of its own")]
+    #[error("an account has 1 to {ROLES_MAX} roles, each once, {BYTES_MAX} bytes of them together, and an address of its own")]
     Roles,
     /// See `text-out-of-range`.
     #[error("a reason and the id that a role owns have 1 to {TEXT_BYTES_MAX} bytes, and the id is visible ASCII without spaces and =")]
@@ -206,7 +209,9 @@ impl Aggregate for Account {
             Command::RecordClaimed { .. } | Command::RecordConfirmed { .. } | Command::RecordDenied { .. } | Command::Expire => vec![],
             _ if !begun => return Err(Refusal::Unknown),
             Command::Grant(granted) if self.granted.get(&granted.role) == Some(&granted.owns) => vec![],
-            Command::Grant(_) if self.granted.len() >= ROLES_MAX => return Err(Refusal::Roles),
+            Command::Grant(granted) if self.granted.len() >= ROLES_MAX || self.bytes() + bytes(&granted.role, granted.owns.as_ref()) > BYTES_MAX => {
+                return Err(Refusal::Roles);
+            }
             Command::Grant(granted) => {
                 word(&granted.role)?;
                 granted.owns.as_deref().map_or(Ok(()), word)?;
@@ -285,6 +290,10 @@ impl Account {
         self.renewed_at
     }
 
+    fn bytes(&self) -> usize {
+        self.granted.iter().map(|(role, owns)| bytes(role, owns.as_ref())).sum()
+    }
+
     fn waits_for(&self, claim: &str) -> bool {
         self.status == Status::Beginning && self.claims.get(claim) == Some(&false)
     }
@@ -295,11 +304,17 @@ impl Account {
 }
 
 fn check(sign_up: &SignUp) -> Result<(), Refusal> {
+    let all: usize = sign_up.granted.iter().map(|granted| bytes(&granted.role, granted.owns.as_ref())).sum();
     let names: BTreeSet<&str> = sign_up.granted.iter().map(|granted| granted.role.as_str()).collect();
-    if !(1..=ROLES_MAX).contains(&names.len()) || names.len() != sign_up.granted.len() || sign_up.claims.is_empty() {
+    if !(1..=ROLES_MAX).contains(&names.len()) || names.len() != sign_up.granted.len() || sign_up.claims.is_empty() || all > BYTES_MAX {
         return Err(Refusal::Roles);
     }
     sign_up.granted.iter().try_for_each(|granted| word(&granted.role).and_then(|()| granted.owns.as_deref().map_or(Ok(()), word)))
+}
+
+/// What a role takes of an actor's text, with the signs around it.
+fn bytes(role: &str, owns: Option<&String>) -> usize {
+    role.len() + owns.map_or(0, String::len) + 2
 }
 
 /// What stands in an actor's text, whose words are separated by spaces: one with a space in it would be two roles.
@@ -379,6 +394,13 @@ mod tests {
         account(&active).when(Command::Grant(seller.clone())).then(&[Event::RoleGranted(seller.clone())]);
         account(&active).when(Command::Grant(granted("customer", Some("17")))).then(&[]);
         account(&active).when(Command::Grant(granted("", None))).refused("text-out-of-range");
+        // What an account may do fits into the envelope of whatever it commands.
+        let long = |at: usize| granted(&format!("role{at}"), Some(&"1".repeat(190)));
+        let two = [active.clone(), vec![Event::RoleGranted(long(1))]].concat();
+        account(&active).when(Command::Grant(long(1))).then(&[Event::RoleGranted(long(1))]);
+        account(&two).when(Command::Grant(long(2))).refused("roles-out-of-range");
+        let sign_up_of = |granted| Command::SignUp(SignUp { granted, ..sign_up() });
+        account(&[]).when(sign_up_of(vec![long(1), long(2), long(3)])).refused("roles-out-of-range");
         // Nobody becomes an operator by what stands behind a role.
         for owns in ["17 operator", "17\toperator", "17=operator", "17\u{a0}operator", ""] {
             account(&active).when(Command::Grant(granted("seller", Some(owns)))).refused("text-out-of-range");
