@@ -7,6 +7,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer;
 
+use super::access::refused;
 use super::fault::fault;
 use super::probe::ASK;
 use super::producer::{Producers, Reporting, Reports, TransactionEnd, hand_over};
@@ -44,7 +45,10 @@ impl Cluster {
         let reports: &Reports = producer.context();
         let handed = hand_over(&self.settings, &producer, reports, messages);
         let told = reports.all(ASK + ASK);
-        let failed = |code: RDKafkaErrorCode| fault("writing", code);
+        let failed = |(code, message): (RDKafkaErrorCode, &Message)| match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => refused("Write", &format!("topic {}", self.settings.named(&message.topic))),
+            code => fault("writing", code),
+        };
         // A producer that failed is not used again: it may have left a gap in its sequence.
         if handed.is_ok() && told.iter().all(Result::is_ok) {
             *sender = Some(producer);
@@ -52,7 +56,7 @@ impl Cluster {
             closing::later(producer);
         }
         handed.map_err(|trouble| fault("writing", trouble))?;
-        Ok(told.into_iter().map(|told| told.map_err(failed)).collect())
+        Ok(told.into_iter().zip(messages).map(|(told, message)| told.map_err(|code| failed((code, message)))).collect())
     }
 
     /// Looks what became of a transaction whose end is not known: its producers are made anew, which ends what is open

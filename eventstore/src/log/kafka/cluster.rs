@@ -1,17 +1,19 @@
 //! What the threads of a log on a cluster share, and what they ask of it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
+use super::access::refused;
 use super::assignments::{AssignmentRecord, Table};
 use super::config::{Settings, assignments};
 use super::fault::fault;
@@ -25,6 +27,10 @@ use crate::log::{Fault, Limits, Message, Offset, Page, Positions, may_trim};
 
 /// A topic that was just made is not heard of from every broker at once.
 const HEARSAY: Duration = Duration::from_millis(500);
+/// How long one attempt to hear a group's positions may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long it is listened for why there is no answer.
+const LISTEN: Duration = Duration::from_millis(50);
 /// How long a read waits for the tail to have what lies before an end.
 const TAIL: Duration = Duration::from_secs(5);
 
@@ -40,6 +46,8 @@ pub struct Cluster {
     pub(super) scans: Scans,
     pub(super) appender: Mutex<Producers>,
     pub(super) sender: Mutex<Option<Reporting>>,
+    /// the credentials that those of its clients have that nobody else looks after
+    pub(super) signed_in: AtomicU64,
     /// producers of transactions that were dropped and made anew
     pub(super) recycled: Arc<AtomicU64>,
     /// times that a group's standing positions were committed once more
@@ -123,8 +131,24 @@ impl Cluster {
     /// The positions that a group has committed in these places.
     pub(super) fn committed(&self, group: &str, places: TopicPartitionList) -> Result<Positions, Fault> {
         let failed = |why: KafkaError| fault(&format!("positions of group {group}"), why);
-        let asking: BaseConsumer<Logged> = self.settings.member(group).create_with_context(Logged).map_err(failed)?;
-        let committed = asking.committed_offsets(places, ASK).map_err(failed);
+        let asking: BaseConsumer<Logged> = self.settings.member(group).create_with_context(Logged::default()).map_err(failed)?;
+        let deadline = Instant::now() + ASK;
+        let committed = loop {
+            match asking.committed_offsets(places.clone(), ATTEMPT) {
+                Err(why) => {
+                    // A broker that does not say who is in charge of the group says why only to whoever polls.
+                    if let Some(Err(told)) = asking.poll(LISTEN)
+                        && told.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
+                    {
+                        break Err(refused("Describe", &format!("group {}", self.settings.named_group(group))));
+                    }
+                    if Instant::now() > deadline || matches!(failed(why.clone()), Fault::Fatal(_)) {
+                        break Err(failed(why));
+                    }
+                }
+                Ok(committed) => break Ok(committed),
+            }
+        };
         closing::later(asking);
         let committed = committed?;
         let position = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
@@ -151,7 +175,18 @@ impl Cluster {
         Ok(start)
     }
 
+    /// Gives those clients what they sign in with that may have nothing to do for long: they would go on asking with what they had.
+    fn sign_in(&self) {
+        let changes = self.settings.credentials.changes();
+        if self.signed_in.swap(changes, Ordering::AcqRel) != changes {
+            self.scans.sign_in();
+            self.appender.lock().sign_in();
+            self.sender.lock().iter().for_each(|sender| self.settings.credentials.give(sender.client()));
+        }
+    }
+
     pub(super) fn wait(&self, positions: &[(Topic, Partition, Offset)], wait: Duration) -> Result<bool, Fault> {
+        self.sign_in();
         for (topic, ..) in positions {
             if !self.tail.follows(topic) {
                 let ends = (0..self.partitions).map(|partition| self.end(topic, Partition(partition)));

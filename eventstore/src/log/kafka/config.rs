@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use schemas::{Stream, Topic, topic};
 
+use super::credentials::Credentials;
 use crate::log::clock::{Clock, SystemClock};
 use crate::log::{Fault, Rules};
 
@@ -57,6 +58,8 @@ pub struct Settings {
     pub brokers: String,
     /// Any other setting of librdkafka: TLS, SASL, sizes, times.
     pub client: BTreeMap<String, String>,
+    /// More of them, and above all what clients sign in with, in a file that is looked at while they run. They go before `client`.
+    pub credentials: Arc<Credentials>,
     /// Put before every topic, group and transactional id, so that several installations can share a cluster.
     pub namespace: String,
     /// Partitions of every topic. Settled when the log is created: another number is refused later; none takes what is there.
@@ -85,6 +88,7 @@ impl Settings {
         Self {
             brokers: brokers.into(),
             client: BTreeMap::new(),
+            credentials: Arc::default(),
             namespace: String::new(),
             partitions: None,
             replication: None,
@@ -104,7 +108,9 @@ impl Settings {
         if !self.namespace.bytes().all(allowed) || self.namespace.len() > 100 {
             return Err(Fault::Fatal(format!("namespace '{}': at most 100 of letters, digits, '.', '_', '-'", self.namespace)));
         }
-        match self.client.keys().find(|key| SETTLED.contains(&key.as_str())) {
+        self.credentials.check()?;
+        let of_file = self.credentials.settings();
+        match self.client.keys().chain(of_file.keys()).find(|key| SETTLED.contains(&key.as_str())) {
             Some(key) => Err(Fault::Fatal(format!("Kafka setting {key} is settled by Daybook, since no record may be lost or doubled: leave it out"))),
             None => Ok(()),
         }
@@ -130,6 +136,7 @@ impl Settings {
             config.set(*key, *value);
         }
         config.extend(self.client.clone());
+        config.extend(self.credentials.settings());
         for (key, value) in ours {
             config.set(*key, *value);
         }

@@ -81,8 +81,6 @@ pub fn next(trouble: &Trouble) -> Next {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
-        | Code::SaslAuthenticationFailed
-        | Code::Authentication
         | Code::UnsupportedVersion
         | Code::UnsupportedForMessageFormat
         | Code::InvalidTransactionTimeout
@@ -90,11 +88,26 @@ pub fn next(trouble: &Trouble) -> Next {
         | Code::OffsetOutOfRange
         | Code::AutoOffsetReset
         | Code::LogTruncation => Next::Stop,
+        // Whether a password may be another in a moment is for those to say who know where it comes from.
+        code if is_stranger(code) => Next::Rewind,
         _ if trouble.fatal => Next::Rewind,
         _ if trouble.abort => Next::Rewind,
         _ if trouble.retriable => Next::Again,
         _ => Next::Rewind, // librdkafka: an error without a mark is final for its transaction
     }
+}
+
+/// Whether an error says that this user's name or password is wrong.
+pub fn is_stranger(code: Code) -> bool {
+    matches!(code, Code::Authentication | Code::SaslAuthenticationFailed)
+}
+
+/// Whether an error says that this user may not do what was asked.
+pub fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed
+    )
 }
 
 /// Errors that pass by themselves, of calls outside transactions, which do not say so.
@@ -144,6 +157,7 @@ pub fn fault(what: &str, error: impl Into<Trouble>) -> Fault {
     let text = format!("{what}: {trouble}");
     match next(&trouble) {
         Next::Again => Fault::Retry(text),
+        _ if is_stranger(trouble.code) => Fault::Retry(text),
         Next::Stop => Fault::Fatal(text),
         Next::Lost | Next::Rewind | Next::Rejoin => Fault::Abort(text),
     }
@@ -173,9 +187,11 @@ mod tests {
                 let what = format!("{name} {marks:?}: {found:?}");
                 if names(name, &["_PRODUCER_EPOCH", "PRODUCER_FENCED", "PRODUCER_ID"]) || name == "_FENCED" {
                     assert_eq!(found, Next::Rejoin, "{what}");
-                } else if names(name, &["AUTHORIZATION_FAILED", "AUTHENTICATION"]) {
+                } else if names(name, &["AUTHORIZATION_FAILED"]) {
                     // Delegation tokens have a name like it, and are nothing that we use.
                     assert!(found == Next::Stop || name.contains("DELEGATION"), "{what}");
+                } else if names(name, &["AUTHENTICATION"]) {
+                    assert_eq!(found, Next::Rewind, "{what}");
                 } else if names(name, &["GENERATION", "MEMBER_ID", "FENCED_INSTANCE", "REBALANCE_IN_PROGRESS", "ASSIGNMENT_LOST"]) && !name.contains("REQUIRED")
                 {
                     assert_eq!(found, Next::Lost, "{what}");

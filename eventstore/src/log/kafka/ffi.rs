@@ -1,9 +1,10 @@
-//! The three calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
+//! The four calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
@@ -60,6 +61,22 @@ pub fn end_seen<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &CStr, pa
     // SAFETY: the client and the name outlive the call, which writes two numbers.
     let told = unsafe { sys::rd_kafka_get_watermark_offsets(consumer.client().native_ptr(), topic.as_ptr(), partition, &mut low, &mut high) };
     if RDKafkaErrorCode::from(told) == RDKafkaErrorCode::NoError { u64::try_from(high).ok() } else { None }
+}
+
+/// What a client signs in with from now on, where it signs in by name and password. Connections that stand go on.
+pub fn sign_in<C: ClientContext>(client: &Client<C>, user: &str, password: &str) -> Result<(), String> {
+    let text = |text: &str| CString::new(text).map_err(|_| "a name or a password with a zero byte".to_owned());
+    let (user, password) = (text(user)?, text(password)?);
+    // SAFETY: the client and both texts outlive the call, which copies them; a returned error is ours, read and then freed.
+    unsafe {
+        let error = sys::rd_kafka_sasl_set_credentials(client.native_ptr(), user.as_ptr(), password.as_ptr());
+        if error.is_null() {
+            return Ok(());
+        }
+        let why = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
+        sys::rd_kafka_error_destroy(error);
+        Err(why)
+    }
 }
 
 /// Every error that librdkafka knows, with its name there.

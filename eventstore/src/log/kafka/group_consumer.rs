@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use schemas::{Partition, Topic};
 
+use super::access::polled;
 use super::assignments::Table;
 use super::fault::fault;
 use super::probe::Watch;
@@ -189,14 +190,19 @@ impl Inbox {
     }
 
     fn run(&self, consumer: &BaseConsumer<Served>) {
-        let mut watched = Instant::now();
+        let (mut watched, mut signed_in) = (Instant::now(), 0);
+        let topics: Vec<Topic> = self.group.inputs.iter().map(|input| input.topic.clone()).collect();
         while !self.stop.load(Ordering::Acquire) {
+            self.cluster.settings.credentials.renew(&mut signed_in, consumer.client());
+            if let Some(mut producers) = self.turn.try_lock() {
+                producers.sign_in(); // whoever holds them does it too
+            }
             let turned = match consumer.poll(SLICE) {
                 Some(Ok(message)) => {
                     self.put(record(&self.cluster.settings, &message));
                     Ok(())
                 }
-                Some(Err(error)) => match fault(&format!("group {}", self.group.name), error) {
+                Some(Err(error)) => match polled(&self.cluster.settings, &format!("group {}", self.group.name), &self.group.name, &topics, error) {
                     Fault::Retry(why) => {
                         tracing::debug!(group = self.group.name, why, "reading goes on"); // the client finds its way back
                         Ok(())

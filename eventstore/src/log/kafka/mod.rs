@@ -17,11 +17,13 @@ use schemas::{Partition, Topic};
 use crate::log::clock::LogClock;
 use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
 
+mod access;
 mod append;
 mod assignments;
 mod closing;
 mod cluster;
 mod config;
+mod credentials;
 mod fault;
 mod ffi;
 mod group_consumer;
@@ -34,7 +36,9 @@ mod reader;
 mod rebalance;
 mod topics;
 
+pub use access::{APPENDS, READERS};
 pub use config::{SESSION_MS, Settings, shown};
+pub use credentials::Credentials;
 
 use cluster::Cluster;
 use config::assignments as assignments_topic;
@@ -55,11 +59,17 @@ pub struct Kafka {
 impl Kafka {
     /// Connects, and looks whether the cluster holds what it should.
     pub fn open(settings: Settings) -> Result<Self, Fault> {
+        // Before librdkafka does: it lets OpenSSL clear up when the process exits, while threads of clients that are being closed
+        // still speak TLS, and a stop that went well ends in a crash.
+        openssl_sys::init();
         settings.check()?;
         let settings = Arc::new(settings);
         settings.sender()?; // its assertions, before anything is written
         let probe = Arc::new(Probe::new(Arc::clone(&settings))?);
-        let metadata = probe.metadata().map_err(|why| {
+        let metadata = probe.first().map_err(|why| {
+            if matches!(why, Fault::Fatal(_)) {
+                return why; // of the sign-in, and of certificates: nobody who answers later would say otherwise
+            }
             // One that is starting, or has too much to do, is waited for; nobody is waited for where nobody is.
             if takes_connections(&settings.brokers) {
                 return Fault::Retry(format!("Kafka at {} takes connections and does not answer yet: {why}", settings.brokers));
@@ -95,10 +105,11 @@ impl Kafka {
             known: Mutex::new(BTreeSet::from([assignments_topic()])),
             tail,
             scans: Scans::new(Arc::clone(&settings)),
-            appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("append.{instance}"), Arc::clone(&recycled))),
+            appender: Mutex::new(Producers::new(Arc::clone(&settings), &format!("{APPENDS}{instance}"), Arc::clone(&recycled))),
             recycled,
             committed_again: AtomicU64::new(0),
             sender: Mutex::default(),
+            signed_in: AtomicU64::new(0),
             assignments: Mutex::default(),
             secret: OnceLock::new(),
             instance,

@@ -14,14 +14,14 @@ use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::groups::GroupList;
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic};
 
 use super::config::Settings;
-use super::fault::fault;
+use super::fault::{fault, is_stranger};
 use super::{closing, logged::Logged};
 use crate::log::{Fault, Offset, Positions};
 
@@ -29,6 +29,10 @@ use crate::log::{Fault, Offset, Positions};
 pub const ASK: Duration = Duration::from_secs(10);
 /// How long one attempt of it may take: behind a leader that has just gone there is another.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long the first attempt of all may take, before it is looked whether the broker said something else.
+const FIRST: Duration = Duration::from_secs(1);
+/// How long it is listened for that.
+const LISTEN: Duration = Duration::from_millis(50);
 /// How long a look at many ends may take: it is done in passing, by threads that have other things to do.
 const MOMENT: Duration = Duration::from_millis(500);
 /// A client that has not given a single good answer for this long is made anew.
@@ -41,17 +45,19 @@ pub struct Probe {
     /// since when it has answered wrongly
     wrong: Mutex<Option<Instant>>,
     renewed: AtomicU64,
+    /// the credentials that its client was given
+    signed_in: Mutex<u64>,
 }
 
 fn client(settings: &Settings) -> Result<Arc<BaseConsumer<Logged>>, Fault> {
-    let made = BaseConsumer::from_config_and_context(&settings.probe(), Logged);
+    let made = BaseConsumer::from_config_and_context(&settings.probe(), Logged::default());
     made.map(Arc::new).map_err(|why| Fault::Fatal(format!("Kafka settings: {why}")))
 }
 
 impl Probe {
     /// Connects when it is first asked.
     pub fn new(settings: Arc<Settings>) -> Result<Self, Fault> {
-        Ok(Self { client: Mutex::new(client(&settings)?), settings, wrong: Mutex::default(), renewed: AtomicU64::new(0) })
+        Ok(Self { client: Mutex::new(client(&settings)?), settings, wrong: Mutex::default(), renewed: AtomicU64::new(0), signed_in: Mutex::default() })
     }
 
     /// How often its client was made anew.
@@ -61,6 +67,7 @@ impl Probe {
 
     fn ask<T>(&self, what: &str, question: impl FnOnce(&BaseConsumer<Logged>) -> KafkaResult<T>) -> Result<T, Fault> {
         let asked = Arc::clone(&self.client.lock());
+        self.settings.credentials.renew(&mut self.signed_in.lock(), asked.client());
         let answer = question(&asked).map_err(|why| fault(what, why));
         let mut wrong = self.wrong.lock();
         let renews = match &answer {
@@ -84,6 +91,38 @@ impl Probe {
             closing::later(asked);
         }
         answer
+    }
+
+    /// All topics, asked for by whoever does not know yet whether the broker knows this user: who is refused hears it at once, and in the
+    /// broker's words. Calls only say that nobody answers.
+    pub fn first(&self) -> Result<Metadata, Fault> {
+        let (asked, deadline) = (Arc::clone(&self.client.lock()), Instant::now() + ASK);
+        loop {
+            let why = match asked.fetch_metadata(None, FIRST) {
+                Ok(metadata) => return Ok(metadata),
+                Err(why) => why,
+            };
+            // Errors are told when somebody listens, behind what is only logged, and there is no end of them.
+            let listens = Instant::now();
+            while listens.elapsed() < LISTEN {
+                drop(asked.poll(LISTEN));
+            }
+            match asked.context().told() {
+                Some((code, text)) if is_stranger(code) => {
+                    return Err(Fault::Fatal(format!("Kafka at {} refuses the sign-in: {text}", self.settings.brokers)));
+                }
+                Some((Code::SSL, text)) if text.contains("certificate") => {
+                    return Err(Fault::Fatal(format!("Kafka at {}: {text}", self.settings.brokers)));
+                }
+                told if Instant::now() > deadline => {
+                    return Err(match (fault("the cluster's topics", why), told) {
+                        (Fault::Retry(why), Some((_, text))) => Fault::Retry(format!("{why}; {text}")),
+                        (fault, _) => fault,
+                    });
+                }
+                _ => {}
+            }
+        }
     }
 
     /// All topics, with their partitions and leaders.

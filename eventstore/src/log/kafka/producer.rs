@@ -18,16 +18,23 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use schemas::Topic;
 
+use super::access::{refused, unread};
 use super::config::{Settings, TRANSACTION_MS, assignments};
-use super::fault::{Next, Trouble, fault, next};
-use super::{closing, ffi, logged::log};
+use super::fault::{Next, Trouble, fault, is_refusal, next};
+use super::logged::{log, stranger};
+use super::{closing, ffi};
 use crate::log::{Fault, Message, Offset};
 
 /// How long a producer's beginning may take; it waits there for the end of what its id left open.
 const INIT: Duration = Duration::from_secs(30);
 /// How long one call of a transaction is repeated, its commit among them: after that its outcome is unknown.
 const CALL: Duration = Duration::from_millis(TRANSACTION_MS as u64 / 2);
+/// How long the beginning may take before it is asked for again; it goes on where it was.
+const SLICE: Duration = Duration::from_millis(250);
+/// How long a refused topic's name may take from the client's log.
+const NAMED: Duration = Duration::from_millis(500);
 /// A commit that took this long is not trusted to be over, though it ended well. Far below the time after which
 /// librdkafka repeats a request without a word (`socket.timeout.ms`, here a little less than [`TRANSACTION_MS`]).
 const COMMIT_SLOW: Duration = Duration::from_secs(2);
@@ -40,6 +47,8 @@ pub struct Reports {
     told: Condvar,
     /// a connection of this client broke, or a commit was slow or repeated: what it sent may be under way still
     shaken: AtomicBool,
+    /// topics that this user may not write, as the client's log names them: its errors do not
+    unwritable: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -54,9 +63,13 @@ impl ClientContext for Reports {
         if facility == "FAIL" {
             self.shake();
         }
+        if facility == "ADDPARTS" && text.contains("authorization failed") {
+            self.unwritable.lock().extend(text.split('"').nth(1).map(str::to_owned));
+        }
         log(level, facility, text);
     }
-    fn error(&self, _: KafkaError, _: &str) {
+    fn error(&self, error: KafkaError, text: &str) {
+        stranger(&error, text);
         self.shake(); // every call answers for itself
     }
 }
@@ -83,6 +96,15 @@ impl ProducerContext for Reports {
 impl Reports {
     fn begin(&self, count: usize) {
         *self.places.lock() = Places { offsets: vec![None; count], open: count };
+    }
+
+    /// Topics that may not be written, as soon as the client's log has named one.
+    fn unwritable(&self) -> BTreeSet<String> {
+        let deadline = Instant::now() + NAMED;
+        while self.unwritable.lock().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::mem::take(&mut self.unwritable.lock())
     }
 
     fn shake(&self) {
@@ -158,13 +180,15 @@ pub struct Producers {
     unclean: [bool; 2],
     /// counts those that were dropped and made anew
     recycled: Arc<AtomicU64>,
+    /// the credentials that they have
+    signed_in: u64,
 }
 
 impl Producers {
     /// Made when they are first needed. `name` is new for each start of a process.
     pub fn new(settings: Arc<Settings>, name: &str, recycled: Arc<AtomicU64>) -> Self {
         let ids = [0, 1].map(|number| format!("{}{name}.{number}", settings.namespace));
-        Self { settings, ids, made: [None, None], turn: 0, unclean: [false, false], recycled }
+        Self { settings, ids, made: [None, None], turn: 0, unclean: [false, false], recycled, signed_in: 0 }
     }
 
     /// Their transactional ids.
@@ -172,9 +196,19 @@ impl Producers {
         &self.ids
     }
 
+    /// Gives them what they sign in with, if that has changed.
+    pub fn sign_in(&mut self) {
+        let credentials = &self.settings.credentials;
+        if self.signed_in != credentials.changes() {
+            self.signed_in = credentials.changes();
+            self.made.iter().flatten().for_each(|producer| credentials.give(producer.client()));
+        }
+    }
+
     /// Makes every producer that is missing, left something open, or may have sent what has not arrived. To be called
     /// before positions are read again.
     pub fn mend(&mut self) -> Result<(), Fault> {
+        self.sign_in();
         for slot in 0..self.ids.len() {
             let shaken = self.made[slot].as_ref().is_some_and(|made| made.context().shaken.load(Ordering::Acquire));
             if self.unclean[slot] || shaken {
@@ -219,24 +253,38 @@ impl Drop for Producers {
 
 /// A producer under `id`: fences its predecessors and waits until what they left open has ended.
 pub fn begin(settings: &Settings, id: &str) -> Result<Reporting, Fault> {
+    let deadline = Instant::now() + INIT;
+    loop {
+        let changes = settings.credentials.changes();
+        match begin_with(settings, id, &|| Instant::now() < deadline && settings.credentials.changes() == changes) {
+            // One that was refused the sign-in takes its time until it asks with a new password: another asks at once.
+            Err(_) if settings.credentials.changes() != changes && Instant::now() < deadline => {}
+            ended => return ended,
+        }
+    }
+}
+
+fn begin_with(settings: &Settings, id: &str, goes_on: &dyn Fn() -> bool) -> Result<Reporting, Fault> {
     let failed = |error: KafkaError| fault(&format!("producer {id}"), error);
     let producer = Reporting::from_config_and_context(&settings.transactional(id)?, Reports::default()).map_err(failed)?;
-    match again(INIT, || producer.init_transactions(INIT).map_err(Trouble::from)) {
+    match again(goes_on, || producer.init_transactions(SLICE).map_err(Trouble::from)) {
         Ok(()) => Ok(producer),
         Err(trouble) => {
             closing::later(producer);
+            if trouble.code == RDKafkaErrorCode::TransactionalIdAuthorizationFailed {
+                return Err(refused("Write", &format!("transactional id {id}")));
+            }
             // Fenced here is a race of two makers: the later one wins, the earlier tries again.
             Err(if next(&trouble) == Next::Stop { fault(&format!("producer {id}"), trouble) } else { Fault::Retry(format!("producer {id}: {trouble}")) })
         }
     }
 }
 
-/// Repeats a call as long as it says that this may help, within its time.
-fn again<T>(within: Duration, mut call: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    let deadline = Instant::now() + within;
+/// Repeats a call as long as it says that this may help, and it goes on.
+fn again<T>(goes_on: &dyn Fn() -> bool, mut call: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
     loop {
         match call() {
-            Err(trouble) if next(&trouble) == Next::Again && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            Err(trouble) if next(&trouble) == Next::Again && goes_on() => std::thread::sleep(Duration::from_millis(20)),
             other => return other,
         }
     }
@@ -247,6 +295,7 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
     let before = |trouble: Trouble| match next(&trouble) {
         Next::Lost => TransactionEnd::Lost(trouble.to_string()),
         Next::Rejoin => TransactionEnd::Fenced(trouble.to_string(), vec![]),
+        Next::Stop if is_refusal(trouble.code) => TransactionEnd::Not(refused_in(settings, reports, outputs, &[], &trouble)),
         Next::Stop => TransactionEnd::Not(fault("transaction", trouble)),
         Next::Again | Next::Rewind => TransactionEnd::Not(Fault::Abort(format!("transaction: {trouble}"))),
     };
@@ -261,15 +310,23 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
         std::thread::sleep(held);
     }
     if let Some(consumed) = consumed {
+        let offsets = Instant::now();
         let Some(proof) = (consumed.proof)() else { return TransactionEnd::Lost("the group has moved on since the poll".to_owned()) };
-        if let Err(trouble) = again(CALL, || producer.send_offsets_to_transaction(&consumed.positions, &proof, CALL).map_err(Trouble::from)) {
+        if let Err(trouble) =
+            again(&|| offsets.elapsed() < CALL, || producer.send_offsets_to_transaction(&consumed.positions, &proof, CALL).map_err(Trouble::from))
+        {
+            // A position is of a topic that is read; what could not be written may come to light here too.
+            if trouble.code == RDKafkaErrorCode::TopicAuthorizationFailed && trouble.text.contains("commit offsets") {
+                let topics: BTreeSet<Topic> = consumed.positions.elements().iter().filter_map(|element| settings.topic(element.topic())).collect();
+                return TransactionEnd::Not(unread(settings, &topics.into_iter().collect::<Vec<_>>()));
+            }
             return before(trouble);
         }
     }
     let (began, mut calls) = (Instant::now(), 0);
-    let ended = again(CALL, || {
+    let ended = again(&|| began.elapsed() < CALL, || {
         calls += 1;
-        ffi::commit(producer, CALL.saturating_sub(began.elapsed()))
+        ffi::commit(producer, CALL.saturating_sub(began.elapsed()).min(COMMIT_SLOW))
     });
     if calls > 1 || began.elapsed() > COMMIT_SLOW {
         reports.shake();
@@ -285,7 +342,13 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
             }
         }
         Err(trouble) => {
-            let places = reports.all(Duration::ZERO).into_iter().map(Result::ok).collect();
+            let told = reports.all(Duration::ZERO);
+            // A record that may not be written keeps its transaction from being committed.
+            let unwritten = told.iter().any(|told| told.as_ref().is_err_and(|code| is_refusal(*code)));
+            if unwritten || matches!(trouble.code, RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) {
+                return TransactionEnd::Not(refused_in(settings, reports, outputs, &told, &trouble));
+            }
+            let places = told.into_iter().map(Result::ok).collect();
             if next(&trouble) == Next::Rejoin {
                 TransactionEnd::Fenced(trouble.to_string(), places)
             } else {
@@ -293,6 +356,21 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
             }
         }
     }
+}
+
+/// What was refused of a transaction: the topics of the records that were, or that could not be made part of it.
+fn refused_in(settings: &Settings, reports: &Reports, outputs: &[Message], told: &[Result<Offset, RDKafkaErrorCode>], trouble: &Trouble) -> Fault {
+    let of = |told: &Result<Offset, RDKafkaErrorCode>| told.as_ref().is_err_and(|code| is_refusal(*code));
+    let of_records: BTreeSet<String> = outputs.iter().zip(told).filter(|(_, told)| of(told)).map(|(message, _)| settings.named(&message.topic)).collect();
+    let names = match trouble.code {
+        _ if !of_records.is_empty() => of_records,
+        RDKafkaErrorCode::GroupAuthorizationFailed => return refused("Read", &format!("the group whose positions are committed ({trouble})")),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => return refused("Write", &format!("the producer's transactional id ({trouble})")),
+        _ => Some(reports.unwritable())
+            .filter(|names| !names.is_empty())
+            .unwrap_or_else(|| outputs.iter().map(|message| settings.named(&message.topic)).collect()),
+    };
+    refused("Write", &format!("topic {}", names.into_iter().collect::<Vec<_>>().join(" or ")))
 }
 
 /// Ends whatever these transactional ids have open, and fences their producers.

@@ -17,6 +17,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Headers, Partition, Topic};
 
+use super::access::polled;
 use super::config::Settings;
 use super::fault::fault;
 use super::probe::{Probe, Watch};
@@ -178,8 +179,10 @@ impl Tail {
     }
 
     fn run(&self) {
-        let (mut consumer, mut watched) = (None, Instant::now());
+        let (mut consumer, mut watched, mut signed_in) = (None::<BaseConsumer<Logged>>, Instant::now(), 0);
         while !self.stop.load(Ordering::Acquire) {
+            self.settings.credentials.look();
+            consumer.iter().for_each(|consumer| self.settings.credentials.renew(&mut signed_in, consumer.client()));
             let turned = self.turn(&mut consumer).and_then(|()| {
                 if watched.elapsed() < WATCH {
                     return Ok(());
@@ -214,7 +217,7 @@ impl Tail {
             }
             drop(rings);
             if consumer.is_none() {
-                *consumer = Some(self.settings.reader("tail").create_with_context(Logged).map_err(failed)?);
+                *consumer = Some(self.settings.reader("tail").create_with_context(Logged::default()).map_err(failed)?);
             }
             if all.count() > 0 {
                 consumer.iter().try_for_each(|consumer| consumer.assign(&all)).map_err(failed)?;
@@ -224,11 +227,13 @@ impl Tail {
         }
         let Some(consumer) = consumer else { return Ok(()) };
         let (mut read, mut wait) = (vec![], SLICE);
-        while let Some(polled) = consumer.poll(wait) {
-            match polled.map_err(failed) {
+        while let Some(told) = consumer.poll(wait) {
+            match told {
                 Ok(message) => read.push(record(&self.settings, &message)),
-                Err(Fault::Retry(why)) => tracing::debug!(why, "the tail goes on"), // the client finds its way back
-                Err(fault) => return Err(fault),
+                Err(why) => match polled(&self.settings, "following topics", "tail", &self.topics(), why) {
+                    Fault::Retry(why) => tracing::debug!(why, "the tail goes on"), // the client finds its way back
+                    fault => return Err(fault),
+                },
             }
             wait = Duration::ZERO;
             if read.len() >= 1_000 {
@@ -240,6 +245,10 @@ impl Tail {
         self.take(read, &positions);
         self.note_ends(consumer);
         Ok(())
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.rings.lock().known.keys().map(|(topic, _)| topic.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Notes what the last fetches told of ends, from the client's memory.
@@ -298,6 +307,11 @@ impl Scans {
         Ok(page)
     }
 
+    /// Gives its clients what they sign in with from now on.
+    pub fn sign_in(&self) {
+        self.idle.lock().iter().for_each(|scan| self.settings.credentials.give(scan.consumer.client()));
+    }
+
     fn take(&self, place: &TopicPartition, from: Offset) -> Result<Scan, Fault> {
         let mut idle = self.idle.lock();
         let same = idle.iter().position(|scan| scan.place.as_ref() == Some(place) && scan.next == from);
@@ -307,14 +321,15 @@ impl Scans {
             return Ok(idle.remove(found));
         }
         drop(idle);
-        let consumer = self.settings.reader("scan").create_with_context(Logged).map_err(|why| fault("reading", why))?;
+        let consumer = self.settings.reader("scan").create_with_context(Logged::default()).map_err(|why| fault("reading", why))?;
         Ok(Scan { consumer, place: None, had: BTreeSet::new(), spare: VecDeque::new(), next: Offset(0), used: Instant::now() })
     }
 }
 
 impl Scan {
     fn page(&mut self, settings: &Settings, place: &TopicPartition, from: Offset, end: Offset, limits: Limits) -> Result<Page, Fault> {
-        let failed = |error: KafkaError| fault(&format!("reading {}/{} from {from}", place.0, place.1), error);
+        let what = format!("reading {}/{} from {from}", place.0, place.1);
+        let failed = |error: KafkaError| fault(&what, error);
         let afresh = self.place.as_ref() != Some(place) || self.next != from;
         if afresh {
             let mut all = TopicPartitionList::new();
@@ -332,7 +347,7 @@ impl Scan {
                     Some(Ok(message)) => Some(record(settings, &message)).filter(|record| record.offset >= from),
                     Some(Err(KafkaError::PartitionEOF(_))) | None => None,
                     // What a client that was idle says first may be of an outage that is over.
-                    Some(Err(error)) => match failed(error) {
+                    Some(Err(error)) => match polled(settings, &what, "scan", std::slice::from_ref(&place.0), error) {
                         Fault::Retry(_) if Instant::now() < deadline => continue,
                         fault => return Err(fault),
                     },

@@ -18,7 +18,7 @@ use super::config::assignments;
 use super::fault::fault;
 use super::ffi;
 use super::group_consumer::{Inbox, News, Served};
-use super::logged::log;
+use super::logged::{log, stranger};
 use super::producer::{Consumed, TransactionEnd, fence};
 use super::reader::add;
 use crate::log::{Assignment, Fault};
@@ -126,7 +126,9 @@ impl ClientContext for Served {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         log(level, facility, text);
     }
-    fn error(&self, _: KafkaError, _: &str) {} // they come by poll too
+    fn error(&self, error: KafkaError, text: &str) {
+        stranger(&error, text); // every other comes by poll too
+    }
 }
 
 impl ConsumerContext for Served {

@@ -11,8 +11,9 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::topic_partition_list::Offset as At;
 use schemas::{Partition, Topic, commands_of};
 
+use super::access::refused;
 use super::config::{Settings, assignments};
-use super::fault::fault;
+use super::fault::{fault, is_refusal};
 use super::logged::Logged;
 use super::probe::Probe;
 use super::reader::add;
@@ -114,7 +115,7 @@ pub fn review(settings: &Settings, probe: &Probe, specs: &[TopicSpec], partition
 }
 
 fn administration(settings: &Settings) -> Result<AdminClient<Logged>, Fault> {
-    rdkafka::config::FromClientConfigAndContext::from_config_and_context(&settings.probe(), Logged).map_err(|why| fault("administration", why))
+    rdkafka::config::FromClientConfigAndContext::from_config_and_context(&settings.probe(), Logged::default()).map_err(|why| fault("administration", why))
 }
 
 /// Deletes a partition's records before `before`; answers where it begins now.
@@ -125,7 +126,10 @@ pub fn trim(settings: &Settings, topic: &Topic, partition: Partition, before: Of
     let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
     let trimmed = pollster::block_on(admin.delete_records(&places, &options)).map_err(failed)?;
     for element in trimmed.elements() {
-        element.error().map_err(failed)?;
+        element.error().map_err(|why| match why.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => refused("Delete", &format!("topic {}", settings.named(topic))),
+            _ => failed(why),
+        })?;
         if let At::Offset(start) = element.offset() {
             return Ok(Offset(u64::try_from(start).unwrap_or_default()));
         }
@@ -157,6 +161,8 @@ fn make<'s>(
         match result {
             Ok(_) => {}
             Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => there.push(name),
+            // One that is there is not shown either to whoever may not describe it.
+            Err((name, why)) if is_refusal(why) => return Err(refused("Describe, or Create if it is not there,", &format!("topic {name}"))),
             Err((name, why)) => return Err(Fault::Fatal(format!("topic {name} cannot be made: {why}"))),
         }
     }
@@ -221,6 +227,11 @@ fn unsettled(
                 continue;
             }
         };
+        // Nothing at all is shown to whoever may not see it, and rdkafka keeps the reason to itself.
+        if answer.entries.is_empty() {
+            wrong.push(refused("DescribeConfigs", &format!("topic {name}")).to_string());
+            continue;
+        }
         for (key, must) in wanted(spec, partitions, replication, settings.message_bytes()).settings {
             let found = answer.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
             // More copies in sync, or larger records of others, than asked for are the operator's choice.
