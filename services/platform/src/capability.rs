@@ -27,13 +27,15 @@ pub struct Capability {
     pub everywhere: Vec<&'static str>,
     /// Commands that another service answers at the end of a process: the event they cause here, and that service.
     pub answered_by: &'static [(&'static str, &'static str)],
+    /// Services, besides its own, that its routes command.
+    pub asks: &'static [&'static str],
 }
 
 impl Capability {
     /// A service with no view but its commands' outcomes, and no routes.
     pub fn of(service: Service) -> Self {
         let outcomes = Arc::new(outcomes::of(&service));
-        Self { service, views: vec![outcomes], routes: Routes::default(), everywhere: vec![], answered_by: &[] }
+        Self { service, views: vec![outcomes], routes: Routes::default(), everywhere: vec![], answered_by: &[], asks: &[] }
     }
 
     /// It has this view of its events; see [`View`] for what name and shape mean.

@@ -8,6 +8,8 @@ use crate::application::Application;
 use crate::args::asynchronous;
 use crate::client::operator;
 use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
+#[cfg(feature = "kafka")]
+use crate::kafka;
 use crate::misuse::{Misuse, misused};
 use crate::{documents, out, people, up, verify};
 
@@ -46,6 +48,16 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Deletes commands that are decided, when told --yes; events are never deleted
     #[command(after_help = "Examples:\n  {program} trim --all\n  {program} trim --all --yes")]
     Trim(operator::trim::Args),
+    /// Makes all topics of a log on Kafka, and its identity, for services that may make none
+    #[cfg(feature = "kafka")]
+    #[command(after_help = "Example:\n  {program} provision --brokers 127.0.0.1:9092 --kafka-file administrator")]
+    Provision(Flags<S>),
+    /// Prints what each service must be allowed on a Kafka that knows its clients
+    #[cfg(feature = "kafka")]
+    #[command(
+        after_help = "Examples:\n  {program} kafka-acls > acls && infra/kafka/kafka acls acls\n  {program} kafka-acls {service} --http {service} --operator olga --format kafka-acls.sh"
+    )]
+    KafkaAcls(kafka::acls::Args),
     /// Signs in: the commands that follow show who asks
     #[command(after_help = "Example:\n  {program} login --email anna@example.com")]
     Login(people::login::Login),
@@ -136,7 +148,11 @@ fn main_of<P: FromArgMatches>(command: clap::Command, run: impl FnOnce(P, clap::
 impl<S: AppSettings> Verb<S> {
     /// Runs what was asked of an application; `command` is its whole command line.
     pub fn run(self, application: &Application, command: clap::Command) -> anyhow::Result<ExitCode> {
-        if matches!(self, Self::Up(_) | Self::Serve(_) | Self::Config(_)) {
+        #[cfg(feature = "kafka")]
+        let settles = matches!(self, Self::Provision(_));
+        #[cfg(not(feature = "kafka"))]
+        let settles = false;
+        if settles || matches!(self, Self::Up(_) | Self::Serve(_) | Self::Config(_)) {
             check_variables(&command)?;
         }
         match self {
@@ -159,6 +175,10 @@ impl<S: AppSettings> Verb<S> {
             Self::Partitions(args) => asynchronous(operator::partitions::run(args)),
             Self::Topics(args) => asynchronous(operator::topics::run(args)),
             Self::Trim(args) => asynchronous(operator::trim::run(args)),
+            #[cfg(feature = "kafka")]
+            Self::Provision(flags) => kafka::provision::run(&Config::from(flags)?, application),
+            #[cfg(feature = "kafka")]
+            Self::KafkaAcls(args) => kafka::acls::run(args, application),
             Self::Login(args) => asynchronous(people::login::login(args)),
             Self::Logout(args) => asynchronous(people::login::logout(args)),
             Self::Accounts(args) => asynchronous(people::accounts::run(args, application)),

@@ -26,7 +26,7 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
-//! `capability`, `accounts`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `people`, `cli`, `testing`.
+//! `capability`, `accounts`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -47,6 +47,8 @@ pub mod gateway;
 pub mod hex;
 pub mod http;
 pub mod identity;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod keys;
 pub mod location;
 pub mod misuse;

@@ -45,8 +45,9 @@ pub fn capabilities() -> Vec<Capability> {
     let identity = Capability::of(identity).everywhere(ACCOUNTS, 1, fold_accounts).routes(routes);
     let secrets = Capability::of(secrets).view(CREDENTIALS, 1, fold_credentials).routes(passwords::routes());
     vec![
-        Capability { answered_by: &[("begun", IDENTITY)], ..identity },
-        secrets,
+        // A sign-up begins with a password, and a new password ends sessions.
+        Capability { answered_by: &[("begun", IDENTITY)], asks: &[SECRETS], ..identity },
+        Capability { asks: &[IDENTITY], ..secrets },
         Capability::of(audit).view("audit-trail", 1, trail::fold).routes(trail::routes()),
     ]
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use eventstore::kafka;
@@ -18,6 +20,9 @@ pub struct Cluster {
     /// A setting of librdkafka, as security.protocol=SASL_SSL; can be given more than once, or several separated by ;
     #[arg(long, env = "DAYBOOK_KAFKA", value_name = "KEY=VALUE", value_delimiter = ';', hide_env_values = true)]
     kafka: Vec<Pair>,
+    /// A file of such settings, one KEY=VALUE a line, looked at while the process runs: a new sasl.password there is taken up by every client
+    #[arg(long, env = "DAYBOOK_KAFKA_FILE", value_name = "FILE")]
+    kafka_file: Option<PathBuf>,
     /// Put before every topic, group and transactional id on Kafka, so that installations can share a cluster
     #[arg(long, env = "DAYBOOK_NAMESPACE", value_name = "TEXT")]
     namespace: Option<String>,
@@ -32,6 +37,7 @@ pub struct Cluster {
 pub struct File {
     brokers: Option<String>,
     kafka: Option<BTreeMap<String, String>>,
+    kafka_file: Option<PathBuf>,
     namespace: Option<String>,
     replication: Option<u16>,
 }
@@ -41,6 +47,7 @@ impl Cluster {
     pub fn location(&self, partitions: Option<u16>, advertised: Option<String>) -> Option<LogLocation> {
         let mut settings = kafka::Settings::new(self.brokers.clone()?);
         settings.client = self.kafka.iter().map(|Pair(key, value)| (key.clone(), value.clone())).collect();
+        settings.credentials = self.kafka_file.clone().map(kafka::Credentials::of).map(Arc::new).unwrap_or_default();
         settings.namespace = self.namespace.clone().unwrap_or_default();
         settings.replication = self.replication;
         (settings.partitions, settings.advertised) = (partitions, advertised);
@@ -58,13 +65,14 @@ impl Cluster {
         Self {
             brokers: self.brokers.or(file.brokers),
             kafka: of_file.chain(self.kafka).collect(),
+            kafka_file: self.kafka_file.or(file.kafka_file),
             namespace: self.namespace.or(file.namespace),
             replication: self.replication.or(file.replication),
         }
     }
 
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        if self.brokers.is_none() && (!self.kafka.is_empty() || self.namespace.is_some()) {
+        if self.brokers.is_none() && (!self.kafka.is_empty() || self.kafka_file.is_some() || self.namespace.is_some()) {
             misused!("there are settings for Kafka, and no --brokers");
         }
         if let Some(LogLocation::Kafka(settings)) = self.location(None, None)
@@ -78,8 +86,9 @@ impl Cluster {
     /// The lines of a settings file that say the same; `quoted` writes a text as the file has it.
     pub(super) fn lines(&self, quoted: impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
         let own = [("brokers", self.brokers.as_deref().map(&quoted)), ("namespace", self.namespace.as_deref().map(&quoted))];
+        let file = ("kafka_file", self.kafka_file.as_ref().map(|file| quoted(&file.to_string_lossy())));
         let replication = ("replication", self.replication.map(|number| number.to_string()));
-        own.into_iter().chain([replication]).filter_map(|(key, value)| Some((key, value?))).collect()
+        own.into_iter().chain([file, replication]).filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// The lines of its own part of a settings file, secrets as comments.

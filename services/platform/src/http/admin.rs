@@ -77,7 +77,8 @@ fn cursor(text: &str) -> Option<Cursor<'_>> {
 }
 
 async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Response, Failure> {
-    let services: Vec<&'static str> = app.operator.names().filter(|name| filter.service.as_deref().is_none_or(|asked| asked == *name)).collect();
+    let services: Vec<&'static str> =
+        app.operator.names().filter(|name| filter.service.as_deref().map_or_else(|| app.operator.may_read(name), |asked| asked == *name)).collect();
     if services.is_empty() {
         return Err(Failure::bad("/query/service", format!("one of {}", app.operator.names().collect::<Vec<_>>().join(", "))));
     }

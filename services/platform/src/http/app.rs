@@ -128,6 +128,11 @@ impl Operator {
         self.services.values().any(|service| service.private && of(service))
     }
 
+    /// Whether this process may read a service's records: those that are nobody's to read it may where it runs the service.
+    pub fn may_read(&self, service: &str) -> bool {
+        self.heads.contains_key(service) || self.services.get(service).is_none_or(|service| !service.private)
+    }
+
     /// The services' names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.services.keys().copied()

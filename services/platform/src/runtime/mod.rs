@@ -312,7 +312,7 @@ fn holds_commands(log: &dyn Log, services: impl IntoIterator<Item = &'static str
 }
 
 /// The topics of all services, as one declaration, and those of services elsewhere that they follow: whoever comes first makes them.
-fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
+pub fn specs(capabilities: &[Capability]) -> Vec<TopicSpec> {
     let mut specs = vec![Control::spec(), TopicSpec { topic: topic(Stream::Replies), retention: Some(REPLIES_KEPT) }];
     for capability in capabilities {
         let service = &capability.service;

@@ -99,7 +99,8 @@ fn extent(app: &App, topic: &Topic, partition: Partition, readers: &[Reader]) ->
 /// and a reader stands before the last of them until the next record comes.
 fn lag(app: &App, topic: &Topic, partition: Partition, next: Offset, end: Offset) -> Result<u64, Failure> {
     let offsets = end.0.saturating_sub(next.0);
-    if (1..=LOOKED_INTO).contains(&offsets) {
+    // What is nobody's to read is not looked into, and may not be readable here.
+    if (1..=LOOKED_INTO).contains(&offsets) && !app.operator.is_private(topic) {
         let page = app.log.read(topic, partition, next, Limits { records: 1, ..Limits::default() })?;
         if page.records.is_empty() && page.next >= end {
             return Ok(0);

@@ -1,0 +1,37 @@
+//! `provision`: makes what services find: all topics, and the log's identity. For an administrator, where services may make
+//! nothing. What is there already is checked, and stays.
+
+use std::process::ExitCode;
+
+use eventstore::control::Control;
+use eventstore::memory::Memory;
+use schemas::{Stream, topic};
+
+use crate::application::Application;
+use crate::config::Config;
+use crate::location::Layout;
+use crate::misuse::misused;
+use crate::patience::Patience;
+use crate::runtime::specs;
+use crate::{out, telemetry};
+
+/// Makes them.
+pub fn run(config: &Config, application: &Application) -> anyhow::Result<ExitCode> {
+    let Some(location) = config.cluster.location(config.partitions, None) else {
+        misused!("provision needs --brokers: a log in a directory is made by whoever opens it");
+    };
+    telemetry::logs(telemetry::filter(&config.log, false)?, config.log_format)?;
+    let (log, specs) = (location.open(&Layout::of(&config.data), &Memory::default(), application.rules)?, specs(&application.services()));
+    let patience = Patience::default();
+    patience.with(|| log.provision(&specs))?;
+    let control = patience.with(|| Control::open(std::sync::Arc::clone(&log)))?;
+    // That of claims is the log's own.
+    out::line(format!(
+        "{} topics of {} partitions are as they must be, {} among them; the log is {}",
+        specs.len() + 1,
+        log.partitions(),
+        topic(Stream::Claims),
+        control.id()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
