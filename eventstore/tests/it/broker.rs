@@ -18,6 +18,8 @@ pub struct Broker {
     running: Option<(Child, u32)>,
     /// where clients are told to come, if not to its own port
     advertised: Option<u16>,
+    /// what the script is told besides
+    how: Vec<String>,
     /// where the directory lies, if it goes with the broker
     _kept: Option<TempDir>,
 }
@@ -48,9 +50,30 @@ impl Broker {
     /// Starts one that tells its clients to come to another port: `front` opens that for the broker's own.
     pub fn behind(front: impl FnOnce(u16) -> Option<u16>) -> Self {
         let (dir, port) = (TempDir::new().unwrap(), ports());
-        let mut broker = Self { dir: dir.path().to_path_buf(), port, running: None, advertised: front(port), _kept: Some(dir) };
+        let mut broker = Self { dir: dir.path().to_path_buf(), port, running: None, advertised: front(port), how: vec![], _kept: Some(dir) };
         broker.go();
         broker
+    }
+
+    /// Starts one that knows its clients and lets them do what its ACLs say; each signs in anew after so many milliseconds.
+    pub fn secure(sessions: u32) -> Self {
+        let (dir, port) = (TempDir::new().unwrap(), ports());
+        let how = ["--secure", "--sessions", &sessions.to_string()].map(str::to_owned).to_vec();
+        let mut broker = Self { dir: dir.path().to_path_buf(), port, running: None, advertised: None, how, _kept: Some(dir) };
+        broker.go();
+        broker
+    }
+
+    /// A user's settings, if it knows its clients.
+    pub fn user(&self, name: &str) -> PathBuf {
+        if name == "admin" { self.dir.join("admin.librdkafka") } else { self.dir.join(format!("users/{name}.librdkafka")) }
+    }
+
+    /// Runs a verb of the script on its directory; what it printed.
+    pub fn told(&self, verb: &[&str]) -> String {
+        let done = Command::new(script()).args(verb).arg("--dir").arg(&self.dir).output().unwrap();
+        assert!(done.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The one that all tests of this process share.
@@ -80,6 +103,7 @@ impl Broker {
         let mut child = Command::new(script())
             .args(["run", "--port", &port, "--dir"])
             .arg(&self.dir)
+            .args(&self.how)
             .args(self.advertised.iter().flat_map(|port| ["--advertised".to_owned(), port.to_string()]))
             .stdin(Stdio::piped()) // ends with this process, and the broker with it
             .stdout(Stdio::piped())

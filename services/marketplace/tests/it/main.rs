@@ -22,6 +22,7 @@ mod http;
 mod identity;
 mod import;
 mod kafka;
+mod kafka_security;
 mod kill;
 mod load;
 mod marketplace;

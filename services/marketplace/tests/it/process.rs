@@ -160,6 +160,21 @@ impl Server {
         (child.wait().unwrap().code(), self.last_words())
     }
 
+    /// Waits for it to end by itself, so long: its exit code, if it did.
+    pub fn ended(&mut self, wait: Duration) -> Option<Option<i32>> {
+        let began = Instant::now();
+        loop {
+            if let Some(ended) = self.child.as_mut().expect("it runs").try_wait().unwrap() {
+                self.child = None;
+                return Some(ended.code());
+            }
+            if began.elapsed() > wait {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn spawn(&mut self) {
         let listen = self.listen.clone().unwrap_or_else(|| self.url.split_once("://").unwrap().1.to_owned());
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
@@ -230,7 +245,11 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _in_time = child.kill();
-        child.wait().unwrap().success()
+        let ended = child.wait().unwrap();
+        if !ended.success() {
+            println!("{} {ended}", self.how.join(" "));
+        }
+        ended.success()
     }
 }
 
