@@ -34,6 +34,11 @@ pub enum Settled {
         /// 32 bytes in hex that only those know who may read this topic: the inside signs with it
         secret: String,
     },
+    /// Personal data is sealed from here on, under the keys of this store; the first such record counts.
+    Sealing {
+        /// the store's id
+        store: String,
+    },
     /// These readers pass over this record.
     Skip(Ruling),
     /// These readers try this record again.
@@ -68,6 +73,7 @@ impl Settled {
     fn message(&self, secret: Option<&[u8; 32]>) -> Message {
         let key = match self {
             Self::Log { .. } => "log".to_owned(),
+            Self::Sealing { .. } => "sealing".to_owned(),
             Self::Skip(order) | Self::Retry(order) => format!("{}/{}/{}", order.topic, order.partition, order.offset),
         };
         let (mut headers, value) = (Headers::default(), serde_json::to_vec(self).unwrap_or_default());
@@ -141,6 +147,7 @@ impl Skips {
 pub struct Control {
     log: Arc<dyn Log>,
     identity: OnceLock<Identity>,
+    sealing: OnceLock<String>,
     skips: Arc<Skips>,
     /// rises with every order that was read
     orders: AtomicU64,
@@ -180,7 +187,15 @@ impl Control {
 
     fn unread(log: Arc<dyn Log>) -> Self {
         let skips = Arc::new(Skips { partitions: log.partitions(), rules: log.rules(), ..Skips::default() });
-        Self { log, identity: OnceLock::new(), skips, orders: AtomicU64::new(0), newer: AtomicBool::new(false), next: RwLock::default() }
+        Self {
+            log,
+            identity: OnceLock::new(),
+            sealing: OnceLock::new(),
+            skips,
+            orders: AtomicU64::new(0),
+            newer: AtomicBool::new(false),
+            next: RwLock::default(),
+        }
     }
 
     /// The log it is the control topic of.
@@ -191,6 +206,11 @@ impl Control {
     /// What tells this log from every other; empty if it has none yet.
     pub fn id(&self) -> &str {
         self.identity.get().map_or("", |identity| &identity.id)
+    }
+
+    /// The id of the store whose keys personal data is sealed under, if it is.
+    pub fn sealed_under(&self) -> Option<String> {
+        self.sealing.get().cloned()
     }
 
     /// Which records are passed over.
@@ -261,6 +281,10 @@ impl Control {
                 self.skips.ruled.write().entry(place).or_default().extend(readers);
             }
             Settled::Retry(_) => {}
+            Settled::Sealing { store } => {
+                let _the_first_counts = self.sealing.set(store);
+                return Ok(());
+            }
             Settled::Log { .. } => return Ok(()),
         }
         self.orders.fetch_add(1, Ordering::AcqRel);
@@ -291,6 +315,7 @@ mod tests {
         };
         for (settled, bytes) in [
             (Settled::Log { id: "a1".to_owned(), secret: "ff".to_owned() }, r#"{"kind":"log","id":"a1","secret":"ff"}"#),
+            (Settled::Sealing { store: "s1".to_owned() }, r#"{"kind":"sealing","store":"s1"}"#),
             (
                 Settled::Skip(order.clone()),
                 r#"{"kind":"skip","readers":["view:products"],"topic":"catalog.events","partition":5,"offset":17,"reason":"garbage","actor":"me"}"#,

@@ -22,7 +22,7 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `actor`, `bounds`, `caught`, `directory`, `fingerprint`, `inside`, `memory`, `outcome`, `show`, `log`, `control`,
-//! `dead_letters`, `observer`, `rows`, `service`, `stop`, `fold`, `reactions`, `replies`, `heads`, `inspect`, `turn`, `worker`,
+//! `dead_letters`, `observer`, `rows`, `service`, `stop`, `fold`, `reactions`, `replies`, `keystore`, `sealing`, `heads`, `inspect`, `turn`, `worker`,
 //! `router`.
 
 pub mod actor;
@@ -36,6 +36,7 @@ pub mod fold;
 pub mod heads;
 pub mod inside;
 pub mod inspect;
+pub mod keystore;
 pub mod log;
 pub mod memory;
 pub mod observer;
@@ -44,6 +45,7 @@ pub mod reactions;
 pub mod replies;
 pub mod router;
 pub mod rows;
+pub mod sealing;
 pub mod service;
 pub mod show;
 pub mod stop;

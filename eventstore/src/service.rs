@@ -2,7 +2,7 @@
 //! Knows how to decide and evolve by name; does no IO.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -213,6 +213,8 @@ pub struct Service {
     pub remembers: i64,
     /// aggregate -> the role of the accounts whose own they are
     pub owners: BTreeMap<&'static str, &'static str>,
+    /// its aggregates whose records hold personal data
+    pub personal: BTreeSet<&'static str>,
     /// what its records hold is shown to nobody
     pub private: bool,
 }
@@ -220,13 +222,26 @@ pub struct Service {
 impl Service {
     /// A service that owns nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, aggregates: vec![], direct: vec![], routed: vec![], from_now_on: vec![], remembers: REMEMBERED, owners: BTreeMap::new(), private: false }
+        Self {
+            name,
+            aggregates: vec![],
+            direct: vec![],
+            routed: vec![],
+            from_now_on: vec![],
+            remembers: REMEMBERED,
+            owners: BTreeMap::new(),
+            personal: BTreeSet::new(),
+            private: false,
+        }
     }
 
     /// It owns aggregates of this type; `W` (see [`Codec`]) is inferred: `owns::<Cart, _>()`.
     #[must_use]
     pub fn owns<A: Codec<W>, W: 'static>(mut self) -> Self {
         self.aggregates.push(Box::new(Typed::<A, W>(PhantomData)));
+        if A::shapes().iter().any(Shape::is_personal) {
+            self.personal.insert(A::NAME);
+        }
         self
     }
 
@@ -258,6 +273,11 @@ impl Service {
         let (role, actor) = (self.owners.get(aggregate)?, actor?.parse::<Actor>().ok()?);
         let may = actor.is(OPERATOR) || std::str::from_utf8(key).is_ok_and(|key| actor.owns(role, key));
         (!may).then(|| format!("this account is not the {role} whose it is"))
+    }
+
+    /// Whose personal data is in the records of an aggregate that is routed by `key`: its owner's, as `customer/17`, or its own.
+    pub fn data_subject(&self, aggregate: &str, key: &str, id: &str) -> String {
+        self.owners.get(aggregate).map_or_else(|| format!("{aggregate}/{id}"), |role| format!("{role}/{key}"))
     }
 
     /// It follows `service`'s events of the same routing key.

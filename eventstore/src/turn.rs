@@ -26,13 +26,15 @@ pub use written::{End, Written};
 
 use asked::{Asked, Came};
 use effects::Effect;
+use incoming::Unread;
 
 impl Turn<'_> {
     /// A record of the own command topic.
     pub fn take_command(&mut self, record: &Record) -> Result<(), Stop> {
         match self.read_command(record) {
             Ok((asked, command)) => self.answer(&asked, command),
-            Err((reason, detail)) => self.dead_letter(record, reason, &detail),
+            Err(Unread::Letter(reason, detail)) => self.dead_letter(record, reason, &detail),
+            Err(Unread::Stop(stop)) => Err(stop),
         }
     }
 

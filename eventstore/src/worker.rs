@@ -18,6 +18,7 @@ use crate::heads::Heads;
 use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Log, Member, Offset, Polled, Stuck};
 use crate::observer::{Observer, worker};
 use crate::rows::Rows;
+use crate::sealing::Sealer;
 use crate::service::{Service, inputs};
 use crate::stop::Stop;
 use crate::turn::{Decision, End, Turn, Written};
@@ -50,6 +51,7 @@ pub struct Worker {
     cold: bool,
     stopped: BTreeMap<Partition, Stuck>,
     control: Option<Arc<Control>>,
+    sealer: Option<Sealer>,
     /// the orders that were heard of
     orders: u64,
     /// what was folded was held against the log
@@ -76,6 +78,7 @@ impl Worker {
             cold: true,
             stopped: BTreeMap::new(),
             control: None,
+            sealer: None,
             orders: 0,
             proven: BTreeSet::new(),
             ends: BTreeMap::new(),
@@ -89,6 +92,12 @@ impl Worker {
         self.heads = self.heads.honouring(Arc::clone(control.skips()));
         self.control = Some(Arc::clone(control));
         self
+    }
+
+    /// Seals personal data in what it writes, and opens what was sealed for its commands.
+    #[must_use]
+    pub fn sealing(self, sealer: Option<Sealer>) -> Self {
+        Self { sealer, ..self }
     }
 
     /// One turn: at most `wait` for a record, then all the way to the fold.
@@ -276,7 +285,7 @@ impl Worker {
             let now = self.heads.now(*partition, now)?;
             due.extend(self.heads.due(*partition, now, DUE_MAX)?);
         }
-        let mut turn = Turn::new(&self.service, &mut self.heads, self.log.as_ref(), now);
+        let mut turn = Turn::new(&self.service, &mut self.heads, self.log.as_ref(), now).sealing(self.sealer.as_ref());
         for record in batch.records.iter().filter(|record| !self.stopped.contains_key(&record.partition)) {
             if record.topic == commands { turn.take_command(record)? } else { turn.take_event(record)? }
         }

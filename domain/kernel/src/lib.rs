@@ -38,11 +38,12 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `time`, `money`, `ids`, `aggregate`, `policy`, `testing`.
+//! Low to high: `time`, `money`, `ids`, `personal`, `aggregate`, `policy`, `testing`.
 
 mod aggregate;
 mod ids;
 mod money;
+mod personal;
 mod policy;
 pub mod testing;
 mod time;
@@ -51,5 +52,6 @@ pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Routing, routing
 pub use ids::{Number, Pair};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};
+pub use personal::{Personal, Sealed, SealedFor};
 pub use policy::{Policy, Source};
 pub use time::Timestamp;

@@ -13,7 +13,7 @@ use crate::product::PRICE_MINOR_MAX;
 use crate::replica::ProductCopy;
 use crate::text::json_bytes;
 use crate::{Charge, CustomerId, ID_MAX, OrderId, ProductRef};
-use kernel::{Aggregate, Context, Money, MoneyError, Origin};
+use kernel::{Aggregate, Context, Money, MoneyError, Origin, Personal};
 
 /// Most lines of a cart.
 pub const LINES_MAX: usize = 2_000;
@@ -83,7 +83,7 @@ pub enum Dropped {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkout {
     /// who receives the goods
-    pub buyer: Person,
+    pub buyer: Personal<Person>,
     /// how it is paid
     pub means: Means,
     /// the caller's own name for this sale, such as an invoice number
@@ -373,7 +373,7 @@ impl Cart {
             return Err(Refusal::Empty);
         }
         let card_fits = checkout.means.card.as_ref().is_none_or(Card::fits);
-        if !checkout.buyer.fits() || !card_fits || checkout.reference.as_ref().is_some_and(|text| json_bytes(text) > REFERENCE_BYTES_MAX) {
+        if !checkout.buyer.fits(Person::fits) || !card_fits || checkout.reference.as_ref().is_some_and(|text| json_bytes(text) > REFERENCE_BYTES_MAX) {
             return Err(Refusal::Text);
         }
         let (mut lines, mut dropped) = (Vec::with_capacity(self.lines.len()), vec![]);
@@ -413,7 +413,7 @@ impl Cart {
 
 impl Aggregate for Cart {
     const NAME: &'static str = "cart";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     const REFUSALS: &'static [&'static str] = &[
         "bad-id",
         "id-out-of-range",

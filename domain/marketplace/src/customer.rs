@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ID_MAX;
 use crate::text::json_bytes;
-use kernel::{Aggregate, Context};
+use kernel::{Aggregate, Context, Personal};
 
 /// Longest text field, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2_000;
@@ -79,7 +79,7 @@ pub struct Card {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     /// who
-    pub person: Person,
+    pub person: Personal<Person>,
     /// how they pay, if they said
     pub card: Option<Card>,
     /// passed on unread
@@ -120,7 +120,7 @@ pub enum Refusal {
 
 impl Aggregate for Customer {
     const NAME: &'static str = "customer";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     const REFUSALS: &'static [&'static str] = &["id-out-of-range", "text-out-of-range"];
     type Id = crate::CustomerId;
     type Command = Command;
@@ -132,7 +132,9 @@ impl Aggregate for Customer {
             Some(now) if *now == details => Ok(vec![]),
             // Who was registered before there was a bound goes on.
             None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
-            _ if !details.person.fits() || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => Err(Refusal::Text),
+            _ if !details.person.fits(Person::fits) || details.data.len() > TEXT_BYTES_MAX || details.card.as_ref().is_some_and(|card| !card.fits()) => {
+                Err(Refusal::Text)
+            }
             _ => Ok(vec![Event::Registered(details)]),
         }
     }

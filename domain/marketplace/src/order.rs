@@ -88,7 +88,7 @@ impl Order {
 
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u8 = 3;
+    const STATE_VERSION: u8 = 4;
     const REFUSALS: &'static [&'static str] = &[
         "already-placed",
         "unknown-order",

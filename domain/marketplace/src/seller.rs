@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ID_MAX;
 use crate::customer::{PERSON_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::text::json_bytes;
-use kernel::{Aggregate, Context};
+use kernel::{Aggregate, Context, Personal};
 
 /// Personal data of a seller: all of it, and only here, so that it can be sealed as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Contact {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     /// how to reach it
-    pub contact: Contact,
+    pub contact: Personal<Contact>,
     /// the company's name
     pub company_name: String,
 }
@@ -87,7 +87,7 @@ impl Contact {
 
 impl Aggregate for Seller {
     const NAME: &'static str = "seller";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     const REFUSALS: &'static [&'static str] = &["id-out-of-range", "text-out-of-range"];
     type Id = crate::SellerId;
     type Command = Command;
@@ -99,7 +99,7 @@ impl Aggregate for Seller {
             Some(now) if *now == details => Ok(vec![]),
             // Who was registered before there was a bound goes on.
             None if context.subject.parse().is_ok_and(|id: u64| id > ID_MAX) => Err(Refusal::Id),
-            _ if !details.contact.fits() || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
+            _ if !details.contact.fits(Contact::fits) || details.company_name.len() > TEXT_BYTES_MAX => Err(Refusal::Text),
             _ => Ok(vec![Event::Registered(details)]),
         }
     }

@@ -155,6 +155,12 @@ impl Record {
         self.value.as_deref().unwrap_or_default()
     }
 
+    /// The same record with another body.
+    #[must_use]
+    pub fn with(&self, body: Vec<u8>) -> Self {
+        Self { value: Some(body), ..self.clone() }
+    }
+
     /// Bytes of key, headers and value.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.bytes()

@@ -8,6 +8,7 @@ use super::written::Written;
 use crate::heads::Heads;
 use crate::log::{Fault, Log, Message, Rules};
 use crate::observer::Note;
+use crate::sealing::Sealer;
 use crate::service::Service;
 
 /// A batch being decided.
@@ -18,6 +19,7 @@ pub struct Turn<'a> {
     pub(super) partitions: u16,
     pub(super) rules: Rules,
     pub(super) secret: [u8; 32],
+    pub(super) sealer: Option<&'a Sealer>,
     pub(super) effects: Vec<Effect>,
     pub(super) notes: Vec<Note>,
 }
@@ -35,7 +37,13 @@ pub struct Decision {
 impl<'a> Turn<'a> {
     /// Begins with nothing to write, at log time `now`.
     pub fn new(service: &'a Service, heads: &'a mut Heads, log: &dyn Log, now: Timestamp) -> Self {
-        Self { service, heads, now, partitions: log.partitions(), rules: log.rules(), secret: log.secret(), effects: vec![], notes: vec![] }
+        Self { service, heads, now, partitions: log.partitions(), rules: log.rules(), secret: log.secret(), sealer: None, effects: vec![], notes: vec![] }
+    }
+
+    /// Seals personal data in what it writes, if there are keys.
+    #[must_use]
+    pub fn sealing(self, sealer: Option<&'a Sealer>) -> Self {
+        Self { sealer, ..self }
     }
 
     /// Ends with what was decided.

@@ -16,6 +16,7 @@ use crate::log::Fault;
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
+use crate::sealing::Body;
 use crate::service::{Decided, Erased, Handler, Refused, State};
 use crate::stop::Stop;
 
@@ -103,6 +104,7 @@ impl Turn<'_> {
             let mut envelope = self.caused_by(asked, event_id(&source, &key, subject, last), kind.clone(), now);
             envelope.version = Some(last);
             envelope.answers = origin.map(|origin| origin.command_id);
+            let (body, event) = self.sealed(handler, &envelope, &key, body, event)?;
             let bytes = Encoded::new(partition, asked.key, &envelope, body);
             if bytes.len() > self.rules.record_bytes {
                 self.effects.truncate(place); // a decision is written whole or not at all
@@ -132,6 +134,17 @@ impl Turn<'_> {
         self.effects.extend(answers);
         self.outcome(asked, Outcome::Accepted { version: last }, now, later)?;
         Ok(())
+    }
+
+    /// An event as it is written and folded: with its personal data sealed, if there are keys. What is folded is what a fold
+    /// from zero will read.
+    fn sealed(&self, handler: &dyn Handler, envelope: &Envelope, key: &str, body: Vec<u8>, event: Erased) -> Result<(Vec<u8>, Erased), Stop> {
+        let Some(sealer) = self.sealer.filter(|_| self.service.personal.contains(handler.name())) else { return Ok((body, event)) };
+        let subject = self.service.data_subject(handler.name(), key, &envelope.subject);
+        let of = Body { id: &envelope.id, kind: &envelope.kind.to_string(), subject: &subject };
+        let Some(sealed) = sealer.seal_event(of, &body).map_err(Fault::from)? else { return Ok((body, event)) };
+        let event = handler.decode_event(&envelope.kind, &sealed).map_err(|why| Fault::Fatal(format!("what was just sealed cannot be read: {why}")))?;
+        Ok((sealed, event))
     }
 
     /// A marked command that causes no event leaves a marker, so that a rebuild from the log remembers its answer.

@@ -10,6 +10,7 @@ use super::asked::{Asked, Came, is_id};
 use super::batch::Turn;
 use super::effects::Effect;
 use crate::bounds::PART_BYTES_MAX;
+use crate::caught::caught;
 use crate::dead_letters::{Reason, dead_letter, shortened};
 use crate::heads::Timer;
 use crate::inside::sign;
@@ -17,6 +18,7 @@ use crate::log::{Fault, Message, Record};
 use crate::observer::Note;
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
+use crate::sealing::Body;
 use crate::stop::Stop;
 
 impl Turn<'_> {
@@ -38,7 +40,8 @@ impl Turn<'_> {
 
     /// A record of the command topic.
     pub(super) fn dead_letter(&mut self, record: &Record, reason: Reason, detail: &str) -> Result<(), Stop> {
-        self.letter(record, reason, detail, &[]);
+        let sealed = self.sealed_letter(record)?;
+        self.letter(sealed.as_ref().unwrap_or(record), reason, detail, &[]);
         let text = |name: &str| record.headers.text(name).filter(|text| is_id(text));
         let Some(id) = text("ce_id") else { return Ok(()) };
         let reply_to = record.headers.text("reply-to").and_then(|text| ReplyTo::parse(text, self.partitions).ok());
@@ -50,6 +53,22 @@ impl Turn<'_> {
             self.remember_dead(record, id, text("ce_subject").unwrap_or(id), reason, detail)?;
         }
         Ok(())
+    }
+
+    /// A command as it is put aside, if there is personal data in it: where nobody can read what that is, all of it is sealed.
+    fn sealed_letter(&self, record: &Record) -> Result<Option<Record>, Stop> {
+        let (service, Some(sealer)) = (self.service, self.sealer) else { return Ok(None) };
+        let envelope = record.envelope().ok();
+        let aggregate = envelope.map(|envelope| envelope.kind.aggregate.as_ref()).filter(|aggregate| service.personal.contains(aggregate));
+        let known = aggregate.and_then(|aggregate| service.handler(aggregate)).zip(envelope);
+        let Some(aggregate) = aggregate.or(service.personal.first().copied()).filter(|_| known.is_some() || envelope.is_none()) else { return Ok(None) };
+        let (key, body) = (String::from_utf8_lossy(&record.key), record.body());
+        let subject = service.data_subject(aggregate, &key, envelope.map_or(key.as_ref(), |envelope| &envelope.subject));
+        let kind = envelope.map(|envelope| envelope.kind.to_string()).unwrap_or_default();
+        let of = Body { id: envelope.map_or("", |envelope| &envelope.id), kind: &kind, subject: &subject };
+        let readable = known.is_some_and(|(handler, envelope)| caught(|| handler.decode_command(&envelope.kind, body)).is_ok_and(|decoded| decoded.is_ok()));
+        let sealed = if readable { sealer.seal_command(of, body) } else { sealer.seal_whole(of, body).map(Some) }.map_err(Fault::from)?;
+        Ok(sealed.map(|body| record.with(body)))
     }
 
     /// A marker says what became of the command, for those who ask later. It remembers no answer: once its cause is

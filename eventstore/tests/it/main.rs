@@ -18,6 +18,7 @@ mod damage;
 mod flaky;
 mod hostile;
 mod kafka;
+mod keys;
 mod letters;
 mod nodes;
 mod panics;

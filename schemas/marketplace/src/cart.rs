@@ -122,13 +122,13 @@ pub struct CheckoutV1 {
 
 impl From<Checkout> for CheckoutV1 {
     fn from(Checkout { buyer, means, reference }: Checkout) -> Self {
-        Self { personal: Personal::Clear(buyer.into()), means: means.into(), reference }
+        Self { personal: buyer.into(), means: means.into(), reference }
     }
 }
 
 impl From<CheckoutV1> for Checkout {
     fn from(CheckoutV1 { personal, means, reference }: CheckoutV1) -> Self {
-        Self { buyer: personal.into_clear().into(), means: means.into(), reference }
+        Self { buyer: personal.into(), means: means.into(), reference }
     }
 }
 

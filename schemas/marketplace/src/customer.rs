@@ -50,13 +50,13 @@ pub struct CustomerV1 {
 
 impl From<Details> for CustomerV1 {
     fn from(Details { person, card, data }: Details) -> Self {
-        Self { personal: Personal::Clear(person.into()), card: card.map(Into::into), data }
+        Self { personal: person.into(), card: card.map(Into::into), data }
     }
 }
 
 impl From<CustomerV1> for Details {
     fn from(CustomerV1 { personal, card, data }: CustomerV1) -> Self {
-        Self { person: personal.into_clear().into(), card: card.map(Into::into), data }
+        Self { person: personal.into(), card: card.map(Into::into), data }
     }
 }
 

@@ -38,13 +38,13 @@ pub struct SellerV1 {
 
 impl From<Details> for SellerV1 {
     fn from(Details { contact, company_name }: Details) -> Self {
-        Self { personal: Personal::Clear(contact.into()), company_name }
+        Self { personal: contact.into(), company_name }
     }
 }
 
 impl From<SellerV1> for Details {
-    fn from(SellerV1 { personal: Personal::Clear(contact), company_name }: SellerV1) -> Self {
-        Self { contact: contact.into(), company_name }
+    fn from(SellerV1 { personal, company_name }: SellerV1) -> Self {
+        Self { contact: personal.into(), company_name }
     }
 }
 

@@ -4,8 +4,14 @@ use eventstore::log::Rules;
 
 use crate::accounts;
 use crate::capability::Capability;
+use crate::erasure;
 use crate::http::route::{Example, Routes};
 use crate::identity::Role;
+
+/// The services that every application has: those of accounts, and that of erasures.
+pub fn of_all() -> Vec<Capability> {
+    accounts::capabilities().into_iter().chain([erasure::routes::capability()]).collect()
+}
 
 /// A business on the platform.
 #[derive(Clone, Copy)]
@@ -31,8 +37,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Every service there is: its own, and those of accounts.
+    /// Every service there is: its own, and those that all have.
     pub fn services(&self) -> Vec<Capability> {
-        (self.capabilities)().into_iter().chain(accounts::capabilities()).collect()
+        (self.capabilities)().into_iter().chain(of_all()).collect()
     }
 }

@@ -58,6 +58,9 @@ pub enum Verb<S: AppSettings = NoSettings> {
         after_help = "Examples:\n  {program} kafka-acls > acls && infra/kafka/kafka acls acls\n  {program} kafka-acls {service} --http {service} --operator olga --format kafka-acls.sh"
     )]
     KafkaAcls(kafka::acls::Args),
+    /// Destroys the keys of somebody's personal data, for good, and reports what is left of it
+    #[command(after_help = "Example:\n  {program} erase {aggregate}/{id} --reason 'asked by letter' --yes")]
+    Erase(operator::erase::Args),
     /// Signs in: the commands that follow show who asks
     #[command(after_help = "Example:\n  {program} login --email anna@example.com")]
     Login(people::login::Login),
@@ -179,6 +182,7 @@ impl<S: AppSettings> Verb<S> {
             Self::Provision(flags) => kafka::provision::run(&Config::from(flags)?, application),
             #[cfg(feature = "kafka")]
             Self::KafkaAcls(args) => kafka::acls::run(args, application),
+            Self::Erase(args) => asynchronous(operator::erase::run(args)),
             Self::Login(args) => asynchronous(people::login::login(args)),
             Self::Logout(args) => asynchronous(people::login::logout(args)),
             Self::Accounts(args) => asynchronous(people::accounts::run(args, application)),

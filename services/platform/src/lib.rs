@@ -25,8 +25,8 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
-//! `capability`, `accounts`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
+//! `capability`, `accounts`, `erasure`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -42,6 +42,7 @@ pub mod client;
 pub mod config;
 pub mod cpu;
 pub mod documents;
+pub mod erasure;
 mod fresh;
 pub mod gateway;
 pub mod hex;
@@ -58,6 +59,7 @@ pub mod people;
 pub mod prover;
 pub mod reservation;
 pub mod runtime;
+pub mod sealing;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

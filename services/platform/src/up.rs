@@ -110,7 +110,8 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         tls_ca: config.tls.ca.clone(),
         ..IdentityStart::of(application)
     };
-    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: application.services(), identity };
+    let sealing = config.sealing.start(&config.data, runs.is_some())?;
+    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: application.services(), sealing, identity };
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);

@@ -3,7 +3,7 @@
 use super::{CheckedOut, Checkout, Command, Dropped, Event, Line, PricedLine};
 use crate::{CustomerId, OrderId, ProductId, ProductRef, SellerId};
 use crate::{customer, payment};
-use kernel::{Currency, Money, Origin};
+use kernel::{Currency, Money, Origin, Personal};
 
 /// Product 2 of seller 1.
 pub fn product() -> ProductRef {
@@ -32,7 +32,7 @@ pub fn agreed() -> Line {
 
 /// A checkout with every field.
 pub fn checkout() -> Checkout {
-    Checkout { buyer: customer::sample::person(), means: payment::sample::means(), reference: Some("536365".into()) }
+    Checkout { buyer: Personal::Clear(customer::sample::person()), means: payment::sample::means(), reference: Some("536365".into()) }
 }
 
 /// The line as it is sold, its price having risen from 2.50.

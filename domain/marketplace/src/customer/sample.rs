@@ -1,6 +1,7 @@
 //! Samples of customers.
 
 use super::{Card, Command, Details, Event, Person};
+use kernel::Personal;
 
 /// Somebody with every field.
 pub fn person() -> Person {
@@ -25,7 +26,7 @@ pub fn card() -> Card {
 
 /// Her registration.
 pub fn details() -> Details {
-    Details { person: person(), card: Some(card()), data: "prefers mail".into() }
+    Details { person: Personal::Clear(person()), card: Some(card()), data: "prefers mail".into() }
 }
 
 /// One event of each kind.

@@ -7,7 +7,7 @@ use crate::customer::Person;
 use crate::payment::Means;
 use crate::stock::Shortage;
 use crate::{Charge, ProductRef};
-use kernel::{Money, Origin, Timestamp};
+use kernel::{Money, Origin, Personal, Timestamp};
 
 /// Most refunds of one order.
 pub const REFUNDS_MAX: usize = 1_000;
@@ -131,7 +131,7 @@ pub struct Order {
     /// how many lines stock has not answered for
     pub awaited: u32,
     /// who receives it
-    pub buyer: Person,
+    pub buyer: Personal<Person>,
     /// how it is paid
     pub means: Option<Means>,
     /// when it was ordered, in business time

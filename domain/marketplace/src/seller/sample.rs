@@ -1,6 +1,7 @@
 //! Samples of sellers.
 
 use super::{Command, Contact, Details, Event};
+use kernel::Personal;
 
 /// A registration with every field.
 pub fn details() -> Details {
@@ -17,7 +18,7 @@ pub fn details() -> Details {
         state: "United Kingdom".into(),
         zip_code: "ST1 5NU".into(),
     };
-    Details { contact, company_name: "Wedgwood & Sons".into() }
+    Details { contact: Personal::Clear(contact), company_name: "Wedgwood & Sons".into() }
 }
 
 /// One event of each kind.

@@ -15,6 +15,7 @@ use domain::sale::{self, Sale};
 use domain::shipment::{self, Shipment};
 use domain::stock::{self, StockItem};
 use domain::{Aggregate, Context, Currency, Heads, Money, NoHeads, Origin, Policy, ProductId, ProductRef, SellerId, Source, Timestamp};
+use kernel::Personal;
 use proptest::prelude::*;
 
 enum Mail {
@@ -156,7 +157,11 @@ fn line(number: u64, quantity: u32, price: i64, voucher: i64) -> cart::Line {
 
 fn checkout(card: bool) -> cart::Checkout {
     let card = Card { brand: "visa".into(), last4: "0002".into(), token: if card { "t" } else { REFUSED_TOKEN }.into() };
-    cart::Checkout { buyer: Person::default(), means: Means { method: Method::CreditCard, card: Some(card), installments: 1 }, reference: None }
+    cart::Checkout {
+        buyer: Personal::Clear(Person::default()),
+        means: Means { method: Method::CreditCard, card: Some(card), installments: 1 },
+        reference: None,
+    }
 }
 
 proptest! {

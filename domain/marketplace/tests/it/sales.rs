@@ -2,6 +2,7 @@
 
 use domain::sale::{Command, Event, Line, Refusal, Sale, sample};
 use domain::seller::{self, Contact, Seller};
+use kernel::Personal;
 
 use crate::check;
 
@@ -50,7 +51,7 @@ fn a_seller_has_the_details_it_said_last() {
     register(std::slice::from_ref(&registered), details(), Ok(vec![]));
     let other = seller::Details { company_name: "other".into(), ..details() };
     register(&[registered], other.clone(), Ok(vec![seller::Event::Registered(other)]));
-    let named = |name: &str| seller::Details { contact: Contact { name: name.into(), ..Contact::default() }, company_name: String::new() };
+    let named = |name: &str| seller::Details { contact: Personal::Clear(Contact { name: name.into(), ..Contact::default() }), company_name: String::new() };
     for wrong in [named(""), named(&"x".repeat(9_000)), seller::Details { company_name: "x".repeat(3_000), ..details() }] {
         register(&[], wrong, Err(seller::Refusal::Text));
     }

@@ -11,6 +11,6 @@ mod shape;
 mod shared;
 
 pub use markers::{AcceptedV1, RefusedV1, ReplyV1, marker, shapes as own_shapes};
-pub use personal::Personal;
+pub use personal::{PERSONAL, Personal, SealedForV1, SealedV1};
 pub use shape::Shape;
 pub use shared::{Code, Empty, Instant, List, MoneyV1, PairId, text};

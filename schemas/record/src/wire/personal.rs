@@ -1,58 +1,77 @@
 //! The one place for personal data in a shape: a field `personal`, clear or sealed.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use kernel::{Sealed, SealedFor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// Personal data as this version writes it: clear. It tells sealed data when it meets some, but holds no keys.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The name of every field that holds personal data, and of no other.
+pub const PERSONAL: &str = "personal";
+
+/// Personal data: clear, or sealed under a person's key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Personal")]
 pub enum Personal<P> {
     /// readable by all
     Clear(P),
+    /// readable by who holds the key; nobody does once the person is erased
+    Sealed(SealedV1),
 }
 
-impl<P> Personal<P> {
-    /// What is in it.
-    pub fn into_clear(self) -> P {
-        let Self::Clear(clear) = self;
-        clear
+shape! {
+    /// The record that a piece of data was sealed for: it opens as nothing else.
+    #[derive(Eq)]
+    SealedForV1 of SealedFor {
+        /// the record's id
+        event: String,
+        /// its type
+        #[serde(rename = "type")]
+        kind: String,
+        /// whose data it is
+        subject: String,
+        /// the field's place in the body, as a JSON pointer
+        field: String,
     }
 }
 
-/// Personal data: clear, or sealed under a person's key.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(rename = "Personal")]
-enum Form<P> {
-    /// readable by all
-    Clear(P),
-    /// readable by who holds the key; nobody does once the person is erased
-    Sealed {
-        /// the key's name
-        key: String,
-        /// the sealed fields
-        data: String,
-    },
+/// A piece of personal data, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SealedV1 {
+    /// the key's name
+    pub key: String,
+    /// the sealed fields
+    pub data: String,
+    /// what it was sealed for; in a client's command always that command, and left away
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<SealedForV1>,
 }
 
-impl<'de, P: Deserialize<'de>> Deserialize<'de> for Personal<P> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::<P>::deserialize(deserializer)? {
-            Form::Clear(person) => Ok(Self::Clear(person)),
-            Form::Sealed { key, data } => {
-                let bytes = data.len();
-                Err(D::Error::custom(format!("sealed personal data needs the key service: {bytes} bytes under key '{key}', and this version holds no keys")))
-            }
+impl From<Sealed> for SealedV1 {
+    fn from(Sealed { key, data, about }: Sealed) -> Self {
+        Self { key, data, about: about.map(Into::into) }
+    }
+}
+
+impl From<SealedV1> for Sealed {
+    fn from(SealedV1 { key, data, about }: SealedV1) -> Self {
+        Self { key, data, about: about.map(Into::into) }
+    }
+}
+
+impl<P, D: Into<P>> From<kernel::Personal<D>> for Personal<P> {
+    fn from(personal: kernel::Personal<D>) -> Self {
+        match personal {
+            kernel::Personal::Clear(clear) => Self::Clear(clear.into()),
+            kernel::Personal::Sealed(sealed) => Self::Sealed(sealed.into()),
         }
     }
 }
 
-/// Documents show both forms: shapes of version 1 will hold either.
-impl<P: JsonSchema> JsonSchema for Personal<P> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        Form::<P>::schema_name()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Form::<P>::json_schema(generator)
+impl<P, D: From<P>> From<Personal<P>> for kernel::Personal<D> {
+    fn from(personal: Personal<P>) -> Self {
+        match personal {
+            Personal::Clear(clear) => Self::Clear(clear.into()),
+            Personal::Sealed(sealed) => Self::Sealed(sealed.into()),
+        }
     }
 }

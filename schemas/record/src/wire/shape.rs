@@ -1,5 +1,6 @@
 //! A shape as data: for documents and tests.
 
+use super::personal::PERSONAL;
 use crate::envelope::Kind;
 
 /// A kind of record and the JSON Schema of its body.
@@ -10,4 +11,11 @@ pub struct Shape {
     pub group: &'static str,
     /// JSON Schema 2020-12 of its body
     pub schema: schemars::Schema,
+}
+
+impl Shape {
+    /// Whether its body holds personal data.
+    pub fn is_personal(&self) -> bool {
+        self.schema.as_value().to_string().contains(&format!("\"{PERSONAL}\":"))
+    }
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use daybook::eventstore::service::Service;
+use daybook::kernel::Personal;
 use daybook::projections::{FoldError, Overlay, Seen};
 use daybook::schemas::Partition;
 use daybook::schemas::wire::Code;
@@ -305,7 +306,7 @@ impl CheckoutGiven {
         };
         let Self { installments, first_name, last_name, street, complement, city, state, zip_code, reference, .. } = self;
         let buyer = Person { first_name, last_name, street, complement, city, state, zip_code, ..Person::default() };
-        Ok(Checkout { buyer, means: Means { method, card: card.kept(&app.keys)?, installments }, reference })
+        Ok(Checkout { buyer: Personal::Clear(buyer), means: Means { method, card: card.kept(&app.keys)?, installments }, reference })
     }
 }
 

@@ -43,7 +43,7 @@ pub fn capability() -> Capability {
         .delete("/products/{id}", withdraw, command("Withdraws a product from sale").text_part("id", "42-1", PAIR));
     Capability::of(Service::new("catalog").owns::<Product, _>().belongs_to("seller").owns::<Seller, _>().belongs_to("seller"))
         .view("products", 1, fold)
-        .view("sellers", 1, sellers::fold)
+        .view("sellers", 2, sellers::fold)
         .routes(routes)
         .routes(sellers::routes())
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use daybook::eventstore::service::Service;
+use daybook::kernel::Personal;
 use daybook::projections::{FoldError, Overlay, Seen};
 use domain::customer::{Command, Customer, Details, Event, Person};
 use schemars::JsonSchema;
@@ -27,7 +28,7 @@ pub fn capability() -> Capability {
     let routes = Routes::of("customer", Access::Owners(&["customer"]))
         .put("/customers/{id}", register, Operation::command::<Customer>("Registers a customer").part("id", "17").example(anna))
         .get("/customers/{id}", show, Operation::row::<CustomerRow>("Shows a customer").part("id", "17"));
-    Capability::of(Service::new("customer").owns::<Customer, _>().belongs_to("customer")).view("customers", 1, fold).routes(routes)
+    Capability::of(Service::new("customer").owns::<Customer, _>().belongs_to("customer")).view("customers", 2, fold).routes(routes)
 }
 
 /// What readers see of a customer.
@@ -37,7 +38,7 @@ pub struct CustomerRow {
     pub id: u64,
     /// who it is
     #[schemars(with = "PersonShown")]
-    pub person: Person,
+    pub person: Personal<Person>,
     /// the card's brand and last four digits
     pub card: Option<String>,
     /// as given
@@ -47,10 +48,13 @@ pub struct CustomerRow {
 }
 
 /// [`Person`], for documents.
-#[derive(JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[schemars(rename = "Person")]
 #[allow(dead_code, reason = "only described")]
+#[serde(default)]
 struct PersonShown {
+    /// nothing else is known of them any more
+    erased: Option<bool>,
     /// given name
     first_name: String,
     /// family name
@@ -115,7 +119,8 @@ pub(crate) type WithCard = Both<CustomerGiven, CardGiven>;
 pub(crate) fn details(app: &App, Both(given, card): WithCard) -> Result<Details, Failure> {
     let card = card.kept(&app.keys)?;
     let CustomerGiven { first_name, last_name, street, complement, city, state, zip_code, birth_date, email, phone, data } = given;
-    Ok(Details { person: Person { first_name, last_name, street, complement, city, state, zip_code, birth_date, email, phone }, card, data })
+    let person = Person { first_name, last_name, street, complement, city, state, zip_code, birth_date, email, phone };
+    Ok(Details { person: Personal::Clear(person), card, data })
 }
 
 async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap, Body(given): Body<WithCard>) -> Result<Response, Failure> {

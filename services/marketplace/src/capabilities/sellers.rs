@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use daybook::kernel::Personal;
 use daybook::projections::{FoldError, Overlay, Seen};
 use domain::seller::{Command, Contact, Details, Event, Seller};
 use schemars::JsonSchema;
@@ -37,7 +38,7 @@ pub struct SellerRow {
     /// how to reach it
     #[serde(flatten)]
     #[schemars(with = "ContactShown")]
-    pub contact: Contact,
+    pub contact: Personal<Contact>,
     /// the company's name
     pub company_name: String,
     /// the aggregate's version
@@ -45,10 +46,13 @@ pub struct SellerRow {
 }
 
 /// [`Contact`], for documents.
-#[derive(JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[schemars(rename = "Contact")]
 #[allow(dead_code, reason = "only described")]
+#[serde(default)]
 struct ContactShown {
+    /// nothing else is known of it any more
+    erased: Option<bool>,
     /// the seller's name
     name: String,
     /// e-mail
@@ -114,7 +118,7 @@ impl SellerGiven {
         let Self { name, company_name, email, phone, mobile_phone, cpf, cnpj, address, complement, city, state, zip_code } = self;
         let zip_code = zip_code.map(|Text(code)| code).unwrap_or_default();
         let contact = Contact { name, email, phone, mobile_phone, cpf, cnpj, address, complement, city, state, zip_code };
-        Command::Register(Details { contact, company_name })
+        Command::Register(Details { contact: Personal::Clear(contact), company_name })
     }
 }
 

@@ -87,7 +87,10 @@ impl Server {
     pub fn on_kafka(binary: PathBuf, data: &Path, broker: &Broker, namespace: &str, services: &[&str]) -> Self {
         let cluster = ["--brokers", &broker.address(), "--namespace", namespace].map(str::to_owned);
         let verb = if services.is_empty() { vec!["up"] } else { [&["serve"], services].concat() };
-        let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), CARD_KEY.to_owned()]).collect();
+        let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), CARD_KEY.to_owned()]);
+        // Instances on one log share the keys of personal data.
+        let keys = ["--key-store", data.with_file_name(format!("{namespace}keys")).to_str().unwrap(), "--sealing-key", CARD_KEY].map(str::to_owned);
+        let how = how.chain(keys).collect();
         let mut server = Self::new(binary, data);
         (server.how, server.at_rest) = (how, cluster.to_vec());
         server

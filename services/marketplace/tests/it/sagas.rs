@@ -6,6 +6,7 @@ use daybook::http::gate::{Gate, Hosts};
 use daybook::keys::KeyOrigin;
 use daybook::location::LogLocation;
 use daybook::runtime::{IdentityStart, Platform, Signals, Start};
+use daybook::sealing::SealingStart;
 use eventstore::embedded::{Embedded, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
         runs: Some(runs),
         keys: vec![(marketplace::card::KEY, KeyOrigin::Kept)],
         capabilities: marketplace::APPLICATION.services(),
+        sealing: SealingStart::off(data),
         identity: IdentityStart::of(&marketplace::APPLICATION),
     };
     let (platform, routes) = tokio::task::block_in_place(|| Platform::start(start, &Signals::default()).unwrap());

@@ -3,10 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::http::app::App;
 use crate::http::failure::Failure;
+use crate::http::personal;
 use crate::identity::email::Email;
 use crate::identity::hashing::Busy;
 use crate::identity::password::Password;
+use crate::identity::views::AccountRow;
 
 /// A password as it is given.
 #[derive(Deserialize)]
@@ -45,6 +48,12 @@ pub struct Tokens {
 /// An e-mail address, as a reservation has it.
 pub fn email(given: &str) -> Result<Email, Failure> {
     Email::parse(given).map_err(|why| Failure::bad("/email", why.to_string()))
+}
+
+/// The address of an account; one that was erased has none, and is nobody's any more.
+pub fn address(app: &App, account: &AccountRow) -> Result<Email, Failure> {
+    let address = personal::read(app, &account.address)?.ok_or_else(|| Failure::refused("unknown-account", "this account was erased"))?;
+    email(&address.email)
 }
 
 /// That a password may be chosen by who has this address.

@@ -10,13 +10,14 @@ use std::time::Duration;
 use eventstore::outcome::Outcome;
 use eventstore::rows::{Changes, Rows};
 use eventstore::{Fault, Limits, Log, Record};
-use kernel::Timestamp;
+use kernel::{Personal, Timestamp};
 use parking_lot::Mutex;
 use schemas::{Codec, Partition, Stream, topic};
 use serde::Serialize;
 
 use super::SECRETS;
 use crate::http::app::App;
+use crate::identity::account::Address;
 use crate::identity::credential::{Credential, Event};
 use crate::identity::tokens::reset_token;
 use crate::identity::views::{ACCOUNTS, AccountRow, account_key};
@@ -43,6 +44,9 @@ pub struct Mail {
 pub trait Mailer: Send + Sync {
     /// Sends it, or says why not: it is tried again.
     fn send(&self, mail: &Mail) -> anyhow::Result<()>;
+
+    /// Forgets what it keeps of an account's mail, whose owner is erased.
+    fn forget(&self, account: &str) -> anyhow::Result<()>;
 }
 
 /// Writes mail into a file that its owner alone reads, a line of JSON each.
@@ -63,6 +67,20 @@ impl Mailer for FileSink {
         let mut out = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&*file)?;
         out.write_all(&line)?;
         Ok(out.sync_data()?)
+    }
+
+    fn forget(&self, account: &str) -> anyhow::Result<()> {
+        let file = self.0.lock();
+        if !file.exists() {
+            return Ok(());
+        }
+        let of = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|mail| mail["account"] == account);
+        let kept: String = std::fs::read_to_string(&*file)?.lines().filter(|line| !of(line)).flat_map(|line| [line, "\n"]).collect();
+        let new = file.with_extension("new");
+        let mut out = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+        out.write_all(kept.as_bytes())?;
+        out.sync_all()?;
+        Ok(std::fs::rename(&new, &*file)?)
     }
 }
 
@@ -119,13 +137,13 @@ impl Outgoing {
         }
         let view = self.app.views.get(ACCOUNTS).ok_or_else(|| Fault::Retry("mail: accounts are not known here".to_owned()))?;
         let row: Option<AccountRow> = view.get(&account_key(&account))?;
-        let sent = |row: AccountRow| Mail {
-            to: row.email,
-            kind: "password-reset",
-            token: reset_token(&self.app.identity.key, &account, number),
-            until: until.to_string(),
-            account,
+        // Who was erased meanwhile is not written to.
+        let address = match (&self.app.sealer, row.map(|row| row.address)) {
+            (Some(sealer), Some(address)) => sealer.read(&address)?,
+            (None, Some(Personal::Clear(address))) => Some(address),
+            _ => None,
         };
-        Ok(row.map(sent))
+        let Some(Address { email }) = address else { return Ok(None) };
+        Ok(Some(Mail { to: email, kind: "password-reset", token: reset_token(&self.app.identity.key, &account, number), until: until.to_string(), account }))
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answers::{PasswordGiven, acceptable, busy, email};
+use super::answers::{PasswordGiven, acceptable, address, busy};
 use super::sessions::{ACCOUNT, begin, hash, known};
 use super::settled::{decided, row};
 use super::{IDENTITY, SECRETS};
@@ -90,7 +90,7 @@ async fn change_(State(app): State<App>, Path(id): Path<String>, headers: Header
         return Err(Failure::refused("sign-in-failed", "this is not the account's password").at("/password"));
     };
     app.identity.attempts.succeeded(&by);
-    acceptable(&given.new_password.0, "/new_password", &email(&account.email)?, app.identity.application)?;
+    acceptable(&given.new_password.0, "/new_password", &address(&app, &account)?, app.identity.application)?;
     let hash = app.identity.passwords.hash(given.new_password.0).await.map_err(busy)?;
     over(&app, &id).await?;
     let at = decided::<Credential, _>(&app, SECRETS, &id, &headers, &Command::Change { hash, of }).await?;
@@ -127,7 +127,7 @@ async fn complete_(State(app): State<App>, headers: HeaderMap, Body(given): Body
     let unusable = || Failure::refused("reset-over", "this token is used, replaced by a later one, or too old: ask for another");
     let (account, number) = read_reset_token(&app.identity.key, &given.token).ok_or_else(unusable)?;
     let row: AccountRow = row(&app, ACCOUNTS, (&account, &account_key(&account)), &headers).await?.ok_or_else(unusable)?;
-    acceptable(&given.password.0, "/password", &email(&row.email)?, app.identity.application)?;
+    acceptable(&given.password.0, "/password", &address(&app, &row)?, app.identity.application)?;
     let hash = app.identity.passwords.hash(given.password.0).await.map_err(busy)?;
     over(&app, &account).await?;
     let reset = decided::<Credential, _>(&app, SECRETS, &account, &headers, &Command::Reset { number, hash }).await;

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::actor::OPERATOR;
+use kernel::Personal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,11 +18,12 @@ use crate::hex::Hex;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::failure::Failure;
+use crate::http::personal::shown;
 use crate::http::route::{Operation, Routes};
 use crate::http::scope::{Caller, caller};
 use crate::identity::Role;
 use crate::identity::access::Access;
-use crate::identity::account::{Account, Command, Granted, SignUp, Status};
+use crate::identity::account::{Account, Address, Command, Granted, SignUp, Status};
 use crate::identity::credential::{self, Credential};
 use crate::identity::email::Email;
 use crate::identity::policies::Claim;
@@ -75,7 +77,7 @@ async fn sign_up_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
     let claims = values.map(|value| Claim::id(&app.identity.key, &value)).collect();
     let hash = app.identity.passwords.hash(given.password.0).await.map_err(busy)?;
     decided::<Credential, _>(&app, SECRETS, &account, &headers, &credential::Command::Set { hash }).await?;
-    let command = Command::SignUp(SignUp { email: email.given().to_owned(), claims, granted });
+    let command = Command::SignUp(SignUp { address: Personal::Clear(Address { email: email.given().to_owned() }), claims, granted });
     let at = decided::<Account, _>(&app, IDENTITY, &account, &headers, &command).await?;
     let row: AccountRow = row(&app, ACCOUNTS, (&account, &account_key(&account)), &at).await?.unwrap_or_default();
     match row.status {
@@ -86,7 +88,7 @@ async fn sign_up_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
         _ => return Err(Failure::refused("timed-out", "the address could not be reserved in time: sign up again")),
     }
     let location = format!("/identity/accounts/{account}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], at, Json(row)).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], at, Json(shown(&app, &row)?)).into_response())
 }
 
 /// The account's id: the same for a repeat under the same name, and nobody else's.

@@ -23,12 +23,14 @@ mod cluster;
 
 mod identity;
 mod listen;
+mod sealing;
 mod secret;
 mod tls;
 
 pub use cluster::Cluster;
 pub use identity::IdentityConfig;
 use listen::Listen;
+pub use sealing::SealingConfig;
 pub use secret::{KeySetting, Secret};
 pub use tls::TlsConfig;
 
@@ -75,6 +77,8 @@ pub struct Flags<S: AppSettings = NoSettings> {
     #[command(flatten)]
     identity: identity::IdentityFlags,
     #[command(flatten)]
+    sealing: sealing::SealingFlags,
+    #[command(flatten)]
     tls: tls::TlsFlags,
     #[command(flatten)]
     application: S,
@@ -110,6 +114,8 @@ struct File {
     #[serde(flatten)]
     identity: identity::File,
     #[serde(flatten)]
+    sealing: sealing::File,
+    #[serde(flatten)]
     tls: tls::File,
     #[serde(flatten)]
     cluster: cluster::File,
@@ -127,6 +133,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// who calls, and how that is known
     pub identity: IdentityConfig,
+    /// whether personal data is sealed, and where its keys are
+    pub sealing: SealingConfig,
     /// TLS, and where operators' routes are
     pub tls: TlsConfig,
     /// partitions of a new log
@@ -154,11 +162,9 @@ pub struct Config {
 impl Config {
     /// From flags and environment (which `clap` has merged), then the file, then defaults. What is wrong in them is misuse.
     pub fn from<S: AppSettings>(flags: Flags<S>) -> anyhow::Result<Self> {
-        let mut file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let path = flags.config;
+        let mut file = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let keys = flags.application.keys(&mut file.rest)?;
-        if let (Some(unknown), Some(path)) = (file.rest.keys().next(), &flags.config) {
-            misused!("settings file {}: {}unknown setting '{unknown}'", path.display(), line_of(path, unknown));
-        }
         let listen = flags.listen.or(file.listen.take()).map(|listen| listen.address()).transpose()?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let admin_listen = flags.tls.admin_listen.clone().or(file.tls.admin_listen.take()).map(|listen| listen.address()).transpose()?;
@@ -166,6 +172,7 @@ impl Config {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from("./daybook-data")),
             listen,
             identity: flags.identity.or(file.identity, &mut file.rest, listen)?,
+            sealing: flags.sealing.or(file.sealing, &mut file.rest)?,
             tls: flags.tls.or(file.tls, admin_listen)?,
             partitions: flags.partitions.or(file.partitions),
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
@@ -183,6 +190,9 @@ impl Config {
                 flags.allow_host
             },
         };
+        if let (Some(unknown), Some(path)) = (file.rest.keys().next(), &path) {
+            misused!("settings file {}: {}unknown setting '{unknown}'", path.display(), line_of(path, unknown));
+        }
         config.check()?;
         Ok(config)
     }
@@ -217,6 +227,7 @@ impl Config {
         set("listen", Some(quoted(&self.listen.to_string())));
         self.tls.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         self.identity.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
+        self.sealing.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         set("partitions", self.partitions.map(|number| number.to_string()));
         set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
         set("log", Some(quoted(&self.log)));

@@ -9,7 +9,7 @@ use schemas::wire::Shape;
 use schemas::{Stream, Topic, topic};
 use serde_json::{Map, Value, json};
 
-use crate::accounts;
+use crate::application;
 use crate::application::Application;
 use crate::capability::shapes;
 
@@ -18,9 +18,9 @@ pub fn document(application: &Application) -> Value {
     let (mut channels, mut operations, mut messages) = (Map::new(), Map::new(), Map::new());
     let capabilities = application.services();
     let shapes = shapes(&capabilities);
-    // The application's shapes have their schemas beside the document; those of accounts are every application's, and come with it.
-    let accounts: Vec<&str> = accounts::capabilities().iter().flat_map(|capability| capability.service.aggregates.iter().map(|of| of.name())).collect();
-    let own = |shape: &Shape| !accounts.contains(&shape.kind.aggregate.as_ref());
+    // The application's shapes have their schemas beside the document; those that every application has come with it.
+    let of_all: Vec<&str> = application::of_all().iter().flat_map(|capability| capability.service.aggregates.iter().map(|of| of.name())).collect();
+    let own = |shape: &Shape| !of_all.contains(&shape.kind.aggregate.as_ref());
     let mut channel = |topic: &Topic, description: String, retention_ms: i64, kinds: &[&Shape]| {
         let of_channel: Map<String, Value> =
             kinds.iter().map(|shape| (key(&shape.kind), json!({ "$ref": format!("#/components/messages/{}", key(&shape.kind)) }))).collect();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use eventstore::Log;
 use eventstore::control::Control;
 use eventstore::rows::Rows;
+use eventstore::sealing::Sealer;
 use eventstore::service::Service;
 use projections::Projection;
 use schemas::Topic;
@@ -38,6 +39,8 @@ pub struct AppState {
     pub operator: Operator,
     /// the installation's secrets
     pub keys: Keys,
+    /// seals personal data and opens it, if this log's is sealed
+    pub sealer: Option<Sealer>,
     /// what callers are known by
     pub identity: Arc<Identity>,
     /// counters, and what readiness goes by

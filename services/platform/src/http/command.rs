@@ -9,7 +9,7 @@ use axum::response::Response;
 use eventstore::Message;
 use eventstore::actor::Actor;
 use eventstore::bounds::ACTOR_BYTES_MAX;
-use eventstore::fingerprint::{self, Fingerprints, REQUEST};
+use eventstore::fingerprint::{self, REQUEST};
 use eventstore::inside::vouch;
 use eventstore::turn::{TELL, TELL_DECISION, UNSCOPED};
 use kernel::Aggregate;
@@ -21,6 +21,7 @@ use super::app::App;
 use super::conditions::{self, Expected};
 pub use super::failure::Failure;
 use super::outcome::OutcomeAddress;
+use super::personal::{self, Kept};
 use super::prefer::Prefer;
 use super::scope::{self, Caller};
 use crate::fresh;
@@ -179,13 +180,14 @@ impl<A> CommandRequest<A> {
         // Whoever names a command is told at once if the name was another's, even without waiting for its own answer.
         let waiter = (self.wait.is_some() || unscoped.is_some()).then(|| app.commands.replies.wait());
         envelope.reply_to = waiter.as_ref().map(|waiter| waiter.address().to_owned());
-        let (mut headers, request) = (envelope.headers(), scope::request(&self.subject, envelope.expected_version, envelope.expected_versions.as_deref()));
-        request.iter().for_each(|request| headers.push(REQUEST, request));
+        let request = scope::request(&self.subject, envelope.expected_version, envelope.expected_versions.as_deref());
+        let Kept { body, prints } = personal::kept(app, self.service, key, &envelope, body, request).await?;
+        let mut headers = envelope.headers();
+        prints.request.iter().for_each(|request| headers.push(REQUEST, request));
         unscoped.iter().for_each(|unscoped| headers.push(UNSCOPED, unscoped));
         if self.wait.is_none() && waiter.is_some() {
             headers.push(TELL, TELL_DECISION);
         }
-        let prints = Fingerprints::of(&envelope, &body, &envelope.kind, &body, request.as_deref());
         if envelope.actor.is_some() {
             vouch(&app.log.secret(), key.as_bytes(), &mut headers, &body);
         }

@@ -30,6 +30,7 @@ pub mod letters;
 pub mod limits;
 pub mod operate;
 pub mod outcome;
+pub mod personal;
 pub mod prefer;
 pub mod read;
 pub mod route;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::app::{App, blocking};
 use super::elsewhere::Elsewhere;
 use super::failure::Failure;
+use super::personal::{self, shown};
 use super::prefer::Prefer;
 use super::{conditions, scope, token};
 
@@ -118,7 +119,10 @@ pub async fn row<T: Serialize + DeserializeOwned>(
     let found: T = view.get(key)?.ok_or_else(|| Failure::not_found(format!("{name} has nothing under this id")))?;
     let etag = format!("\"{}\"", revision(&found));
     let condition = conditions::of_read(headers, revision(&found))?;
-    let body = condition.map_or_else(|| Json(found).into_response(), IntoResponse::into_response);
+    let body = match condition {
+        None => personal::answer(app, &found)?,
+        Some(condition) => condition.into_response(),
+    };
     Ok(stamped(body, &positions, Some(&etag)))
 }
 
@@ -166,7 +170,7 @@ pub async fn list<T: Serialize + DeserializeOwned>(
     let view = under.view(app, name, headers).await?;
     let positions = token::write(&view.positions());
     let page = page::<T>(under.prefix, &listing, |from, limit| view.page(under.prefix, from, limit, PAGE_BYTES_MAX))?;
-    Ok(listed(view, under, page, &positions))
+    listed(app, view, under, page, &positions)
 }
 
 /// The same where the rows under the prefix are ids, and `key` gives the keys of the rows that they name.
@@ -181,16 +185,16 @@ pub async fn list_through<T: Serialize + DeserializeOwned>(
     let view = under.view(app, name, headers).await?;
     let positions = token::write(&view.positions());
     let page = page::<T>(under.prefix, &listing, |from, limit| view.page_through(under.prefix, from, key, limit, PAGE_BYTES_MAX))?;
-    Ok(listed(view, under, page, &positions))
+    listed(app, view, under, page, &positions)
 }
 
-fn listed<T: Serialize>(view: &Projection, under: Under<'_>, (items, next): Page<T>, positions: &str) -> Response {
-    let mut body = json!({ "items": items, "next": next });
+fn listed<T: Serialize>(app: &App, view: &Projection, under: Under<'_>, (items, next): Page<T>, positions: &str) -> Result<Response, Failure> {
+    let mut body = json!({ "items": shown(app, &items)?, "next": next });
     let missing = if under.subject.is_some() { vec![] } else { missing(view) };
     if !missing.is_empty() {
         body["missing"] = missing.into();
     }
-    stamped(Json(body).into_response(), positions, None)
+    Ok(stamped(Json(body).into_response(), positions, None))
 }
 
 /// The partitions of which a view shows nothing new, and why: whoever reads across partitions is told.

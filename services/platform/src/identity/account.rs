@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::{Aggregate, Context, Origin, Timestamp};
+use kernel::{Aggregate, Context, Origin, Personal, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::hex::Hex;
@@ -32,6 +32,8 @@ pub enum Status {
     Disabled,
     /// it never became one
     Rejected,
+    /// whose it was is forgotten
+    Erased,
 }
 
 /// A role, and whose things come with it: a customer's number, for one.
@@ -43,11 +45,18 @@ pub struct Granted {
     pub owns: Option<String>,
 }
 
+/// Where somebody gets mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// as it was given
+    pub email: String,
+}
+
 /// What a sign-up says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignUp {
     /// under which it signs in
-    pub email: String,
+    pub address: Personal<Address>,
     /// the reservations of what must be its own alone, its address above all
     pub claims: Vec<String>,
     /// what it may do
@@ -103,6 +112,8 @@ pub enum Command {
     },
     /// it can be used again
     Enable,
+    /// whose it was is to be forgotten
+    Erase,
     /// its password is another: its sessions are over
     RenewPassword,
 }
@@ -157,6 +168,11 @@ pub enum Event {
     },
     /// it can be used again
     Enabled,
+    /// nobody's any more, for good
+    Erased {
+        /// what is given back
+        claims: Vec<String>,
+    },
     /// its password is another: sessions from before are over
     PasswordRenewed {
         /// when
@@ -183,7 +199,7 @@ pub enum Refusal {
 
 impl Aggregate for Account {
     const NAME: &'static str = "user-account";
-    const STATE_VERSION: u8 = 1;
+    const STATE_VERSION: u8 = 2;
     const REFUSALS: &'static [&'static str] = &["unknown-account", "account-exists", "roles-out-of-range", "text-out-of-range"];
     type Id = Hex;
     type Command = Command;
@@ -207,7 +223,9 @@ impl Aggregate for Account {
             Command::RecordDenied { claim } if self.waits_for(&claim) => vec![self.rejected("email-taken")],
             Command::Expire if self.status == Status::Beginning => vec![self.rejected("timed-out")],
             Command::RecordClaimed { .. } | Command::RecordConfirmed { .. } | Command::RecordDenied { .. } | Command::Expire => vec![],
-            _ if !begun => return Err(Refusal::Unknown),
+            Command::Erase if begun && self.status != Status::Erased => vec![Event::Erased { claims: self.claims.keys().cloned().collect() }],
+            Command::Erase => vec![],
+            _ if !begun || self.status == Status::Erased => return Err(Refusal::Unknown),
             Command::Grant(granted) if self.granted.get(&granted.role) == Some(&granted.owns) => vec![],
             Command::Grant(granted) if self.granted.len() >= ROLES_MAX || self.bytes() + bytes(&granted.role, granted.owns.as_ref()) > BYTES_MAX => {
                 return Err(Refusal::Roles);
@@ -242,6 +260,7 @@ impl Aggregate for Account {
             Event::RoleGranted(granted) => drop(self.granted.insert(granted.role.clone(), granted.owns.clone())),
             Event::RoleRevoked { role } => drop(self.granted.remove(role)),
             Event::Disabled { .. } => self.status = Status::Disabled,
+            Event::Erased { .. } => self.status = Status::Erased,
             Event::PasswordRenewed { at } => self.renewed_at = *at,
         }
     }
@@ -340,7 +359,11 @@ mod tests {
         Granted { role: role.to_owned(), owns: owns.map(str::to_owned) }
     }
     fn sign_up() -> SignUp {
-        SignUp { email: "anna@example.com".into(), claims: vec![EMAIL.into(), NUMBER.into()], granted: vec![granted("customer", Some("17"))] }
+        SignUp {
+            address: Personal::Clear(Address { email: "anna@example.com".into() }),
+            claims: vec![EMAIL.into(), NUMBER.into()],
+            granted: vec![granted("customer", Some("17"))],
+        }
     }
     fn origin() -> Origin {
         Origin { command_id: "test".into(), reply_to: None }

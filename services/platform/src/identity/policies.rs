@@ -28,7 +28,9 @@ impl Policy for ReserveClaims {
                 sign_up.claims.iter().map(|claim| (claim.clone(), reservation::Command::Claim { owner: owner() })).collect()
             }
             account::Event::Claimed { claim } => vec![(claim.clone(), reservation::Command::Confirm { owner: owner() })],
-            account::Event::Rejected { claims, .. } => claims.iter().map(|claim| (claim.clone(), reservation::Command::Release { owner: owner() })).collect(),
+            account::Event::Rejected { claims, .. } | account::Event::Erased { claims } => {
+                claims.iter().map(|claim| (claim.clone(), reservation::Command::Release { owner: owner() })).collect()
+            }
             _ => vec![],
         }
     }
@@ -53,7 +55,7 @@ impl Policy for HearClaims {
     }
 }
 
-/// Whoever never came to have an account has no password either.
+/// Whoever never came to have an account, or is forgotten, has no password either.
 pub struct DropCredential;
 
 impl Policy for DropCredential {
@@ -62,6 +64,10 @@ impl Policy for DropCredential {
     type Target = credential::Credential;
 
     fn react(subject: &str, event: &account::Event) -> Vec<(String, credential::Command)> {
-        if matches!(event, account::Event::Rejected { .. }) { vec![(subject.to_owned(), credential::Command::Drop)] } else { vec![] }
+        if matches!(event, account::Event::Rejected { .. } | account::Event::Erased { .. }) {
+            vec![(subject.to_owned(), credential::Command::Drop)]
+        } else {
+            vec![]
+        }
     }
 }

@@ -6,7 +6,7 @@ pub mod account {
     use schemas::wire::{Instant, List, Personal, text};
     use serde::{Deserialize, Serialize};
 
-    use super::super::account::{Account, Command, Event, Granted, SignUp};
+    use super::super::account::{Account, Address, Command, Event, Granted, SignUp};
 
     schemas::shape! {
         /// A role, and whose things come with it.
@@ -26,12 +26,13 @@ pub mod account {
         }
     }
 
-    /// Under which address somebody signs in.
-    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-    #[serde(default)]
-    pub struct AddressV1 {
-        /// as it was given
-        pub email: String,
+    schemas::shape! {
+        /// Under which address somebody signs in.
+        #[serde(default)]
+        #[derive(Default)]
+        AddressV1 of Address {
+            email: String,
+        }
     }
 
     /// What a sign-up says.
@@ -44,14 +45,14 @@ pub mod account {
     }
 
     impl From<SignUp> for SignUpV1 {
-        fn from(SignUp { email, claims, granted }: SignUp) -> Self {
-            Self { personal: Personal::Clear(AddressV1 { email }), claims, granted: granted.into() }
+        fn from(SignUp { address, claims, granted }: SignUp) -> Self {
+            Self { personal: address.into(), claims, granted: granted.into() }
         }
     }
 
     impl From<SignUpV1> for SignUp {
-        fn from(SignUpV1 { personal: Personal::Clear(AddressV1 { email }), claims, granted }: SignUpV1) -> Self {
-            Self { email, claims, granted: granted.into() }
+        fn from(SignUpV1 { personal, claims, granted }: SignUpV1) -> Self {
+            Self { address: personal.into(), claims, granted: granted.into() }
         }
     }
 
@@ -66,6 +67,7 @@ pub mod account {
             RoleRevoked { role: String } as RoleRevokedV1 = "role-revoked" 1;
             Disabled { reason: String } as DisabledV1 = "disabled" 1;
             Enabled = "enabled" 1;
+            Erased { claims: Vec<String> } as ErasedV1 = "erased" 1;
             PasswordRenewed { #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as PasswordRenewedV1 = "password-renewed" 1;
         }
         commands {
@@ -78,6 +80,7 @@ pub mod account {
             Revoke { role: String } as RevokeV1 = "revoke" 1;
             Disable { reason: String } as DisableV1 = "disable" 1;
             Enable = "enable" 1;
+            Erase = "erase" 1;
             RenewPassword = "renew-password" 1;
         }
     }
@@ -199,7 +202,11 @@ mod tests {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
         let granted = account::Granted { role: text("customer"), owns: Some(text("17")) };
         let claims = vec![text("00112233445566778899aabbccddeeff")];
-        let sign_up = account::SignUp { email: text("anna@example.com"), claims: claims.clone(), granted: vec![granted.clone()] };
+        let sign_up = account::SignUp {
+            address: kernel::Personal::Clear(account::Address { email: text("anna@example.com") }),
+            claims: claims.clone(),
+            granted: vec![granted.clone()],
+        };
         let origin = Origin { command_id: text("sign-up 1"), reply_to: Some(text("here@3")) };
         let (claim, reason, role) = (claims[0].clone(), text("a test"), text("customer"));
         check::<account::Account, _>(
@@ -209,11 +216,12 @@ mod tests {
                 account::Event::Claimed { claim: claim.clone() },
                 account::Event::Confirmed { claim: claim.clone() },
                 account::Event::Activated { origin: origin.clone() },
-                account::Event::Rejected { reason: text("email-taken"), claims, origin },
+                account::Event::Rejected { reason: text("email-taken"), claims: claims.clone(), origin },
                 account::Event::RoleGranted(granted.clone()),
                 account::Event::RoleRevoked { role: role.clone() },
                 account::Event::Disabled { reason: reason.clone() },
                 account::Event::Enabled,
+                account::Event::Erased { claims },
                 account::Event::PasswordRenewed { at: AT },
             ],
             &[
@@ -226,6 +234,7 @@ mod tests {
                 account::Command::Revoke { role },
                 account::Command::Disable { reason: reason.clone() },
                 account::Command::Enable,
+                account::Command::Erase,
                 account::Command::RenewPassword,
             ],
         )

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kernel::Personal;
 use projections::{FoldError, Overlay, Seen};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::{self, Account, Granted, Status};
+use super::account::{self, Account, Address, Granted, Status};
 use super::credential::{self, Credential};
 use super::session::{self, Session};
 
@@ -23,7 +24,9 @@ pub struct AccountRow {
     /// its id
     pub id: String,
     /// under which it signs in
-    pub email: String,
+    #[serde(flatten)]
+    #[schemars(with = "AddressShown")]
+    pub address: Personal<Address>,
     /// where it stands
     pub status: Status,
     /// its roles, and for each the id that its own things begin with
@@ -36,6 +39,17 @@ pub struct AccountRow {
     pub renewed_at: Option<String>,
     /// the aggregate's version
     pub revision: u64,
+}
+
+/// [`Address`], for documents.
+#[derive(JsonSchema)]
+#[schemars(rename = "Address")]
+#[allow(dead_code, reason = "only described")]
+struct AddressShown {
+    /// under which it signs in; none once it is erased
+    email: Option<String>,
+    /// whose it was is not known any more
+    erased: Option<bool>,
 }
 
 /// What is known of a session.
@@ -92,7 +106,7 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
     match &event {
         account::Event::Confirmed { claim } => rows.put(claim_key(claim), id.clone()),
         // What it has confirmed it gives back; what was denied is another's.
-        account::Event::Rejected { claims, .. } => {
+        account::Event::Rejected { claims, .. } | account::Event::Erased { claims } => {
             for claim in claims {
                 rows.update::<String>(&claim_key(claim), |whose| {
                     if whose == id {
@@ -107,7 +121,7 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
         row.revision = seen.envelope.version.unwrap_or_default();
         match event {
             account::Event::Begun { sign_up, .. } => {
-                (row.id, row.email, row.status, row.since) = (id.clone(), sign_up.email, Status::Beginning, at);
+                (row.id, row.address, row.status, row.since) = (id.clone(), sign_up.address, Status::Beginning, at);
                 row.roles = sign_up.granted.into_iter().map(|Granted { role, owns }| (role, owns)).collect();
             }
             account::Event::Claimed { .. } | account::Event::Confirmed { .. } => {}
@@ -116,6 +130,7 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
             account::Event::RoleGranted(Granted { role, owns }) => drop(row.roles.insert(role, owns)),
             account::Event::RoleRevoked { role } => drop(row.roles.remove(&role)),
             account::Event::Disabled { reason } => (row.status, row.reason) = (Status::Disabled, Some(reason)),
+            account::Event::Erased { .. } => (row.status, row.reason) = (Status::Erased, None),
             account::Event::PasswordRenewed { at } => row.renewed_at = Some(at.to_string()),
         }
     })?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use eventstore::{Fault, Log, Positions};
 use schemas::Partition;
 
+use super::erased::Erased;
 use crate::http::app::App;
 use crate::identity::audit;
 use crate::identity::views::ACCOUNTS;
@@ -22,6 +23,8 @@ pub struct Watch {
     written: Instant,
     /// what there was to know at this instant
     asked: Option<(Instant, Positions)>,
+    /// what the key store was told
+    erased: Erased,
     /// what is wrong with the files, as it was said last
     said: Option<String>,
 }
@@ -30,7 +33,7 @@ impl Watch {
     /// Nothing was looked at yet.
     pub fn new(app: App) -> Self {
         let now = Instant::now();
-        Self { app, looked: now, written: now, asked: None, said: None }
+        Self { app, looked: now, written: now, asked: None, erased: Erased::default(), said: None }
     }
 
     /// One turn.
@@ -43,6 +46,7 @@ impl Watch {
         if self.app.identity.required {
             self.learn(now)?;
         }
+        self.erased.turn(&self.app)?;
         if now.duration_since(self.looked) >= LOOK {
             self.looked = now;
             let keys = self.app.identity.tokens.refresh();

@@ -12,6 +12,7 @@ use eventstore::control::Control;
 use eventstore::log::{Rules, TopicSpec};
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
+use eventstore::sealing::Sealer;
 use eventstore::service::{Service, inputs};
 use eventstore::{Fault, Log, Offset};
 use projections::{Projection, View};
@@ -20,10 +21,11 @@ use tokio::sync::Notify;
 
 use crate::accounts::{
     self,
-    mailer::{FileSink, Outgoing},
+    mailer::{FileSink, Mailer, Outgoing},
 };
 use crate::application::Application;
 use crate::capability::{Capability, shapes};
+use crate::erasure::{self, eraser::Eraser};
 use crate::gateway::CommandGateway;
 use crate::gateway::replies::Replies;
 use crate::gateway::sender::Sender;
@@ -37,10 +39,12 @@ use crate::keys::{KeyOrigin, KeySpec, Keys};
 use crate::location::{Layout, LogLocation};
 use crate::patience::Patience;
 use crate::prover::Prover;
+use crate::sealing::SealingStart;
 use crate::telemetry::Metrics;
 use crate::tls::Tls;
 
 pub mod at_rest;
+mod erased;
 mod identity;
 mod lost;
 mod threads;
@@ -77,6 +81,8 @@ pub struct Start {
     pub keys: Vec<(KeySpec, KeyOrigin)>,
     /// every service of the application, and those of accounts
     pub capabilities: Vec<Capability>,
+    /// how personal data is kept
+    pub sealing: SealingStart,
     /// what callers are known by
     pub identity: IdentityStart,
 }
@@ -143,6 +149,7 @@ struct Opened {
     log: Arc<dyn Log>,
     keys: Keys,
     control: Arc<Control>,
+    sealer: Option<Sealer>,
     specs: Vec<TopicSpec>,
 }
 
@@ -167,7 +174,9 @@ impl Opened {
         if start.log.accepts_loss() {
             lost::accept(&layout, &control, &start.capabilities, &memory)?;
         }
-        Ok(Self { layout, memory, log, keys, control, specs })
+        let own = || start.capabilities.iter().map(|capability| capability.service.name);
+        let sealer = start.sealing.open(data, &control, || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?))?;
+        Ok(Self { layout, memory, log, keys, control, sealer, specs })
     }
 }
 
@@ -187,7 +196,7 @@ struct Parts {
 impl Parts {
     /// Takes in a service, and starts its parts if it `runs` here.
     fn add(&mut self, capability: Capability, runs: bool, opened: &Opened, threads: &mut Threads, patience: &Patience) -> anyhow::Result<()> {
-        let Opened { layout, memory, log, control, .. } = opened;
+        let Opened { layout, memory, log, control, sealer, .. } = opened;
         let service = Arc::new(capability.service);
         self.services.insert(service.name, Arc::clone(&service));
         self.owners.extend(service.aggregates.iter().map(|aggregate| (aggregate.name(), service.name)));
@@ -203,7 +212,7 @@ impl Parts {
         threads.metrics.born(&service);
         // What heads must pass over they drop by themselves, partition by partition.
         let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &eventstore::heads::shape(&service), control.id(), &[], memory)?);
-        threads.worker(&service, log, &rows)?;
+        threads.worker(&service, log, &rows, sealer.as_ref())?;
         threads.router(&service, log)?;
         self.heads.insert(service.name, rows);
         Ok(())
@@ -249,7 +258,8 @@ impl Platform {
         };
         let identity = Arc::new(start.identity.open(&start.data, opened.log.as_ref(), &patience)?);
         let mail = Rows::open_of(&opened.layout.mail(), "mail 1", opened.control.id(), &[], &opened.memory)?;
-        let Opened { layout, log, keys, control, .. } = opened;
+        let erasing = Rows::open_of(&opened.layout.erasures(), "erasures 1", opened.control.id(), &[], &opened.memory)?;
+        let Opened { layout, log, keys, control, sealer, .. } = opened;
         let sender = Sender::start(Arc::clone(&log), &mut threads.all)?;
         let replies = Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut threads.all)?;
         let heads = parts.heads.iter().filter_map(|(name, rows)| Some((Arc::clone(parts.services.get(name)?), Arc::clone(rows)))).collect();
@@ -267,13 +277,18 @@ impl Platform {
                 discarded: Discarded::default(),
             },
             keys,
+            sealer,
             identity,
             metrics,
             waits_end: tokio::sync::watch::channel(None).0,
         });
         threads.identity(&app)?;
+        let mailer = Arc::new(FileSink::new(&start.data));
         if app.operator.heads.contains_key(accounts::SECRETS) {
-            threads.mail(Outgoing::new(Arc::clone(&app), Arc::new(FileSink::new(&start.data)), mail))?;
+            threads.mail(Outgoing::new(Arc::clone(&app), Arc::clone(&mailer) as Arc<dyn Mailer>, mail))?;
+        }
+        if let Some(sealer) = app.sealer.clone().filter(|_| app.operator.heads.contains_key(erasure::SERVICE)) {
+            threads.erasures(Eraser::new(Arc::clone(&app), sealer, mailer, erasing, start.data.clone()))?;
         }
         Ok((Self { app, signals: threads.signals, threads: threads.all }, parts.routes))
     }

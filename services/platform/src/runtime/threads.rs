@@ -12,6 +12,7 @@ use eventstore::log::{Stuck, TopicSpec};
 use eventstore::observer::{Observer, view as reader};
 use eventstore::router::Router;
 use eventstore::rows::Rows;
+use eventstore::sealing::Sealer;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use super::identity::Watch;
 use super::trouble;
 use crate::accounts::mailer::Outgoing;
+use crate::erasure::eraser::Eraser;
 use crate::http::app::App;
 use crate::patience::Patience;
 use crate::telemetry::Metrics;
@@ -56,13 +58,13 @@ impl Threads {
     }
 
     /// Decides a service's commands.
-    pub fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>) -> anyhow::Result<()> {
+    pub fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>, sealer: Option<&Sealer>) -> anyhow::Result<()> {
         let (service, log, rows, observer) = (Arc::clone(service), Arc::clone(log), Arc::clone(rows), Arc::clone(&self.metrics) as Arc<dyn Observer>);
-        let (name, control) = (format!("{} worker", service.name), Arc::clone(&self.control));
+        let (name, control, sealer) = (format!("{} worker", service.name), Arc::clone(&self.control), sealer.cloned());
         // States are counted without atomics, so a worker is made in the thread it stays in.
         self.run(name, move |turning| {
             let join = || Worker::join(Arc::clone(&service), Arc::clone(&log), Arc::clone(&rows), "worker", Limits::default(), Arc::clone(&observer));
-            let mut worker = Patience::default().with(join)?.under(&control);
+            let mut worker = Patience::default().with(join)?.under(&control).sealing(sealer);
             turning.turn(|| worker.turn(IDLE_WAIT))?;
             worker.leave()
         })
@@ -150,6 +152,11 @@ impl Threads {
     /// Sends what is to be sent to people.
     pub fn mail(&mut self, outgoing: Outgoing) -> anyhow::Result<()> {
         self.quietly("mail", RETRY_PAUSE, move || outgoing.turn(IDLE_WAIT))
+    }
+
+    /// Does what erasures ask for.
+    pub fn erasures(&mut self, mut eraser: Eraser) -> anyhow::Result<()> {
+        self.quietly("erasures", RETRY_PAUSE, move || eraser.turn(IDLE_WAIT))
     }
 
     /// Repeats something on a thread of its own; where it fails it is tried again after a pause.

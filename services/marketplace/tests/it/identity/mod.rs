@@ -2,6 +2,7 @@
 
 mod attacks;
 mod claims;
+mod erasure;
 mod guard;
 mod people;
 mod secrets;

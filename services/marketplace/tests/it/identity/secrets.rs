@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use super::people::{Person, ask, client, create, guarded, signed_up, told};
 
 /// Every file below a directory.
-fn files(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+pub fn files(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() { files(&entry, found) } else { found.push(entry) }
     }
 }
 
-fn holds(bytes: &[u8], canary: &str) -> bool {
+pub fn holds(bytes: &[u8], canary: &str) -> bool {
     bytes.windows(canary.len()).any(|window| window == canary.as_bytes())
 }
 

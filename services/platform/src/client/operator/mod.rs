@@ -9,6 +9,7 @@ use crate::out;
 use crate::uri::part;
 
 pub mod dead_letters;
+pub mod erase;
 pub mod inspect;
 pub mod partitions;
 pub mod sagas;

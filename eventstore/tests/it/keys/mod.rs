@@ -1,0 +1,6 @@
+//! Keys of personal data, and what is sealed under them.
+
+mod other;
+mod sealing;
+mod shared;
+mod store;

@@ -1,0 +1,81 @@
+//! `erase`: destroys the keys of somebody's personal data, and says what is left of it and where it was looked.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Asked, items, number, text};
+use crate::client::connection::{Method, Retry};
+use crate::misuse::misused;
+use crate::out;
+
+/// How long a report is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often it is asked for.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Whose data: the role of who owns it and its key, or an account
+    #[arg(value_name = "ROLE/KEY")]
+    subject: String,
+    /// Why; it is kept for ever, and must not name anybody
+    #[arg(long)]
+    reason: String,
+    /// Erases; without this nothing happens. It cannot be taken back
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Asks the running system.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Some((role, key)) = args.subject.split_once('/').filter(|(role, key)| !role.is_empty() && !key.is_empty() && !key.contains('/')) else {
+        misused!("'{}' is nobody: give a role and a key, as customer/17, or account/ and the account's id", args.subject.escape_debug());
+    };
+    if !args.yes {
+        misused!("nothing was erased: add --yes to destroy the keys of {} and of the accounts that own its things, for good", args.subject.escape_debug());
+    }
+    let (system, path) = (args.asked.system(), format!("/erasures/{}/{}", crate::uri::part(role), crate::uri::part(key)));
+    let asked = system.request(Method::POST, &path).header("prefer", "wait=30").json(&json!({ "reason": args.reason }));
+    let done = system.ask(asked, &["version"]).await?;
+    let (began, least) = (Instant::now(), number(&done, "version"));
+    let erasure = loop {
+        let erasure = system.find::<Value>(&path, None, &Retry::every(PAUSE, PATIENCE)).await?;
+        if let Some(erasure) = erasure.filter(|erasure| text(erasure, "status") == "completed" && number(erasure, "revision") >= least) {
+            break erasure;
+        }
+        anyhow::ensure!(
+            began.elapsed() < PATIENCE,
+            "the erasure of {} is written and goes on, and is not completed after {} s: `sagas list` says what it waits for, and this command shows its report when it is asked again",
+            args.subject,
+            PATIENCE.as_secs()
+        );
+        tokio::time::sleep(PAUSE).await;
+    };
+    args.asked.print(&erasure, people);
+    Ok(if number(&erasure["report"], "found_in_all") > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn people(erasure: &Value) {
+    let report = &erasure["report"];
+    let mut table = out::table(["place", "looked at", "sealed, unreadable"]);
+    for looked in items(report, "looked").iter().filter(|looked| number(looked, "looked_at") > 0) {
+        table.add_row(["place", "looked_at", "sealed"].map(|column| text(looked, column)));
+    }
+    out::line(table);
+    let (keys, values, found) = (items(erasure, "keys").len(), number(report, "values"), number(report, "found_in_all"));
+    out::line(format!("{}: {keys} keys destroyed, {values} values looked for.", text(erasure, "subject")));
+    if found == 0 {
+        return out::line("Nothing of them is readable any more.");
+    }
+    let mut table = out::table(["still readable in", "at", "field"]);
+    for found in items(report, "found") {
+        table.add_row(["place", "at", "field"].map(|column| text(found, column)));
+    }
+    out::line(table);
+    out::line(format!("{found} places still hold it in the clear: written before the log was sealed, or from outside."));
+}

@@ -1,0 +1,182 @@
+//! Does what erasures ask for: destroys keys, shuts accounts, looks for what is left. Each step is done again where a process died
+//! before it was written down; none undoes another.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::inside::sign;
+use eventstore::outcome::Outcome;
+use eventstore::rows::{Changes, Rows};
+use eventstore::sealing::Sealer;
+use eventstore::{Fault, Limits, Log, Message, Record};
+use kernel::{Aggregate, Timestamp};
+use schemas::envelope::caused_id;
+use schemas::{Codec, Envelope, Partition, Stream, topic};
+
+use super::search::{InFile, InRows, InTopic, Needles, Place};
+use super::view::{ERASURES, tombstones};
+use super::{Command, DataSubject, DestroyedKey, Erasure, Event, Report, SERVICE};
+use crate::accounts::IDENTITY;
+use crate::accounts::mailer::{Mailer, OUTBOX};
+use crate::http::app::App;
+use crate::identity::account::{self, Account};
+use crate::identity::views::{ACCOUNT_PREFIX, ACCOUNTS, AccountRow};
+
+/// Accounts that are looked at at once.
+const PAGE: usize = 1_000;
+
+/// See the module.
+pub struct Eraser {
+    app: App,
+    sealer: Sealer,
+    mailer: Arc<dyn Mailer>,
+    rows: Rows,
+    data: PathBuf,
+    /// what was learnt before the keys went, for the erasure that is under way
+    learnt: Option<(String, u64, Needles)>,
+}
+
+impl Eraser {
+    /// Goes on from where `rows` say.
+    pub fn new(app: App, sealer: Sealer, mailer: Arc<dyn Mailer>, rows: Rows, data: PathBuf) -> Self {
+        Self { app, sealer, mailer, rows, data, learnt: None }
+    }
+
+    /// One turn: at most `wait` for something new, then until it is done.
+    pub fn turn(&mut self, wait: Duration) -> Result<(), Fault> {
+        let (log, events) = (Arc::clone(&self.app.log), topic(Stream::Events(SERVICE)));
+        let stand = |partition| Ok((events.clone(), partition, self.rows.position(&events, partition)?));
+        let standing = (0..log.partitions()).map(|partition| stand(Partition(partition))).collect::<Result<Vec<_>, Fault>>()?;
+        if !log.wait(&standing, wait)? {
+            return Ok(());
+        }
+        for (topic, partition, from) in standing {
+            let page = log.read(&topic, partition, from, Limits { records: 1, ..Limits::default() })?;
+            if page.next == from {
+                continue;
+            }
+            page.records.iter().try_for_each(|record| self.take(log.as_ref(), record))?;
+            let mut changes = Changes::default();
+            changes.position(&topic, partition, page.next);
+            self.rows.write(changes)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, log: &dyn Log, record: &Record) -> Result<(), Fault> {
+        let unreadable = |why: &schemas::envelope::Malformed| Fault::Retry(format!("erasure: {why}"));
+        let envelope = record.envelope().map_err(unreadable)?;
+        let ours = envelope.kind.aggregate == <Erasure as Aggregate>::NAME;
+        if !ours || Outcome::of_marker(&envelope.kind, record.body()).map_err(|why| unreadable(&why))?.is_some() {
+            return Ok(());
+        }
+        let who = envelope.subject.as_str();
+        match Erasure::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))? {
+            Event::Requested { number, .. } => {
+                let keys = self.destroy(who, number)?;
+                self.write(log, who, envelope, &Command::RecordDestroyed { number, keys })
+            }
+            Event::Destroyed { number, keys } => {
+                let report = self.look(who, number, keys)?;
+                tracing::info!(subject = who, number, found = report.found_in_all, "erased");
+                self.write(log, who, envelope, &Command::Complete { number, report })
+            }
+            Event::Completed { .. } => Ok(()),
+        }
+    }
+
+    /// Destroys the keys of somebody and of their accounts, and answers all keys of the store that are gone: those of an
+    /// attempt that was not written down are among them.
+    fn destroy(&mut self, who: &str, number: u64) -> Result<Vec<DestroyedKey>, Fault> {
+        let accounts = self.accounts(who)?;
+        let subjects: Vec<String> =
+            std::iter::once(who.to_owned()).chain(accounts.iter().map(|account| format!("{}/{account}", eventstore::actor::SELF))).collect();
+        let store = |why: eventstore::keystore::Error| Fault::from(eventstore::sealing::Error::from(why));
+        let keys = self.sealer.keys();
+        let living = subjects.iter().filter_map(|subject| keys.get(subject).transpose()).collect::<Result<Vec<_>, _>>().map_err(store)?;
+        let mut needles = Needles::of(subjects.clone(), living.iter().map(|key| key.id.to_string()).collect());
+        drop(living);
+        needles.learn(&self.sealer, &self.topics())?;
+        self.learnt = Some((who.to_owned(), number, needles));
+        for account in &accounts {
+            self.mailer.forget(account).map_err(|why| Fault::Retry(format!("mail of who is erased: {why}")))?;
+            self.forget_account(account, who, number)?;
+        }
+        let now = u64::try_from(self.app.log.now().0 / 1_000).unwrap_or_default();
+        for subject in &subjects {
+            keys.erase(subject, now).map_err(store)?;
+        }
+        let known = self.app.views.get(ERASURES).map(|view| tombstones(view)).transpose()?.unwrap_or_default();
+        let gone = keys.tombstones().map_err(store)?;
+        let new = gone.into_iter().filter(|gone| known.iter().all(|known| known.key != gone.key));
+        Ok(new
+            .map(|gone| DestroyedKey { key: gone.key.to_string(), at: Timestamp(i64::try_from(gone.at_ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)) })
+            .collect())
+    }
+
+    /// The accounts that are somebody's: the one itself, or all that own what is asked about.
+    fn accounts(&self, who: &str) -> Result<Vec<String>, Fault> {
+        let subject: DataSubject = who.parse().map_err(|why| Fault::Retry(format!("erasure: {why}")))?;
+        if subject.role == eventstore::actor::SELF {
+            return Ok(vec![subject.key]);
+        }
+        let view = self.app.views.get(ACCOUNTS).ok_or_else(|| Fault::Retry("erasure: accounts are not known here".to_owned()))?;
+        let (mut found, mut from) = (vec![], None);
+        loop {
+            let (page, next) = view.page::<AccountRow>(ACCOUNT_PREFIX, from.as_deref(), PAGE, usize::MAX)?;
+            found.extend(
+                page.into_iter().filter(|row| row.roles.get(&subject.role).is_some_and(|owns| owns.as_deref() == Some(&subject.key))).map(|row| row.id),
+            );
+            match next {
+                Some(next) => from = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    fn forget_account(&self, account: &str, who: &str, number: u64) -> Result<(), Fault> {
+        let (kind, body) = Account::encode_command(&account::Command::Erase);
+        let cause = format!("{who}/{number}/{account}");
+        let envelope = Envelope::new(caused_id(&cause, "erase-account", 0), format!("/{SERVICE}/eraser"), kind, account);
+        self.app.log.append(vec![self.signed(IDENTITY, &envelope, body)]).map(|_| ())
+    }
+
+    /// Looks for what is left, once the keys are gone.
+    fn look(&mut self, who: &str, number: u64, keys: Vec<DestroyedKey>) -> Result<Report, Fault> {
+        let known = self.learnt.take().filter(|(subject, of, _)| (subject.as_str(), *of) == (who, number)).map(|(.., needles)| needles);
+        // A process that died in between has forgotten the values, as it should; what was sealed is still found by its key.
+        let needles = known.unwrap_or_else(|| Needles::of(vec![who.to_owned()], keys.into_iter().map(|key| key.key).collect()));
+        let mut places = self.topics();
+        for (service, rows) in &self.app.operator.heads {
+            places.push(Box::new(InRows { name: format!("heads/{service}"), rows: Arc::clone(rows) }));
+        }
+        for view in self.app.views.all() {
+            places.push(Box::new(InRows { name: format!("views/{}", view.name()), rows: Arc::clone(view.rows()) }));
+        }
+        places.push(Box::new(InFile(self.data.join(OUTBOX))));
+        needles.look(&places)
+    }
+
+    fn topics(&self) -> Vec<Box<dyn Place + '_>> {
+        let services = self.app.operator.services.values();
+        let of = |service: &'_ Arc<eventstore::service::Service>| [service.commands(), service.events(), service.dead_letters()];
+        let all = services.flat_map(|service| of(service).map(|topic| InTopic { log: self.app.log.as_ref(), topic, service }));
+        all.map(|topic| Box::new(topic) as Box<dyn Place>).collect()
+    }
+
+    fn write(&self, log: &dyn Log, who: &str, cause: &Envelope, command: &Command) -> Result<(), Fault> {
+        let (kind, body) = Erasure::encode_command(command);
+        let mut envelope = Envelope::new(caused_id(&cause.id, "eraser", 0), format!("/{SERVICE}/eraser"), kind, who);
+        (envelope.causation, envelope.correlation) = (Some(cause.id.clone()), cause.correlation.clone());
+        log.append(vec![self.signed(SERVICE, &envelope, body)]).map(|_| ())
+    }
+
+    fn signed(&self, service: &str, envelope: &Envelope, body: Vec<u8>) -> Message {
+        let log = self.app.log.as_ref();
+        let key = (log.rules().routing_key)(&envelope.subject).as_bytes().to_vec();
+        let mut headers = envelope.headers();
+        sign(&log.secret(), &key, &mut headers, &body);
+        Message { topic: topic(Stream::Commands(service)), partition: log.partition_of(&envelope.subject), key, headers, value: Some(body) }
+    }
+}

@@ -1,0 +1,73 @@
+//! How erasures are asked for and read.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use eventstore::service::Service;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::view::{ERASURE_PREFIX, ERASURES, ErasureRow, erasure_key, fold};
+use super::{Command, DataSubject, Erasure, SERVICE};
+use crate::capability::Capability;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::command::CommandRequest;
+use crate::http::extract::Path;
+use crate::http::failure::Failure;
+use crate::http::read;
+use crate::http::route::{Operation, Routes};
+use crate::identity::access::OPERATORS;
+
+/// What a role or a key is.
+const WORD: &str = "^[!-.0-<>-~]{1,100}$";
+
+/// The service.
+pub fn capability() -> Capability {
+    let of = |operation: Operation| operation.text_part("role", "customer", WORD).text_part("key", "17", WORD);
+    let erase = "Erases somebody's personal data: its keys are destroyed, and what may be left of it is looked for";
+    let routes = Routes::of(SERVICE, OPERATORS)
+        .page::<ErasureRow>("/erasures", ERASURES, ERASURE_PREFIX, Operation::new("Lists erasures"))
+        .post(
+            "/erasures/{role}/{key}",
+            request,
+            of(Operation::command::<Erasure>(erase)).fails(&["not-sealed"]).example(json!({ "reason": "asked by letter" })),
+        )
+        .get("/erasures/{role}/{key}", show, of(Operation::row::<ErasureRow>("Shows an erasure and its report")));
+    Capability::of(Service::new(SERVICE).owns::<Erasure, _>()).everywhere(ERASURES, 1, fold).routes(routes)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// why; it must not name anybody
+    reason: String,
+}
+
+fn subject(role: &str, key: &str) -> Result<String, Failure> {
+    let text = format!("{role}/{key}");
+    text.parse::<DataSubject>().map_err(|why| Failure::bad("/role", why))?;
+    Ok(text)
+}
+
+async fn request(
+    State(app): State<App>,
+    Path((role, key)): Path<(String, String)>,
+    headers: HeaderMap,
+    Body(given): Body<Reason>,
+) -> Result<Response, Failure> {
+    let id = subject(&role, &key)?;
+    if app.sealer.is_none() {
+        return Err(Failure::refused(
+            "not-sealed",
+            "this log seals nothing, so there are no keys to destroy: start it with --seal on, for what is written from then on",
+        ));
+    }
+    CommandRequest::<Erasure>::own(SERVICE, id, &headers)?.send(&app, &Command::Request { reason: given.reason }).await
+}
+
+async fn show(State(app): State<App>, Path((role, key)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Failure> {
+    let id = subject(&role, &key)?;
+    read::row::<ErasureRow>(&app, ERASURES, (&id, &erasure_key(&id)), &headers, |row| row.revision).await
+}
