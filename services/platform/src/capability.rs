@@ -29,13 +29,15 @@ pub struct Capability {
     pub answered_by: &'static [(&'static str, &'static str)],
     /// Services, besides its own, that its routes command.
     pub asks: &'static [&'static str],
+    /// Its processes read every topic there is, but those that are private.
+    pub reads_all: bool,
 }
 
 impl Capability {
     /// A service with no view but its commands' outcomes, and no routes.
     pub fn of(service: Service) -> Self {
         let outcomes = Arc::new(outcomes::of(&service));
-        Self { service, views: vec![outcomes], routes: Routes::default(), everywhere: vec![], answered_by: &[], asks: &[] }
+        Self { service, views: vec![outcomes], routes: Routes::default(), everywhere: vec![], answered_by: &[], asks: &[], reads_all: false }
     }
 
     /// It has this view of its events; see [`View`] for what name and shape mean.

@@ -17,10 +17,11 @@ use crate::broker::Broker;
 /// Longest that a start, a stop or an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Every instance makes the same tokens of cards.
-const CARD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Every service of the marketplace, those of accounts included.
-pub const ALL: [&str; 11] = ["catalog", "customer", "cart", "stock", "ordering", "payment", "shipment", "seller", "identity", "credentials", "audit"];
+pub const ALL: [&str; 12] =
+    ["catalog", "customer", "cart", "stock", "ordering", "payment", "shipment", "seller", "identity", "credentials", "audit", "erasure"];
 
 /// The product's binary.
 pub fn binary() -> PathBuf {
@@ -87,9 +88,9 @@ impl Server {
     pub fn on_kafka(binary: PathBuf, data: &Path, broker: &Broker, namespace: &str, services: &[&str]) -> Self {
         let cluster = ["--brokers", &broker.address(), "--namespace", namespace].map(str::to_owned);
         let verb = if services.is_empty() { vec!["up"] } else { [&["serve"], services].concat() };
-        let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), CARD_KEY.to_owned()]);
+        let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), KEY.to_owned()]);
         // Instances on one log share the keys of personal data.
-        let keys = ["--key-store", data.with_file_name(format!("{namespace}keys")).to_str().unwrap(), "--sealing-key", CARD_KEY].map(str::to_owned);
+        let keys = ["--key-store", data.with_file_name(format!("{namespace}keys")).to_str().unwrap(), "--sealing-key", KEY].map(str::to_owned);
         let how = how.chain(keys).collect();
         let mut server = Self::new(binary, data);
         (server.how, server.at_rest) = (how, cluster.to_vec());

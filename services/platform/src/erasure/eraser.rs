@@ -159,7 +159,8 @@ impl Eraser {
     }
 
     fn topics(&self) -> Vec<Box<dyn Place + '_>> {
-        let services = self.app.operator.services.values();
+        // What a service shows to nobody holds nobody's data.
+        let services = self.app.operator.services.values().filter(|service| !service.private);
         let of = |service: &'_ Arc<eventstore::service::Service>| [service.commands(), service.events(), service.dead_letters()];
         let all = services.flat_map(|service| of(service).map(|topic| InTopic { log: self.app.log.as_ref(), topic, service }));
         all.map(|topic| Box::new(topic) as Box<dyn Place>).collect()

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::view::{ERASURE_PREFIX, ERASURES, ErasureRow, erasure_key, fold};
 use super::{Command, DataSubject, Erasure, SERVICE};
+use crate::accounts::IDENTITY;
 use crate::capability::Capability;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -35,7 +36,8 @@ pub fn capability() -> Capability {
             of(Operation::command::<Erasure>(erase)).fails(&["not-sealed"]).example(json!({ "reason": "asked by letter" })),
         )
         .get("/erasures/{role}/{key}", show, of(Operation::row::<ErasureRow>("Shows an erasure and its report")));
-    Capability::of(Service::new(SERVICE).owns::<Erasure, _>()).everywhere(ERASURES, 1, fold).routes(routes)
+    let erasure = Capability::of(Service::new(SERVICE).owns::<Erasure, _>()).everywhere(ERASURES, 1, fold).routes(routes);
+    Capability { asks: &[IDENTITY], reads_all: true, ..erasure }
 }
 
 #[derive(Deserialize, JsonSchema)]

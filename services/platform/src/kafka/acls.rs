@@ -136,7 +136,7 @@ impl Rights<'_> {
     }
 
     /// What its worker, its router, its views and its routes do.
-    fn of_service(&mut self, capability: &Capability) {
+    fn of_service(&mut self, capability: &Capability, all: &[Capability]) {
         let service = &capability.service;
         self.topic(&["Read", "Write"], &service.commands());
         self.topic(&["Read", "Write"], &service.events());
@@ -147,6 +147,9 @@ impl Rights<'_> {
         }
         for asked in capability.asks {
             self.topic(&["Write"], &topic(Stream::Commands(asked)));
+        }
+        for other in all.iter().map(|other| &other.service).filter(|other| capability.reads_all && !other.private) {
+            [other.commands(), other.events(), other.dead_letters()].iter().for_each(|topic| self.topic(&["Read"], topic));
         }
         groups(capability).iter().for_each(|group| self.may(&["Read"], "Group", false, group));
         self.may(&["Write"], "TransactionalId", true, &format!("{}.", service.name));
@@ -205,7 +208,7 @@ pub fn acls(all: &[Capability], wanted: &Wanted<'_>) -> Vec<Acl> {
         let name = capability.service.name;
         give(name, &|rights| {
             rights.of_process(all);
-            rights.of_service(capability);
+            rights.of_service(capability, all);
             if named(wanted.http, name) || named(wanted.http, "all") {
                 all.iter().for_each(|other| rights.topic(&["Write"], &other.service.commands()));
             }

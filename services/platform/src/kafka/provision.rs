@@ -1,4 +1,4 @@
-//! `provision`: makes what services find: all topics, and the log's identity. For an administrator, where services may make
+//! `provision`: makes what services find: all topics, the log's identity, and the keys of personal data. For an administrator, where services may make
 //! nothing. What is there already is checked, and stays.
 
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::location::Layout;
 use crate::misuse::misused;
 use crate::patience::Patience;
-use crate::runtime::specs;
+use crate::runtime::{holds_commands, specs};
 use crate::{out, telemetry};
 
 /// Makes them.
@@ -25,13 +25,17 @@ pub fn run(config: &Config, application: &Application) -> anyhow::Result<ExitCod
     let patience = Patience::default();
     patience.with(|| log.provision(&specs))?;
     let control = patience.with(|| Control::open(std::sync::Arc::clone(&log)))?;
+    let own = || application.services().into_iter().map(|capability| capability.service.name);
+    let used = || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?);
+    let sealer = config.sealing.start(&config.data, true)?.open(&config.data, &control, used)?;
     // That of claims is the log's own.
     out::line(format!(
-        "{} topics of {} partitions are as they must be, {} among them; the log is {}",
+        "{} topics of {} partitions are as they must be, {} among them; the log is {}, and {} personal data",
         specs.len() + 1,
         log.partitions(),
         topic(Stream::Claims),
-        control.id()
+        control.id(),
+        if sealer.is_some() { "seals" } else { "does not seal" }
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -315,7 +315,7 @@ impl Platform {
 }
 
 /// Whether anybody was ever asked anything.
-fn holds_commands(log: &dyn Log, services: impl IntoIterator<Item = &'static str>) -> Result<bool, Fault> {
+pub(crate) fn holds_commands(log: &dyn Log, services: impl IntoIterator<Item = &'static str>) -> Result<bool, Fault> {
     for service in services {
         for partition in (0..log.partitions()).map(Partition) {
             if log.end(&topic(Stream::Commands(service)), partition)? > Offset(0) {

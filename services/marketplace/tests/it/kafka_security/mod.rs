@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::Broker;
-use crate::process::{ALL, Server, binary, daybook};
+use crate::process::{ALL, KEY, Server, binary, daybook};
 
 /// Where everything is attempted, and where rights are missing; the marketplace itself has no namespace.
 const ATTEMPTED: &str = "shop.";
@@ -70,11 +70,12 @@ fn provide(broker: &Broker, dir: &Path) {
     let provision = |(namespace, partitions): (&str, &str)| {
         let made = Command::new(binary())
             .env("DAYBOOK_KAFKA_FILE", broker.user("admin"))
-            .args(["provision", "--brokers", &broker.address(), "--namespace", namespace, "--partitions", partitions])
+            .args(["provision", "--brokers", &broker.address(), "--namespace", namespace, "--partitions", partitions, "--sealing-key", KEY, "--key-store"])
+            .arg(dir.join(format!("{namespace}keys")))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&made.stdout).into_owned();
-        assert!(made.status.success() && said.contains("36 topics"), "{said}{}", String::from_utf8_lossy(&made.stderr));
+        assert!(made.status.success() && said.contains("39 topics") && said.contains("and seals"), "{said}{}", String::from_utf8_lossy(&made.stderr));
     };
     let told = std::thread::scope(|scope| {
         [("", "4"), (ATTEMPTED, "1"), (POOR, "1")].into_iter().for_each(|namespace| drop(scope.spawn(move || provision(namespace))));

@@ -1,7 +1,7 @@
 //! Who may do what, said once more and by hand: what the generated ACLs are held against.
 
 /// A service, whose events it follows besides its own, and whether it has a router.
-pub const SERVICES: [(&str, &[&str], bool); 11] = [
+pub const SERVICES: [(&str, &[&str], bool); 12] = [
     ("catalog", &[], false),
     ("customer", &[], false),
     ("cart", &["catalog", "ordering"], true),
@@ -13,6 +13,7 @@ pub const SERVICES: [(&str, &[&str], bool); 11] = [
     ("identity", &[], true),
     ("credentials", &[], false),
     ("audit", &[], false),
+    ("erasure", &[], false),
 ];
 /// An operator who is no service.
 pub const OPERATOR: &str = "olga";
@@ -53,14 +54,15 @@ pub fn on_topic(user: &str, operation: &str, topic: &str) -> bool {
     match (operation, owner, kind) {
         ("Describe" | "DescribeConfigs", ..) => true,
         ("Read", "daybook", _) => true,
-        ("Read", "identity", "events") => true,
+        ("Read", "identity" | "erasure", "events") => true,
+        ("Read", ..) if user == "erasure" && owner != PRIVATE => true,
         ("Read", _, "events") => own || follows() || (operates && owner != PRIVATE),
         ("Read", ..) => own || (operates && owner != PRIVATE),
         ("Write", "daybook", "control") => operates,
         ("Write", "daybook", _) => true,
         ("Write", "audit", "commands") => true,
         ("Write", "credentials", "commands") if user == "identity" => true,
-        ("Write", "identity", "commands") if user == "credentials" => true,
+        ("Write", "identity", "commands") if user == "credentials" || user == "erasure" => true,
         ("Write", _, "commands") => own || operates || user == INGRESS,
         ("Write", _, "events") => own,
         ("Write", ..) => own || (operates && owner != PRIVATE),
