@@ -215,6 +215,8 @@ pub struct Service {
     pub owners: BTreeMap<&'static str, &'static str>,
     /// its aggregates whose records hold personal data
     pub personal: BTreeSet<&'static str>,
+    /// those records' types
+    personal_kinds: Vec<Kind>,
     /// what its records hold is shown to nobody
     pub private: bool,
 }
@@ -231,6 +233,7 @@ impl Service {
             remembers: REMEMBERED,
             owners: BTreeMap::new(),
             personal: BTreeSet::new(),
+            personal_kinds: vec![],
             private: false,
         }
     }
@@ -239,9 +242,8 @@ impl Service {
     #[must_use]
     pub fn owns<A: Codec<W>, W: 'static>(mut self) -> Self {
         self.aggregates.push(Box::new(Typed::<A, W>(PhantomData)));
-        if A::shapes().iter().any(Shape::is_personal) {
-            self.personal.insert(A::NAME);
-        }
+        self.personal_kinds.extend(A::shapes().into_iter().filter(Shape::is_personal).map(|shape| shape.kind));
+        self.personal.extend(self.personal_kinds.iter().any(|kind| kind.aggregate == A::NAME).then_some(A::NAME));
         self
     }
 
@@ -273,6 +275,11 @@ impl Service {
         let (role, actor) = (self.owners.get(aggregate)?, actor?.parse::<Actor>().ok()?);
         let may = actor.is(OPERATOR) || std::str::from_utf8(key).is_ok_and(|key| actor.owns(role, key));
         (!may).then(|| format!("this account is not the {role} whose it is"))
+    }
+
+    /// Whether there is personal data in records of this type, in any version.
+    pub fn is_personal(&self, kind: &Kind) -> bool {
+        self.personal_kinds.iter().any(|known| (&known.aggregate, &known.name) == (&kind.aggregate, &kind.name))
     }
 
     /// Whose personal data is in the records of an aggregate that is routed by `key`: its owner's, as `customer/17`, or its own.

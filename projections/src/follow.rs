@@ -54,6 +54,8 @@ pub struct Projection {
     /// the ends it must reach before it serves
     goal: BTreeMap<Partition, Offset>,
     at: Mutex<BTreeMap<Partition, Offset>>,
+    /// rises with every fold
+    folds: AtomicU64,
     ready: AtomicBool,
     /// partitions that stand still at a record, the others go on
     stopped: Mutex<BTreeMap<Partition, Stuck>>,
@@ -93,6 +95,7 @@ impl Projection {
             log: Arc::clone(log),
             goal,
             at: Mutex::new(at),
+            folds: AtomicU64::default(),
             ready: AtomicBool::new(false),
             stopped: Mutex::default(),
             failed: Mutex::default(),
@@ -154,6 +157,11 @@ impl Projection {
         let at = self.at.lock();
         let folded = |partition: &Partition, goal: &Offset| at.get(partition).map_or(0, |here| here.0.min(goal.0));
         self.goal.iter().fold((0, 0), |(done, all), (partition, goal)| (done + folded(partition, goal), all + goal.0))
+    }
+
+    /// Rises with every fold, once its rows can be read: what was read before is of no use after it.
+    pub fn folds(&self) -> u64 {
+        self.folds.load(Ordering::Acquire)
     }
 
     /// Whether it has caught up once.
@@ -226,6 +234,7 @@ impl Projection {
         while !pages.is_empty() {
             match self.folding.lock().fold_all(&self.view.topic, &pages) {
                 Ok(()) => {
+                    self.folds.fetch_add(1, Ordering::AcqRel);
                     self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
                     return Ok(());
                 }

@@ -12,8 +12,9 @@ use eventstore::{Fault, Limits, Log, Offset, Positions};
 use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize};
 
-/// Fields of rows that hold log times and log positions, wherever they occur: another log has others.
-pub const OF_THE_LOG: [&str; 3] = ["at", "created_at", "next"];
+/// Fields of rows that hold log times, log positions and what is made with the log's keys, wherever they occur: another log has
+/// others.
+pub const OF_THE_LOG: [&str; 5] = ["at", "created_at", "next", "prints", "sealed-personal-data"];
 /// Tables of rows that are the log's: histories, whose order is that of what happened at once elsewhere, and queues by
 /// log time.
 const TABLES_OF_THE_LOG: [&[u8]; 2] = [b"h/", b"u/"];

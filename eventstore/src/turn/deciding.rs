@@ -139,7 +139,7 @@ impl Turn<'_> {
     /// An event as it is written and folded: with its personal data sealed, if there are keys. What is folded is what a fold
     /// from zero will read.
     fn sealed(&self, handler: &dyn Handler, envelope: &Envelope, key: &str, body: Vec<u8>, event: Erased) -> Result<(Vec<u8>, Erased), Stop> {
-        let Some(sealer) = self.sealer.filter(|_| self.service.personal.contains(handler.name())) else { return Ok((body, event)) };
+        let Some(sealer) = self.sealer.filter(|_| self.service.is_personal(&envelope.kind)) else { return Ok((body, event)) };
         let subject = self.service.data_subject(handler.name(), key, &envelope.subject);
         let of = Body { id: &envelope.id, kind: &envelope.kind.to_string(), subject: &subject };
         let Some(sealed) = sealer.seal_event(of, &body).map_err(Fault::from)? else { return Ok((body, event)) };

@@ -76,7 +76,7 @@ impl Turn<'_> {
         let signed = is_signed(&self.secret, &record.key, &record.headers, record.body());
         let again = record.headers.text(AGAIN).filter(|_| signed);
         let client = !signed || again == Some(AGAIN_CLIENT);
-        let (sent, personal) = (record.body(), self.service.personal.contains(handler.name()));
+        let (sent, personal) = (record.body(), self.service.is_personal(&envelope.kind));
         let body = if personal { self.opened(handler, &envelope, &key, sent, client)? } else { Cow::Borrowed(sent) };
         let decoded = caught(|| {
             let command = handler.decode_command(&envelope.kind, &body)?;

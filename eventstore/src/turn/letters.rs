@@ -19,6 +19,7 @@ use crate::observer::Note;
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
 use crate::sealing::Body;
+use crate::service::Handler;
 use crate::stop::Stop;
 
 impl Turn<'_> {
@@ -66,6 +67,11 @@ impl Turn<'_> {
         let subject = service.data_subject(aggregate, &key, envelope.map_or(key.as_ref(), |envelope| &envelope.subject));
         let kind = envelope.map(|envelope| envelope.kind.to_string()).unwrap_or_default();
         let of = Body { id: envelope.map_or("", |envelope| &envelope.id), kind: &kind, subject: &subject };
+        // A type that has none is there to be read by whoever mends what wrote it.
+        let has_none = |handler: &dyn Handler, kind: &Kind| !service.is_personal(kind) && handler.shapes().iter().any(|shape| shape.kind.name == kind.name);
+        if known.is_some_and(|(handler, envelope)| has_none(handler, &envelope.kind)) {
+            return Ok(None);
+        }
         let readable = known.is_some_and(|(handler, envelope)| caught(|| handler.decode_command(&envelope.kind, body)).is_ok_and(|decoded| decoded.is_ok()));
         let sealed = if readable { sealer.seal_command(of, body) } else { sealer.seal_whole(of, body).map(Some) }.map_err(Fault::from)?;
         Ok(sealed.map(|body| record.with(body)))

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `following`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
 //! `capability`, `accounts`, `erasure`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
@@ -43,6 +43,7 @@ pub mod config;
 pub mod cpu;
 pub mod documents;
 pub mod erasure;
+pub mod following;
 mod fresh;
 pub mod gateway;
 pub mod hex;

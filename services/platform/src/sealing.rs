@@ -12,6 +12,15 @@ use crate::keys::{KeyOrigin, KeySpec};
 /// The key that the keys of persons are encrypted with.
 pub const SEALING_KEY: KeySpec = KeySpec { name: "sealing", makes: "keys of personal data" };
 
+/// Of an object with personal data, for documents: once that is erased, nothing of it is there but that it was.
+pub fn may_be_erased(schema: &mut schemars::Schema) {
+    schema.remove("required");
+    if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        let erased = serde_json::json!({ "type": "boolean", "description": "whose it was is erased, and nothing of it is known any more" });
+        properties.insert("erased".to_owned(), erased);
+    }
+}
+
 /// What a process knows of sealing when it starts.
 pub struct SealingStart {
     /// whether it is wanted, if somebody said so
@@ -51,7 +60,10 @@ impl SealingStart {
             let lost = matches!(self.key, KeyOrigin::Kept) && !kept.exists();
             anyhow::ensure!(!lost, "{} is missing, and the key store {at} was made with it: restore it from a backup, or {shared}", kept.display());
         }
-        let kek = self.key.key(SEALING_KEY, data, || Ok(!begins))?;
+        let kek = match self.key {
+            KeyOrigin::Given(kek) => kek, // the store knows its own from any other
+            _ => self.key.key(SEALING_KEY, data, || Ok(!begins))?,
+        };
         if begins {
             let store = KeyStore::open_or_make(&self.store, &kek)?;
             control.settle(&Settled::Sealing { store: store.id().to_string() })?;

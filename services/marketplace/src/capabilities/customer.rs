@@ -21,6 +21,7 @@ use daybook::http::given::Both;
 use daybook::http::read;
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
+use daybook::sealing::may_be_erased;
 
 /// The service.
 pub fn capability() -> Capability {
@@ -48,13 +49,10 @@ pub struct CustomerRow {
 }
 
 /// [`Person`], for documents.
-#[derive(Default, Serialize, JsonSchema)]
-#[schemars(rename = "Person")]
+#[derive(JsonSchema)]
+#[schemars(rename = "Person", transform = may_be_erased)]
 #[allow(dead_code, reason = "only described")]
-#[serde(default)]
 struct PersonShown {
-    /// nothing else is known of them any more
-    erased: Option<bool>,
     /// given name
     first_name: String,
     /// family name

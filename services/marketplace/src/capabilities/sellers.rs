@@ -17,6 +17,7 @@ use daybook::http::extract::{Path, Query};
 use daybook::http::read::{Listing, Under, list, row};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
+use daybook::sealing::may_be_erased;
 
 /// How they are reached.
 pub fn routes() -> Routes {
@@ -46,13 +47,10 @@ pub struct SellerRow {
 }
 
 /// [`Contact`], for documents.
-#[derive(Default, Serialize, JsonSchema)]
-#[schemars(rename = "Contact")]
+#[derive(JsonSchema)]
+#[schemars(rename = "Contact", transform = may_be_erased)]
 #[allow(dead_code, reason = "only described")]
-#[serde(default)]
 struct ContactShown {
-    /// nothing else is known of it any more
-    erased: Option<bool>,
     /// the seller's name
     name: String,
     /// e-mail

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::outcome::Outcome;
-use eventstore::rows::{Changes, Rows};
+use eventstore::rows::Rows;
 use eventstore::{Fault, Limits, Log, Record};
 use kernel::{Personal, Timestamp};
 use parking_lot::Mutex;
-use schemas::{Codec, Partition, Stream, topic};
+use schemas::{Codec, Stream, topic};
 use serde::Serialize;
 
 use super::SECRETS;
+use crate::following::turn;
 use crate::http::app::App;
 use crate::identity::account::Address;
 use crate::identity::credential::{Credential, Event};
@@ -99,25 +100,10 @@ impl Outgoing {
 
     /// One turn: at most `wait` for something new, then until it is sent.
     pub fn turn(&self, wait: Duration) -> Result<(), Fault> {
-        let (log, events) = (self.app.log.as_ref(), topic(Stream::Events(SECRETS)));
-        let stand = |partition| Ok((events.clone(), partition, self.rows.position(&events, partition)?));
-        let standing = (0..log.partitions()).map(|partition| stand(Partition(partition))).collect::<Result<Vec<_>, Fault>>()?;
-        if !log.wait(&standing, wait)? {
-            return Ok(());
-        }
-        for (topic, partition, from) in standing {
-            let page = log.read(&topic, partition, from, Limits::default())?;
-            if page.next == from {
-                continue;
-            }
-            for record in &page.records {
-                self.mail(log, record)?.iter().try_for_each(|mail| self.mailer.send(mail)).map_err(|why| Fault::Retry(format!("mail: {why}")))?;
-            }
-            let mut changes = Changes::default();
-            changes.position(&topic, partition, page.next);
-            self.rows.write(changes)?;
-        }
-        Ok(())
+        let log = self.app.log.as_ref();
+        turn(log, &self.rows, &topic(Stream::Events(SECRETS)), (Limits::default(), wait), |record| {
+            self.mail(log, record)?.iter().try_for_each(|mail| self.mailer.send(mail)).map_err(|why| Fault::Retry(format!("mail: {why}")))
+        })
     }
 
     /// What is to be sent because of an event, if it is still worth sending.

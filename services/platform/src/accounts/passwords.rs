@@ -52,9 +52,9 @@ pub fn routes() -> Routes {
         .fails(&["reset-over", "id-used", "too-many-requests"])
         .example(json!({ "token": format!("5f3a0c1d2e4b69788796a5b4c3d2e1f0.1.{}", "0".repeat(64)), "password": "four lamps on two shelves" }));
     Routes::of("identity", Access::Anyone)
-        .post("/identity/accounts/{id}/password", change_, change.secret().by(Access::Owners(&[eventstore::actor::SELF])))
-        .post("/identity/password-resets", reset_, reset)
-        .post("/identity/password-resets/complete", complete_, complete.secret())
+        .post("/identity/accounts/{id}/password", change_password, change.secret().by(Access::Owners(&[eventstore::actor::SELF])))
+        .post("/identity/password-resets", ask_reset, reset)
+        .post("/identity/password-resets/complete", complete_reset, complete.secret())
 }
 
 /// It is done.
@@ -78,7 +78,7 @@ struct Change {
     new_password: PasswordGiven,
 }
 
-async fn change_(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Change>) -> Result<Response, Failure> {
+async fn change_password(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, Body(given): Body<Change>) -> Result<Response, Failure> {
     id.parse::<Hex>().map_err(|why| Failure::bad("/id", why))?;
     let by = [By::Address(id.clone()), By::Source(scope::address())];
     let unknown = || Failure::refused("unknown-account", "there is no such account");
@@ -104,7 +104,7 @@ struct Reset {
     email: String,
 }
 
-async fn reset_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Reset>) -> Result<Response, Failure> {
+async fn ask_reset(State(app): State<App>, headers: HeaderMap, Body(given): Body<Reset>) -> Result<Response, Failure> {
     let address = Email::parse(&given.email).map_or_else(|_| given.email.clone(), |email| email.folded().to_owned());
     let claim = Claim::id(&app.identity.key, &format!("email {address}"));
     begin(&app, &[By::Address(format!("reset {claim}")), By::Source(scope::address())])?;
@@ -122,7 +122,7 @@ struct Complete {
     password: PasswordGiven,
 }
 
-async fn complete_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Complete>) -> Result<Response, Failure> {
+async fn complete_reset(State(app): State<App>, headers: HeaderMap, Body(given): Body<Complete>) -> Result<Response, Failure> {
     begin(&app, &[By::Source(format!("reset {}", scope::address()))])?;
     let unusable = || Failure::refused("reset-over", "this token is used, replaced by a later one, or too old: ask for another");
     let (account, number) = read_reset_token(&app.identity.key, &given.token).ok_or_else(unusable)?;

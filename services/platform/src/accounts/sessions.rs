@@ -53,9 +53,9 @@ pub fn routes() -> Routes {
     let own = Access::Owners(&[eventstore::actor::SELF]);
     let sessions = Operation::page::<SessionRow>("Lists an account's sessions").text_part("id", NOBODY, ACCOUNT);
     Routes::of("identity", own)
-        .post("/identity/sessions", sign_in_, sign_in.secret().by(Access::Anyone))
-        .post("/identity/sessions/refresh", refresh_, refresh.secret().by(Access::Anyone))
-        .get("/identity/accounts/{id}/sessions", sessions_, sessions)
+        .post("/identity/sessions", open_session, sign_in.secret().by(Access::Anyone))
+        .post("/identity/sessions/refresh", refresh_session, refresh.secret().by(Access::Anyone))
+        .get("/identity/accounts/{id}/sessions", list_sessions, sessions)
         .delete(
             "/identity/sessions/{id}",
             sign_out,
@@ -91,7 +91,7 @@ fn failed() -> Failure {
     Failure::refused("sign-in-failed", "this e-mail address and this password are not of an account that can be used")
 }
 
-async fn sign_in_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
+async fn open_session(State(app): State<App>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
     let address = Email::parse(&given.email).map_or_else(|_| given.email.clone(), |email| email.folded().to_owned());
     let claim = Claim::id(&app.identity.key, &format!("email {address}"));
     let by = [By::Address(claim.clone()), By::Source(scope::address())];
@@ -139,7 +139,7 @@ struct Refresh {
     refresh_token: String,
 }
 
-async fn refresh_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Refresh>) -> Result<Response, Failure> {
+async fn refresh_session(State(app): State<App>, headers: HeaderMap, Body(given): Body<Refresh>) -> Result<Response, Failure> {
     let over = || Failure::refused("session-over", "this refresh token is good for nothing: sign in again");
     let (session, number) = read_refresh_token(&app.identity.key, &given.refresh_token).filter(|(id, _)| id.parse::<HexPair>().is_ok()).ok_or_else(over)?;
     let refreshed = decided::<Session, _>(&app, IDENTITY, &session, &headers, &Command::Refresh { number }).await;
@@ -152,7 +152,7 @@ async fn refresh_(State(app): State<App>, headers: HeaderMap, Body(given): Body<
     Ok((at, Json(tokens(&app, &session, number + 1)?)).into_response())
 }
 
-async fn sessions_(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn list_sessions(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {
     id.parse::<Hex>().map_err(|why| Failure::bad("/id", why))?;
     list::<SessionRow>(&app, ACCOUNTS, Under::one(&id, &session_key(&format!("{id}-"))), listing, &headers).await
 }

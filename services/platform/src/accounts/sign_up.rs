@@ -43,7 +43,7 @@ pub fn routes() -> Routes {
         .fails(&["forbidden", "too-many-requests"])
         .example(json!({ "email": "anna@example.com", "password": "three lamps on a shelf" }));
     Routes::of(IDENTITY, Access::Anyone)
-        .post("/identity/accounts", sign_up_, sign_up.secret())
+        .post("/identity/accounts", open_account, sign_up.secret())
         .get("/identity/me", me, Operation::new("Shows who asks").answers::<Me>(200, "Who").by(Access::SignedIn))
         .get("/.well-known/jwks.json", jwks, Operation::new("Shows the keys that access tokens are checked with").answers::<Keys>(200, "The keys"))
 }
@@ -68,7 +68,7 @@ struct Given {
     roles: Option<Vec<RoleGiven>>,
 }
 
-async fn sign_up_(State(app): State<App>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
+async fn open_account(State(app): State<App>, headers: HeaderMap, Body(given): Body<Given>) -> Result<Response, Failure> {
     let email = email(&given.email)?;
     acceptable(&given.password.0, "/password", &email, app.identity.application)?;
     let account = account_id(&app, &headers, &email);

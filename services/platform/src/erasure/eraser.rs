@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use eventstore::inside::sign;
 use eventstore::outcome::Outcome;
-use eventstore::rows::{Changes, Rows};
+use eventstore::rows::Rows;
 use eventstore::sealing::Sealer;
 use eventstore::{Fault, Limits, Log, Message, Record};
 use kernel::{Aggregate, Timestamp};
 use schemas::envelope::caused_id;
-use schemas::{Codec, Envelope, Partition, Stream, topic};
+use schemas::{Codec, Envelope, Stream, topic};
 
 use super::search::{InFile, InRows, InTopic, Needles, Place};
 use super::view::{ERASURES, tombstones};
 use super::{Command, DataSubject, DestroyedKey, Erasure, Event, Report, SERVICE};
 use crate::accounts::IDENTITY;
 use crate::accounts::mailer::{Mailer, OUTBOX};
+use crate::following::turn;
 use crate::http::app::App;
 use crate::identity::account::{self, Account};
 use crate::identity::views::{ACCOUNT_PREFIX, ACCOUNTS, AccountRow};
@@ -31,7 +32,7 @@ pub struct Eraser {
     app: App,
     sealer: Sealer,
     mailer: Arc<dyn Mailer>,
-    rows: Rows,
+    rows: Arc<Rows>,
     data: PathBuf,
     /// what was learnt before the keys went, for the erasure that is under way
     learnt: Option<(String, u64, Needles)>,
@@ -40,28 +41,14 @@ pub struct Eraser {
 impl Eraser {
     /// Goes on from where `rows` say.
     pub fn new(app: App, sealer: Sealer, mailer: Arc<dyn Mailer>, rows: Rows, data: PathBuf) -> Self {
-        Self { app, sealer, mailer, rows, data, learnt: None }
+        Self { app, sealer, mailer, rows: Arc::new(rows), data, learnt: None }
     }
 
     /// One turn: at most `wait` for something new, then until it is done.
     pub fn turn(&mut self, wait: Duration) -> Result<(), Fault> {
-        let (log, events) = (Arc::clone(&self.app.log), topic(Stream::Events(SERVICE)));
-        let stand = |partition| Ok((events.clone(), partition, self.rows.position(&events, partition)?));
-        let standing = (0..log.partitions()).map(|partition| stand(Partition(partition))).collect::<Result<Vec<_>, Fault>>()?;
-        if !log.wait(&standing, wait)? {
-            return Ok(());
-        }
-        for (topic, partition, from) in standing {
-            let page = log.read(&topic, partition, from, Limits { records: 1, ..Limits::default() })?;
-            if page.next == from {
-                continue;
-            }
-            page.records.iter().try_for_each(|record| self.take(log.as_ref(), record))?;
-            let mut changes = Changes::default();
-            changes.position(&topic, partition, page.next);
-            self.rows.write(changes)?;
-        }
-        Ok(())
+        // One at a time: what was learnt for one is of no use to the next.
+        let (app, rows, limits) = (Arc::clone(&self.app), Arc::clone(&self.rows), Limits { records: 1, ..Limits::default() });
+        turn(app.log.as_ref(), &rows, &topic(Stream::Events(SERVICE)), (limits, wait), |record| self.take(app.log.as_ref(), record))
     }
 
     fn take(&mut self, log: &dyn Log, record: &Record) -> Result<(), Fault> {

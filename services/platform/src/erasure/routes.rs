@@ -1,5 +1,7 @@
 //! How erasures are asked for and read.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -33,7 +35,7 @@ pub fn capability() -> Capability {
         .post(
             "/erasures/{role}/{key}",
             request,
-            of(Operation::command::<Erasure>(erase)).fails(&["not-sealed"]).example(json!({ "reason": "asked by letter" })),
+            of(Operation::command::<Erasure>(erase)).fails(&["not-sealed", "unknown-name"]).example(json!({ "reason": "asked by letter" })),
         )
         .get("/erasures/{role}/{key}", show, of(Operation::row::<ErasureRow>("Shows an erasure and its report")));
     let erasure = Capability::of(Service::new(SERVICE).owns::<Erasure, _>()).everywhere(ERASURES, 1, fold).routes(routes);
@@ -66,7 +68,17 @@ async fn request(
             "this log seals nothing, so there are no keys to destroy: start it with --seal on, for what is written from then on",
         ));
     }
+    let known = roles(&app);
+    if !known.contains(role.as_str()) {
+        return Err(Failure::unknown_name(format!("nobody's personal data is '{role}'s: {}", known.into_iter().collect::<Vec<_>>().join(", "))));
+    }
     CommandRequest::<Erasure>::own(SERVICE, id, &headers)?.send(&app, &Command::Request { reason: given.reason }).await
+}
+
+/// Whose personal data there can be, by the services' declarations.
+fn roles(app: &App) -> BTreeSet<&'static str> {
+    let services = app.operator.services.values();
+    services.flat_map(|service| service.personal.iter().map(|aggregate| service.owners.get(aggregate).copied().unwrap_or(aggregate))).collect()
 }
 
 async fn show(State(app): State<App>, Path((role, key)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Failure> {

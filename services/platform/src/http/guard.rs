@@ -142,7 +142,7 @@ async fn may(guarded: &Guarded, headers: &HeaderMap, address: &str, reads: bool,
     if !access.allows(&actor, reads) || (own.is_some() && !access.owns(&actor, reads, own)) {
         return Err(denied(Denial::Forbidden));
     }
-    Ok(Caller::Account(Arc::new(actor)))
+    Ok(Caller::Account(actor))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {
@@ -151,10 +151,10 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 /// The account that a token is of, as it stands now.
-async fn believed(app: &App, token: &str) -> Result<Actor, Denial> {
+async fn believed(app: &App, token: &str) -> Result<Arc<Actor>, Denial> {
     let claims = app.identity.tokens.verify(token, now()).map_err(|why| Denial::Unknown(format!("token: {why}")))?;
     if claims.sub == MACHINE {
-        return Ok(Actor { account: MACHINE.to_owned(), roles: [(OPERATOR.to_owned(), None)].into() });
+        return Ok(Arc::new(Actor { account: MACHINE.to_owned(), roles: [(OPERATOR.to_owned(), None)].into() }));
     }
     if !app.identity.is_current() {
         return Err(Denial::Unavailable("what is known of accounts and sessions is too old to let anybody in: the log does not answer"));
@@ -175,10 +175,14 @@ async fn believed(app: &App, token: &str) -> Result<Actor, Denial> {
 }
 
 /// The account of a token, if it and the session are known and both go on.
-fn known(app: &App, claims: &Claims) -> Result<Option<Actor>, Denial> {
+fn known(app: &App, claims: &Claims) -> Result<Option<Arc<Actor>>, Denial> {
     let unreadable = |_| Denial::Unavailable("what is known of accounts and sessions cannot be read");
     let unknown = |why: &str| Err(Denial::Unknown(why.to_owned()));
     let accounts = app.views.get(ACCOUNTS).ok_or(Denial::Unavailable("accounts are not known here"))?;
+    let folds = accounts.folds(); // before the rows: what is folded meanwhile makes them be read again
+    if let Some(actor) = app.identity.actors.get(folds, &claims.sid).filter(|actor| actor.account == claims.sub) {
+        return Ok(Some(actor));
+    }
     let account = accounts.get::<AccountRow>(&account_key(&claims.sub)).map_err(unreadable)?;
     let session = accounts.get::<SessionRow>(&session_key(&claims.sid)).map_err(unreadable)?;
     let (Some(account), Some(session)) = (account, session) else { return Ok(None) };
@@ -192,7 +196,9 @@ fn known(app: &App, claims: &Claims) -> Result<Option<Actor>, Denial> {
     if account.renewed_at.as_deref().and_then(time).is_some_and(|renewed| time(&session.opened_at).is_none_or(|opened| opened <= renewed)) {
         return unknown("the password was changed after the session was opened");
     }
-    Ok(Some(Actor { account: account.id, roles: account.roles }))
+    let actor = Arc::new(Actor { account: account.id, roles: account.roles });
+    app.identity.actors.put(folds, &claims.sid, &actor);
+    Ok(Some(actor))
 }
 
 fn denied(app: &App, denial: &Denial, actor: String, act: String) -> Response {

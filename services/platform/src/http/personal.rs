@@ -98,7 +98,7 @@ pub struct Kept {
 /// If there is no key, or none can be made.
 pub async fn kept(app: &App, service: &'static str, key: &str, envelope: &Envelope, body: Vec<u8>, request: Option<String>) -> Result<Kept, Failure> {
     let prints = Fingerprints::of(envelope, &body, &envelope.kind, &body, request.as_deref());
-    let of = app.operator.services.get(service).filter(|service| service.personal.contains(envelope.kind.aggregate.as_ref()));
+    let of = app.operator.services.get(service).filter(|service| service.is_personal(&envelope.kind));
     let (Some(service), Some(sealer)) = (of, app.sealer.clone()) else { return Ok(Kept { body, prints }) };
     let (subject, id, kind) = (service.data_subject(&envelope.kind.aggregate, key, &envelope.subject), envelope.id.clone(), envelope.kind.to_string());
     blocking(move || {

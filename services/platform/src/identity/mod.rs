@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use self::actors::Actors;
 use self::attempts::Attempts;
 use self::audit::Denials;
 use self::hashing::Passwords;
@@ -17,6 +18,7 @@ use crate::tls::Tls;
 
 pub mod access;
 pub mod account;
+pub mod actors;
 pub mod attempts;
 pub mod audit;
 pub mod credential;
@@ -74,6 +76,8 @@ pub struct Identity {
     pub passwords: Passwords,
     /// The installation's key: of reservations, of numbered tokens, of fingerprints of secrets.
     pub key: [u8; 32],
+    /// who stands behind sessions
+    pub actors: Actors,
     /// failed sign-ins
     pub attempts: Attempts,
     /// how often a caller may ask
@@ -98,6 +102,7 @@ impl Identity {
             tokens: Tokens::open(application, signing_keys)?,
             passwords: Passwords::new(None)?,
             key,
+            actors: Actors::default(),
             attempts: Attempts::default(),
             limits,
             denials: Denials::default(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account, Address, Granted, Status};
 use super::credential::{self, Credential};
 use super::session::{self, Session};
+use crate::sealing::may_be_erased;
 
 /// The view of accounts and sessions, which every instance folds.
 pub const ACCOUNTS: &str = "identity";
@@ -43,13 +44,11 @@ pub struct AccountRow {
 
 /// [`Address`], for documents.
 #[derive(JsonSchema)]
-#[schemars(rename = "Address")]
+#[schemars(rename = "Address", transform = may_be_erased)]
 #[allow(dead_code, reason = "only described")]
 struct AddressShown {
-    /// under which it signs in; none once it is erased
-    email: Option<String>,
-    /// whose it was is not known any more
-    erased: Option<bool>,
+    /// under which it signs in
+    email: String,
 }
 
 /// What is known of a session.

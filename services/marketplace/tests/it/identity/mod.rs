@@ -4,6 +4,7 @@ mod attacks;
 mod claims;
 mod erasure;
 mod guard;
+mod passwords;
 mod people;
 mod secrets;
 mod tls;
