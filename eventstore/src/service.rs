@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use kernel::{Aggregate, Context, Origin, Policy, Routing, Source, Timestamp};
+use kernel::{Aggregate, CLEAR_IN_ROWS, Context, Origin, Policy, Routing, SEALED_IN_ROWS, Sealed, Source, Timestamp};
 use schemas::envelope::{Kind, Malformed};
 use schemas::wire::Shape;
 use schemas::{Codec, Readable, Stream, Topic, topic};
@@ -71,6 +71,8 @@ pub trait Handler: Send + Sync {
     fn answered_later(&self, command: &Erased) -> bool;
     /// See [`Aggregate::decide`].
     fn decide(&self, state: &State, command: Erased, context: &Context<'_>) -> Result<Vec<Decided>, Refused>;
+    /// The state with its personal data opened, if it is decided by: see [`Aggregate::OPENS`].
+    fn opened(&self, state: &State, open: &mut dyn FnMut(&Sealed) -> Option<serde_json::Value>) -> Option<State>;
     /// See [`Aggregate::evolve`].
     fn evolve(&self, state: &mut State, event: &Erased);
     /// See [`Aggregate::deadline`].
@@ -140,6 +142,14 @@ impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
         };
         Ok(events.into_iter().map(decided).collect())
     }
+    fn opened(&self, state: &State, open: &mut dyn FnMut(&Sealed) -> Option<serde_json::Value>) -> Option<State> {
+        if !A::OPENS {
+            return None;
+        }
+        let mut value = serde_json::to_value(own::<A>(state.as_ref())).ok()?;
+        // What was sealed in another shape than the state has now stays sealed: it is another thing.
+        if unseal(&mut value, open) { serde_json::from_value::<A>(value).ok().map(|state| Rc::new(state) as State) } else { None }
+    }
     fn evolve(&self, state: &mut State, event: &Erased) {
         if Rc::get_mut(state).is_none() {
             *state = Rc::new(own::<A>(state.as_ref()).clone()); // somebody still looks at it: they keep what they saw
@@ -162,6 +172,23 @@ impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
     }
     fn show(&self, state: &State) -> serde_json::Value {
         crate::show::show(own::<A>(state.as_ref()))
+    }
+}
+
+/// Opens what is sealed in a state; says whether there was anything that opened.
+fn unseal(value: &mut serde_json::Value, open: &mut dyn FnMut(&Sealed) -> Option<serde_json::Value>) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let sealed = fields.get(SEALED_IN_ROWS).and_then(|sealed| serde_json::from_value(sealed.clone()).ok());
+            if let Some(clear) = sealed.and_then(|sealed| open(&sealed)) {
+                *value = serde_json::json!({ CLEAR_IN_ROWS: clear });
+                return true;
+            }
+            fields.values_mut().fold(false, |any, field| unseal(field, open) || any)
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| unseal(item, open) || any),
+        _ => false,
     }
 }
 

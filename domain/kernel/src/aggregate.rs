@@ -31,6 +31,8 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     const STATE_VERSION: u8;
     /// The stable names of all its refusals, which [`Aggregate::refusal_code`] gives: documents list them.
     const REFUSALS: &'static [&'static str];
+    /// Whether it decides by personal data in its state: that is sealed there, and is opened for it where there are keys.
+    const OPENS: bool = false;
     /// How its records find their partition.
     const ROUTING: Routing = Routing::BySubject;
     /// Its ids. Each has one spelling, the one that parses: a command under another is put aside before it is decided.

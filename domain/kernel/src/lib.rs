@@ -52,6 +52,6 @@ pub use aggregate::{Aggregate, Context, Heads, NoHeads, Origin, Routing, routing
 pub use ids::{Number, Pair};
 pub use iso_currency::Currency;
 pub use money::{Money, MoneyError};
-pub use personal::{Personal, Sealed, SealedFor};
+pub use personal::{CLEAR_IN_ROWS, Personal, SEALED_IN_ROWS, Sealed, SealedFor};
 pub use policy::{Policy, Source};
 pub use time::Timestamp;

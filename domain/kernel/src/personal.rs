@@ -5,6 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What saved states and rows call personal data that is clear.
+pub const CLEAR_IN_ROWS: &str = "clear-personal-data";
+/// What they call personal data that is sealed.
+pub const SEALED_IN_ROWS: &str = "sealed-personal-data";
+
 /// Personal data, clear or sealed. Two sealed ones are equal if they are the same seal: equal data sealed twice is not.
 ///
 /// ```

@@ -121,6 +121,7 @@ pub enum Refusal {
 impl Aggregate for Customer {
     const NAME: &'static str = "customer";
     const STATE_VERSION: u8 = 2;
+    const OPENS: bool = true; // the same details again are no event
     const REFUSALS: &'static [&'static str] = &["id-out-of-range", "text-out-of-range"];
     type Id = crate::CustomerId;
     type Command = Command;

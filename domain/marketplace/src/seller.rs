@@ -88,6 +88,7 @@ impl Contact {
 impl Aggregate for Seller {
     const NAME: &'static str = "seller";
     const STATE_VERSION: u8 = 2;
+    const OPENS: bool = true; // the same details again are no event
     const REFUSALS: &'static [&'static str] = &["id-out-of-range", "text-out-of-range"];
     type Id = crate::SellerId;
     type Command = Command;

@@ -16,7 +16,7 @@ use crate::log::Fault;
 use crate::observer::{Note, short};
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
-use crate::sealing::Body;
+use crate::sealing::{Body, Opened};
 use crate::service::{Decided, Erased, Handler, Refused, State};
 use crate::stop::Stop;
 
@@ -37,6 +37,7 @@ impl Turn<'_> {
             return self.give_up(asked, Reason::Closed, &format!("{} {} is closed: {why}", handler.name(), asked.envelope.subject));
         }
         let (version, state) = self.heads.head(asked.partition, handler, &asked.envelope.subject)?;
+        let state = self.opened_state(handler, state)?;
         let decided = match (self.service.forbids(handler.name(), asked.key, asked.envelope.actor.as_deref()), elsewhere(&asked.envelope, version)) {
             (Some(detail), _) => Ok(Err(Refused { code: "forbidden", detail })),
             (None, Some(detail)) => Ok(Err(Refused { code: "version-conflict", detail })),
@@ -134,6 +135,21 @@ impl Turn<'_> {
         self.effects.extend(answers);
         self.outcome(asked, Outcome::Accepted { version: last }, now, later)?;
         Ok(())
+    }
+
+    /// A state as it is decided by. Only here, and for as long: what is kept stays sealed.
+    fn opened_state(&self, handler: &dyn Handler, state: State) -> Result<State, Fault> {
+        let Some(sealer) = self.sealer else { return Ok(state) };
+        let mut fault = None;
+        let opened = handler.opened(&state, &mut |sealed| match sealer.open(sealed) {
+            Ok(Opened::Clear(bytes)) => serde_json::from_slice(&bytes).ok(),
+            Ok(Opened::Erased) => None,
+            Err(why) => {
+                fault = Some(Fault::from(why));
+                None
+            }
+        });
+        fault.map_or_else(|| Ok(opened.unwrap_or(state)), Err)
     }
 
     /// An event as it is written and folded: with its personal data sealed, if there are keys. What is folded is what a fold

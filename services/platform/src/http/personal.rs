@@ -6,18 +6,13 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Fault;
 use eventstore::fingerprint::Fingerprints;
 use eventstore::sealing::{Body, Error, Opened};
-use kernel::{Personal, Sealed};
+use kernel::{CLEAR_IN_ROWS, Personal, SEALED_IN_ROWS, Sealed};
 use schemas::Envelope;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::app::{App, blocking};
 use super::failure::Failure;
-
-/// What rows call personal data that is clear.
-const CLEAR: &str = "clear-personal-data";
-/// What rows call personal data that is sealed.
-const SEALED: &str = "sealed-personal-data";
 
 fn unopened(why: Error) -> Failure {
     Fault::from(why).into()
@@ -29,7 +24,7 @@ fn unopened(why: Error) -> Failure {
 /// If a key is lost, or cannot be read.
 pub fn answer(app: &App, row: &impl Serialize) -> Result<Response, Failure> {
     let bytes = serde_json::to_vec(row).map_err(Failure::internal)?;
-    let personal = [CLEAR, SEALED].iter().any(|name| memchr::memmem::find(&bytes, name.as_bytes()).is_some());
+    let personal = [CLEAR_IN_ROWS, SEALED_IN_ROWS].iter().any(|name| memchr::memmem::find(&bytes, name.as_bytes()).is_some());
     let bytes = if personal { serde_json::to_vec(&shown(app, row)?).map_err(Failure::internal)? } else { bytes };
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
@@ -60,10 +55,10 @@ fn open(app: &App, value: &mut Value) -> Result<(), Failure> {
     match value {
         Value::Object(fields) => {
             fields.values_mut().try_for_each(|value| open(app, value))?;
-            if let Some(clear) = fields.remove(CLEAR) {
+            if let Some(clear) = fields.remove(CLEAR_IN_ROWS) {
                 put(fields, clear);
             }
-            if let Some(sealed) = fields.remove(SEALED) {
+            if let Some(sealed) = fields.remove(SEALED_IN_ROWS) {
                 let sealed: Sealed = serde_json::from_value(sealed).map_err(Failure::internal)?;
                 let sealer = app.sealer.as_ref().ok_or_else(|| Failure::internal("a row holds sealed data, and this log seals nothing"))?;
                 match sealer.open(&sealed).map_err(unopened)? {

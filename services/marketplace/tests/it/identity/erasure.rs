@@ -128,6 +128,9 @@ async fn who_is_erased_is_nowhere_and_stays_so_whatever_is_restored() {
     assert_eq!(get(&url, "/customers/17").await["person"]["street"], CANARIES[2], "who may see it sees it");
     assert_eq!(get(&url, "/sellers/17").await["name"], CANARIES[0]);
     assert_eq!(get(&url, &format!("/identity/accounts/{}", account["id"].as_str().unwrap())).await["email"], CANARIES[3]);
+    let revision = get(&url, "/customers/17").await["revision"].clone();
+    done(&url, Method::PUT, "/customers/17", person()).await;
+    assert_eq!(get(&url, "/customers/17").await["revision"], revision, "the same details again are no event");
     // A repeat is answered as it was the first time; the same name for something else is told.
     let (named, register) = (client(None), person());
     let send = |body: Value| named.put(format!("{url}/customers/19")).header("idempotency-key", "once").header("prefer", "wait=20").json(&body).send();
