@@ -69,6 +69,8 @@ pub trait Handler: Send + Sync {
     fn decode_event(&self, kind: &Kind, body: &[u8]) -> Result<Erased, Malformed>;
     /// See [`Aggregate::answered_later`].
     fn answered_later(&self, command: &Erased) -> bool;
+    /// See [`Aggregate::made_inside`].
+    fn made_inside(&self, command: &Erased) -> bool;
     /// See [`Aggregate::decide`].
     fn decide(&self, state: &State, command: Erased, context: &Context<'_>) -> Result<Vec<Decided>, Refused>;
     /// The state with its personal data opened, if it is decided by: see [`Aggregate::OPENS`].
@@ -132,6 +134,9 @@ impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
     fn answered_later(&self, command: &Erased) -> bool {
         A::answered_later(own(command.as_ref()))
     }
+    fn made_inside(&self, command: &Erased) -> bool {
+        A::made_inside(own(command.as_ref()))
+    }
     fn decide(&self, state: &State, command: Erased, context: &Context<'_>) -> Result<Vec<Decided>, Refused> {
         let command = command.downcast::<A::Command>().unwrap_or_else(|_| unreachable!("a handler is only given what it made"));
         let events = own::<A>(state.as_ref()).decide(*command, context);
@@ -185,9 +190,9 @@ fn unseal(value: &mut serde_json::Value, open: &mut dyn FnMut(&Sealed) -> Option
                 *value = serde_json::json!({ CLEAR_IN_ROWS: clear });
                 return true;
             }
-            fields.values_mut().fold(false, |any, field| unseal(field, open) || any)
+            fields.values_mut().filter_map(|field| unseal(field, open).then_some(())).count() > 0
         }
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| unseal(item, open) || any),
+        Value::Array(items) => items.iter_mut().filter_map(|item| unseal(item, open).then_some(())).count() > 0,
         _ => false,
     }
 }

@@ -59,6 +59,11 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
         None
     }
 
+    /// Whether only services make this command, in what they do for others: a client's is refused as `forbidden`.
+    fn made_inside(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// Whether the answer to this accepted command is given later, by an event that [`Aggregate::answers`] it.
     fn answered_later(_command: &Self::Command) -> bool {
         false

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("{} is another key store's now: put back the one that was there, or start again if it is the right one", .0.display())]
     Exchanged(PathBuf),
     /// it is not what was written
-    #[error("{} is damaged at byte {at}: restore the key store from its backup, then absorb the erasures since", file.display())]
+    #[error("{} is damaged at byte {at}: restore the key store from its backup, then start again: the log tells it what was erased since", file.display())]
     Damaged {
         /// the file
         file: PathBuf,

@@ -196,6 +196,16 @@ impl KeyStore {
         })
     }
 
+    /// Whether there never was a key in it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn is_empty(&self) -> Result<bool, Error> {
+        let mut state = self.0.state.lock();
+        self.0.catch_up(&mut state)?;
+        Ok(state.known.index.keys.is_empty())
+    }
+
     /// All keys that were erased, in the order of their ids.
     ///
     /// # Errors

@@ -38,11 +38,14 @@ impl Turn<'_> {
         }
         let (version, state) = self.heads.head(asked.partition, handler, &asked.envelope.subject)?;
         let state = self.opened_state(handler, state)?;
-        let decided = match (self.service.forbids(handler.name(), asked.key, asked.envelope.actor.as_deref()), elsewhere(&asked.envelope, version)) {
-            (Some(detail), _) => Ok(Err(Refused { code: "forbidden", detail })),
-            (None, Some(detail)) => Ok(Err(Refused { code: "version-conflict", detail })),
-            (None, None) => self.decide(handler, &state, asked, command, now),
-        };
+        let inside = asked.client && caught(|| handler.made_inside(&command)).unwrap_or_default();
+        let inside = inside.then(|| "this command is made by services, for what they do for others".to_owned());
+        let decided =
+            match (inside.or_else(|| self.service.forbids(handler.name(), asked.key, asked.envelope.actor.as_deref())), elsewhere(&asked.envelope, version)) {
+                (Some(detail), _) => Ok(Err(Refused { code: "forbidden", detail })),
+                (None, Some(detail)) => Ok(Err(Refused { code: "version-conflict", detail })),
+                (None, None) => self.decide(handler, &state, asked, command, now),
+            };
         drop(state);
         if let Some(fault) = self.heads.take_fault() {
             return Err(fault.into());

@@ -62,9 +62,11 @@ impl Turn<'_> {
         let envelope = record.envelope().ok();
         let aggregate = envelope.map(|envelope| envelope.kind.aggregate.as_ref()).filter(|aggregate| service.personal.contains(aggregate));
         let known = aggregate.and_then(|aggregate| service.handler(aggregate)).zip(envelope);
-        let Some(aggregate) = aggregate.or(service.personal.first().copied()).filter(|_| known.is_some() || envelope.is_none()) else { return Ok(None) };
+        let others = envelope.is_some_and(|envelope| known.is_none() && service.handler(&envelope.kind.aggregate).is_some());
+        let Some(aggregate) = aggregate.or(service.personal.first().copied()).filter(|_| !others) else { return Ok(None) };
         let (key, body) = (String::from_utf8_lossy(&record.key), record.body());
-        let subject = service.data_subject(aggregate, &key, envelope.map_or(key.as_ref(), |envelope| &envelope.subject));
+        let key = envelope.map_or(key.as_ref(), |envelope| (self.rules.routing_key)(&envelope.subject));
+        let subject = service.data_subject(aggregate, key, envelope.map_or(key, |envelope| &envelope.subject));
         let kind = envelope.map(|envelope| envelope.kind.to_string()).unwrap_or_default();
         let of = Body { id: envelope.map_or("", |envelope| &envelope.id), kind: &kind, subject: &subject };
         // A type that has none is there to be read by whoever mends what wrote it.

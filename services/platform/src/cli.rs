@@ -59,7 +59,7 @@ pub enum Verb<S: AppSettings = NoSettings> {
     )]
     KafkaAcls(kafka::acls::Args),
     /// Destroys the keys of somebody's personal data, for good, and reports what is left of it
-    #[command(after_help = "Example:\n  {program} erase {aggregate}/{id} --reason 'asked by letter' --yes")]
+    #[command(after_help = "Example:\n  {program} erase account/5f3a0c1d2e4b69788796a5b4c3d2e1f0 --reason 'asked by letter' --yes")]
     Erase(operator::erase::Args),
     /// Signs in: the commands that follow show who asks
     #[command(after_help = "Example:\n  {program} login --email anna@example.com")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventstore::control::{Control, Settled};
-use eventstore::keystore::KeyStore;
+use eventstore::keystore::{Error, KeyStore};
 use eventstore::sealing::Sealer;
 
 use crate::keys::{KeyOrigin, KeySpec};
@@ -18,6 +18,8 @@ pub fn may_be_erased(schema: &mut schemars::Schema) {
     if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
         let erased = serde_json::json!({ "type": "boolean", "description": "whose it was is erased, and nothing of it is known any more" });
         properties.insert("erased".to_owned(), erased);
+        let unreadable = serde_json::json!({ "type": "boolean", "description": "its key is lost: the key store is older than the log" });
+        properties.insert("unreadable".to_owned(), unreadable);
     }
 }
 
@@ -65,7 +67,14 @@ impl SealingStart {
             _ => self.key.key(SEALING_KEY, data, || Ok(!begins))?,
         };
         if begins {
-            let store = KeyStore::open_or_make(&self.store, &kek)?;
+            let foreign = || {
+                anyhow::anyhow!("{at} holds the keys of another log: name another directory with --key-store, or delete that one if its log is gone for good")
+            };
+            let store = KeyStore::open_or_make(&self.store, &kek).map_err(|why| match why {
+                Error::WrongKek(_) => foreign(),
+                why => why.into(),
+            })?;
+            anyhow::ensure!(store.is_empty()?, foreign());
             control.settle(&Settled::Sealing { store: store.id().to_string() })?;
             return Self::belongs(control.sealed_under().as_deref(), store, &at).map(Some);
         }

@@ -51,8 +51,8 @@ pub fn some<S: AppSettings>(args: Args<S>, application: &Application) -> anyhow:
     if config.cluster.brokers().is_none() {
         misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
     }
-    // Without sign-in, accounts are only known where they signed up.
-    let identity = Some(&config.identity.key).filter(|_| config.identity.required);
+    // Two that differ in it would each let an address be somebody's.
+    let identity = Some(&config.identity.key);
     if config.identity.required && config.identity.signing_keys.is_none() {
         misused!("serve with --auth required needs --signing-keys (or DAYBOOK_SIGNING_KEYS): a file that every instance reads, made by `keys rotate`");
     }

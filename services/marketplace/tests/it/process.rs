@@ -90,7 +90,8 @@ impl Server {
         let verb = if services.is_empty() { vec!["up"] } else { [&["serve"], services].concat() };
         let how = verb.into_iter().map(str::to_owned).chain(cluster.clone()).chain(["--card-key".to_owned(), KEY.to_owned()]);
         // Instances on one log share the keys of personal data.
-        let keys = ["--key-store", data.with_file_name(format!("{namespace}keys")).to_str().unwrap(), "--sealing-key", KEY].map(str::to_owned);
+        let keys =
+            ["--key-store", data.with_file_name(format!("{namespace}keys")).to_str().unwrap(), "--sealing-key", KEY, "--identity-key", KEY].map(str::to_owned);
         let how = how.chain(keys).collect();
         let mut server = Self::new(binary, data);
         (server.how, server.at_rest) = (how, cluster.to_vec());

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventstore::keystore;
 use eventstore::outcome::Outcome;
 use eventstore::rows::Rows;
+use eventstore::sealing::Error;
 use eventstore::{Fault, Limits, Log, Record};
 use kernel::{Personal, Timestamp};
 use parking_lot::Mutex;
@@ -110,12 +112,18 @@ impl Outgoing {
     fn mail(&self, log: &dyn Log, record: &Record) -> Result<Option<Mail>, Fault> {
         let unreadable = |why: &schemas::envelope::Malformed| Fault::Retry(format!("mail: {why}"));
         let envelope = record.envelope().map_err(unreadable)?;
-        let ours = envelope.kind.aggregate == <Credential as kernel::Aggregate>::NAME && envelope.kind.name == "reset-requested";
+        let ours = envelope.kind.aggregate == <Credential as kernel::Aggregate>::NAME && ["reset-requested", "dropped"].contains(&envelope.kind.name.as_ref());
         if !ours || Outcome::of_marker(&envelope.kind, record.body()).map_err(|why| unreadable(&why))?.is_some() {
             return Ok(None);
         }
-        let Event::ResetRequested { number, until } = Credential::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))? else {
-            return Ok(None);
+        let (number, until) = match Credential::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))? {
+            Event::ResetRequested { number, until } => (number, until),
+            // Whose account it was is forgotten, or never had one: nothing waits for them any more.
+            Event::Dropped => {
+                self.mailer.forget(&envelope.subject).map_err(|why| Fault::Retry(format!("mail: {why}")))?;
+                return Ok(None);
+            }
+            _ => return Ok(None),
         };
         let account = envelope.subject.clone();
         if until < Timestamp::max(log.now(), Timestamp(0)) {
@@ -125,7 +133,13 @@ impl Outgoing {
         let row: Option<AccountRow> = view.get(&account_key(&account))?;
         // Who was erased meanwhile is not written to.
         let address = match (&self.app.sealer, row.map(|row| row.address)) {
-            (Some(sealer), Some(address)) => sealer.read(&address)?,
+            (Some(sealer), Some(address)) => match sealer.read(&address) {
+                Err(why @ Error::Keys(keystore::Error::Lost { .. })) => {
+                    tracing::error!(account, %why, "mail is not sent: its address cannot be read");
+                    None
+                }
+                read => read?,
+            },
             (None, Some(Personal::Clear(address))) => Some(address),
             _ => None,
         };

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::inside::sign;
+use eventstore::keystore::Tombstone;
 use eventstore::outcome::Outcome;
 use eventstore::rows::Rows;
 use eventstore::sealing::Sealer;
 use eventstore::{Fault, Limits, Log, Message, Record};
-use kernel::{Aggregate, Timestamp};
+use kernel::Aggregate;
 use schemas::envelope::caused_id;
 use schemas::{Codec, Envelope, Stream, topic};
 
 use super::search::{InFile, InRows, InTopic, Needles, Place};
-use super::view::{ERASURES, tombstones};
-use super::{Command, DataSubject, DestroyedKey, Erasure, Event, Report, SERVICE};
+use super::view::{ERASURES, ErasureRow, erasure_key, tombstones};
+use super::{Command, DataSubject, DestroyedKey, Erasure, Event, Report, SERVICE, Status};
 use crate::accounts::IDENTITY;
 use crate::accounts::mailer::{Mailer, OUTBOX};
 use crate::following::turn;
@@ -59,7 +60,13 @@ impl Eraser {
             return Ok(());
         }
         let who = envelope.subject.as_str();
-        match Erasure::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))? {
+        let event = Erasure::decode_event(&envelope.kind, record.body()).map_err(|why| unreadable(&why))?;
+        let (Event::Requested { number, .. } | Event::Destroyed { number, .. } | Event::Completed { number, .. }) = &event;
+        // Whoever reads the events anew must not erase what came after them.
+        if self.status(record, who, *number)? != Some(event.leads_to()) {
+            return Ok(());
+        }
+        match event {
             Event::Requested { number, .. } => {
                 let keys = self.destroy(who, number)?;
                 self.write(log, who, envelope, &Command::RecordDestroyed { number, keys })
@@ -73,33 +80,43 @@ impl Eraser {
         }
     }
 
-    /// Destroys the keys of somebody and of their accounts, and answers all keys of the store that are gone: those of an
-    /// attempt that was not written down are among them.
+    /// Where this erasure stands now; nothing if another has come after it.
+    fn status(&self, record: &Record, who: &str, number: u64) -> Result<Option<Status>, Fault> {
+        let view = self.app.views.get(ERASURES).ok_or_else(|| Fault::Retry("erasure: erasures are not known here".to_owned()))?;
+        let stands = view.positions().into_iter().any(|(_, partition, next)| partition == record.partition && next > record.offset);
+        if !stands {
+            return Err(Fault::Retry("erasure: the view of erasures is behind".to_owned()));
+        }
+        let row: Option<ErasureRow> = view.get(&erasure_key(who))?;
+        Ok(row.filter(|row| row.number == number).map(|row| row.status))
+    }
+
+    /// Destroys the keys of somebody and of their accounts: the ones that there are, and all that anything of theirs in the log
+    /// was sealed under, known here or not. A store that comes back from a backup may have them.
     fn destroy(&mut self, who: &str, number: u64) -> Result<Vec<DestroyedKey>, Fault> {
         let accounts = self.accounts(who)?;
         let subjects: Vec<String> =
             std::iter::once(who.to_owned()).chain(accounts.iter().map(|account| format!("{}/{account}", eventstore::actor::SELF))).collect();
         let store = |why: eventstore::keystore::Error| Fault::from(eventstore::sealing::Error::from(why));
         let keys = self.sealer.keys();
-        let living = subjects.iter().filter_map(|subject| keys.get(subject).transpose()).collect::<Result<Vec<_>, _>>().map_err(store)?;
-        let mut needles = Needles::of(subjects.clone(), living.iter().map(|key| key.id.to_string()).collect());
-        drop(living);
+        let mut needles = Needles::of(subjects.clone());
         needles.learn(&self.sealer, &self.topics())?;
-        self.learnt = Some((who.to_owned(), number, needles));
         for account in &accounts {
             self.mailer.forget(account).map_err(|why| Fault::Retry(format!("mail of who is erased: {why}")))?;
             self.forget_account(account, who, number)?;
         }
-        let now = u64::try_from(self.app.log.now().0 / 1_000).unwrap_or_default();
+        let now = self.app.log.now();
+        let at_ms = u64::try_from(now.0 / 1_000).unwrap_or_default();
+        let mut gone = needles.keys();
         for subject in &subjects {
-            keys.erase(subject, now).map_err(store)?;
+            gone.extend(keys.erase(subject, at_ms).map_err(store)?.into_iter().map(|gone| gone.key.to_string()));
         }
         let known = self.app.views.get(ERASURES).map(|view| tombstones(view)).transpose()?.unwrap_or_default();
-        let gone = keys.tombstones().map_err(store)?;
-        let new = gone.into_iter().filter(|gone| known.iter().all(|known| known.key != gone.key));
-        Ok(new
-            .map(|gone| DestroyedKey { key: gone.key.to_string(), at: Timestamp(i64::try_from(gone.at_ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000)) })
-            .collect())
+        gone.retain(|key| known.iter().all(|known| known.key.to_string() != *key));
+        let buried: Vec<Tombstone> = gone.iter().filter_map(|key| Some(Tombstone { key: key.parse().ok()?, at_ms })).collect();
+        keys.absorb_tombstones(&buried).map_err(store)?;
+        self.learnt = Some((who.to_owned(), number, needles));
+        Ok(gone.into_iter().map(|key| DestroyedKey { key, at: now }).collect())
     }
 
     /// The accounts that are somebody's: the one itself, or all that own what is asked about.
@@ -132,8 +149,16 @@ impl Eraser {
     /// Looks for what is left, once the keys are gone.
     fn look(&mut self, who: &str, number: u64, keys: Vec<DestroyedKey>) -> Result<Report, Fault> {
         let known = self.learnt.take().filter(|(subject, of, _)| (subject.as_str(), *of) == (who, number)).map(|(.., needles)| needles);
-        // A process that died in between has forgotten the values, as it should; what was sealed is still found by its key.
-        let needles = known.unwrap_or_else(|| Needles::of(vec![who.to_owned()], keys.into_iter().map(|key| key.key).collect()));
+        let mut needles = match known {
+            Some(needles) => needles,
+            // A process that died in between has forgotten the values, as it should; what was never sealed is there still.
+            None => {
+                let mut needles = Needles::of(vec![who.to_owned()]);
+                needles.learn(&self.sealer, &self.topics())?;
+                needles
+            }
+        };
+        needles.sealed_under(keys.into_iter().map(|key| key.key));
         let mut places = self.topics();
         for (service, rows) in &self.app.operator.heads {
             places.push(Box::new(InRows { name: format!("heads/{service}"), rows: Arc::clone(rows) }));

@@ -161,6 +161,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Where an erasure stands after it.
+    pub fn leads_to(&self) -> Status {
+        match self {
+            Self::Requested { .. } => Status::Requested,
+            Self::Destroyed { .. } => Status::Destroyed,
+            Self::Completed { .. } => Status::Completed,
+        }
+    }
+}
+
 /// Why an erasure says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -199,6 +210,10 @@ impl Aggregate for Erasure {
 
     fn refusal_code(_: &Refusal) -> &'static str {
         "text-out-of-range"
+    }
+
+    fn made_inside(command: &Command) -> bool {
+        !matches!(command, Command::Request { .. })
     }
 
     fn awaits(&self) -> Option<String> {

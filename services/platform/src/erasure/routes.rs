@@ -72,6 +72,13 @@ async fn request(
     if !known.contains(role.as_str()) {
         return Err(Failure::unknown_name(format!("nobody's personal data is '{role}'s: {}", known.into_iter().collect::<Vec<_>>().join(", "))));
     }
+    let spelt = app.operator.services.values().any(|service| {
+        let of_role = |aggregate: &&&str| service.owners.get(**aggregate).copied().unwrap_or(aggregate) == role;
+        service.personal.iter().filter(of_role).filter_map(|aggregate| service.handler(aggregate)).any(|handler| handler.check_id(&key).is_ok())
+    });
+    if !spelt || (app.log.rules().routing_key)(&key) != key {
+        return Err(Failure::bad("/key", format!("'{key}' is nobody's among {role}s: give the key as its own things begin, as 17")));
+    }
     CommandRequest::<Erasure>::own(SERVICE, id, &headers)?.send(&app, &Command::Request { reason: given.reason }).await
 }
 

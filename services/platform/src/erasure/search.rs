@@ -1,6 +1,7 @@
 //! A look for what is left of somebody: first for what was sealed under their keys, then for the values that were in it. Tells
 //! where something is, never what.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use eventstore::rows::Rows;
 use eventstore::sealing::{Opened, Sealer};
 use eventstore::service::Service;
 use eventstore::{Fault, Limits, Log, Record};
-use schemas::wire::{PERSONAL, Personal, SealedV1};
+use schemas::wire::{PERSONAL, Personal};
 use schemas::{Partition, Topic};
 use serde_json::Value;
 
@@ -61,7 +62,7 @@ impl Place for InTopic<'_> {
             let (mut next, end) = (self.log.start(&self.topic, partition)?, self.log.end(&self.topic, partition)?);
             while next < end {
                 let page = self.log.read(&self.topic, partition, next, Limits::default())?;
-                page.records.iter().for_each(|record| piece(self.service, record, look));
+                page.records.iter().for_each(|record| piece(self.service, self.log.rules().routing_key, record, look));
                 if page.next <= next {
                     return Err(Fault::Retry(format!("{}/{partition}: nothing to read from {next} below its end {end}", self.topic)));
                 }
@@ -72,11 +73,11 @@ impl Place for InTopic<'_> {
     }
 }
 
-fn piece(service: &Service, record: &Record, look: &mut dyn FnMut(Piece<'_>)) {
+fn piece(service: &Service, route: fn(&str) -> &str, record: &Record, look: &mut dyn FnMut(Piece<'_>)) {
     let bytes: Vec<&[u8]> = [record.body(), &record.key].into_iter().chain(record.headers.iter().map(|(_, value)| value)).collect();
     let whose = || {
         let envelope = record.envelope().ok().filter(|envelope| service.personal.contains(envelope.kind.aggregate.as_ref()))?;
-        Some(service.data_subject(&envelope.kind.aggregate, &String::from_utf8_lossy(&record.key), &envelope.subject))
+        Some(service.data_subject(&envelope.kind.aggregate, route(&envelope.subject), &envelope.subject))
     };
     look(Piece { at: &|| format!("{}/{}", record.partition, record.offset), whose: &whose, bytes: &bytes });
 }
@@ -128,7 +129,7 @@ impl Place for InFile {
 #[derive(Default)]
 pub struct Needles {
     /// the keys' ids
-    keys: Vec<String>,
+    keys: BTreeSet<String>,
     /// each field's value, as JSON and as it is
     values: Vec<(String, Vec<u8>)>,
     /// who they are
@@ -136,9 +137,19 @@ pub struct Needles {
 }
 
 impl Needles {
-    /// Of these, whose keys these are.
-    pub fn of(subjects: Vec<String>, keys: Vec<String>) -> Self {
-        Self { keys, values: vec![], subjects }
+    /// Of these.
+    pub fn of(subjects: Vec<String>) -> Self {
+        Self { subjects, ..Self::default() }
+    }
+
+    /// The keys that anything of theirs was found to be sealed under.
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.keys.clone()
+    }
+
+    /// Looks for what was sealed under these, too.
+    pub fn sealed_under(&mut self, keys: impl IntoIterator<Item = String>) {
+        self.keys.extend(keys);
     }
 
     /// How many fields' values are known.
@@ -151,23 +162,28 @@ impl Needles {
     /// # Errors
     /// If a place cannot be read, or a key is lost.
     pub fn learn(&mut self, sealer: &Sealer, places: &[Box<dyn Place + '_>]) -> Result<(), Fault> {
-        let mut sealed = vec![];
+        let mut found = vec![];
         for place in places {
             place.each(&mut |piece| {
                 let body = piece.bytes.first().copied().unwrap_or_default();
                 let theirs = holds(body, PERSONAL.as_bytes()) && (piece.whose)().is_some_and(|whose| self.subjects.contains(&whose));
-                if (theirs || self.keys.iter().any(|key| holds(body, key.as_bytes())))
+                let sealed_for = || self.subjects.iter().any(|subject| holds(body, format!("\"subject\":\"{subject}\"").as_bytes()));
+                if (theirs || sealed_for())
                     && let Ok(value) = serde_json::from_slice::<Value>(body)
                 {
-                    collect(&value, &mut String::new(), theirs, &mut sealed);
+                    collect(&value, &mut String::new(), theirs, &mut found);
                 }
             })?;
         }
-        for (field, personal) in sealed {
+        for (field, theirs, personal) in found {
             match personal {
                 Personal::Clear(value) => self.take(&field, &value),
-                Personal::Sealed(SealedV1 { key, .. }) if !self.keys.contains(&key) => {}
                 Personal::Sealed(sealed) => {
+                    let named = sealed.about.as_ref().map(|about| self.subjects.contains(&about.subject));
+                    if !named.unwrap_or(theirs) {
+                        continue;
+                    }
+                    self.keys.insert(sealed.key.clone());
                     if let Ok(Opened::Clear(bytes)) = sealer.open(&sealed.into())
                         && let Ok(value) = serde_json::from_slice::<Value>(&bytes)
                     {
@@ -207,7 +223,7 @@ impl Needles {
             place.each(&mut |piece| {
                 looked.looked_at += 1;
                 looked.sealed += u64::from(self.keys.iter().any(|key| piece.bytes.iter().any(|bytes| holds(bytes, key.as_bytes()))));
-                let readable = |value: &[u8]| piece.bytes.iter().any(|bytes| holds(bytes, value));
+                let readable = |value: &[u8]| piece.bytes.iter().any(|bytes| holds_word(bytes, value));
                 let own = self.values.iter().any(|(_, value)| readable(value)) && (piece.whose)().is_some_and(|whose| self.subjects.contains(&whose));
                 for (field, _) in self.values.iter().filter(|(_, value)| (own || telling(value)) && readable(value)) {
                     report.found_in_all += 1;
@@ -228,7 +244,7 @@ fn telling(value: &[u8]) -> bool {
 }
 
 /// All personal data in a body, with the names of its fields: what is clear only of who is looked for.
-fn collect(value: &Value, at: &mut String, theirs: bool, into: &mut Vec<(String, Personal<Value>)>) {
+fn collect(value: &Value, at: &mut String, theirs: bool, into: &mut Vec<(String, bool, Personal<Value>)>) {
     let before = at.len();
     let mut below = |name: &str, value: &Value| {
         at.push('/');
@@ -236,7 +252,7 @@ fn collect(value: &Value, at: &mut String, theirs: bool, into: &mut Vec<(String,
         let personal = Some(value).filter(|_| name == PERSONAL).and_then(|value| serde_json::from_value::<Personal<Value>>(value.clone()).ok());
         match personal {
             Some(Personal::Clear(_)) if !theirs => {}
-            Some(personal) => into.push((at.clone(), personal)),
+            Some(personal) => into.push((at.clone(), theirs, personal)),
             None => collect(value, at, theirs, into),
         }
         at.truncate(before);
@@ -246,6 +262,12 @@ fn collect(value: &Value, at: &mut String, theirs: bool, into: &mut Vec<(String,
         Value::Array(items) => items.iter().for_each(|item| below("-", item)),
         _ => {}
     }
+}
+
+/// The same of whole words: three letters are in what is sealed by chance.
+fn holds_word(bytes: &[u8], part: &[u8]) -> bool {
+    let letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    memchr::memmem::find_iter(bytes, part).any(|at| !letter(at.checked_sub(1).and_then(|before| bytes.get(before))) && !letter(bytes.get(at + part.len())))
 }
 
 fn holds(bytes: &[u8], part: &[u8]) -> bool {

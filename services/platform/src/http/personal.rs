@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use eventstore::Fault;
 use eventstore::fingerprint::Fingerprints;
+use eventstore::keystore;
 use eventstore::sealing::{Body, Error, Opened};
 use kernel::{CLEAR_IN_ROWS, Personal, SEALED_IN_ROWS, Sealed};
 use schemas::Envelope;
@@ -61,7 +62,16 @@ fn open(app: &App, value: &mut Value) -> Result<(), Failure> {
             if let Some(sealed) = fields.remove(SEALED_IN_ROWS) {
                 let sealed: Sealed = serde_json::from_value(sealed).map_err(Failure::internal)?;
                 let sealer = app.sealer.as_ref().ok_or_else(|| Failure::internal("a row holds sealed data, and this log seals nothing"))?;
-                match sealer.open(&sealed).map_err(unopened)? {
+                let opened = match sealer.open(&sealed) {
+                    // One key that is lost must not hide everybody else.
+                    Err(why @ Error::Keys(keystore::Error::Lost { .. })) => {
+                        tracing::error!(%why, "personal data cannot be read");
+                        fields.insert("unreadable".to_owned(), Value::Bool(true));
+                        return Ok(());
+                    }
+                    opened => opened.map_err(unopened)?,
+                };
+                match opened {
                     Opened::Clear(bytes) => put(fields, serde_json::from_slice(&bytes).map_err(Failure::internal)?),
                     Opened::Erased => drop(fields.insert("erased".to_owned(), Value::Bool(true))),
                 }

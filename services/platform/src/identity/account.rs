@@ -281,6 +281,10 @@ impl Aggregate for Account {
         }
     }
 
+    fn made_inside(command: &Command) -> bool {
+        matches!(command, Command::RecordClaimed { .. } | Command::RecordConfirmed { .. } | Command::RecordDenied { .. } | Command::Erase)
+    }
+
     fn answered_later(command: &Command) -> bool {
         matches!(command, Command::SignUp(_))
     }

@@ -49,7 +49,12 @@ impl Limits {
 
     /// Somebody asks who has not signed in.
     pub fn address(&self, address: &str) -> Result<(), u64> {
-        self.addresses.as_ref().map_or(Ok(()), |limit| limit.check(address))
+        // Whoever has an IPv6 address has 2^64 of them.
+        let network = match address.parse::<std::net::Ipv6Addr>() {
+            Ok(address) => format!("{}/64", std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            Err(_) => address.to_owned(),
+        };
+        self.addresses.as_ref().map_or(Ok(()), |limit| limit.check(&network))
     }
 }
 

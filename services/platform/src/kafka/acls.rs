@@ -91,8 +91,12 @@ pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
     }
     let wanted = Wanted { services: &args.services, principal: &args.principal, http: &args.http, operators: &args.operator, namespace: &namespace };
     let acls = acls(&all, &wanted);
-    if let Some(broken) = acls.iter().find(|acl| acl.principal.contains(char::is_whitespace) || !acl.principal.contains(':')) {
-        misused!("--principal: '{}' is none: TYPE:NAME, without spaces", broken.principal);
+    let odd = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '\'' | '"' | '*' | '\\' | '`' | '$');
+    if let Some(broken) = acls.iter().find(|acl| acl.principal.contains(odd) || !acl.principal.contains(':')) {
+        misused!("--principal or --operator: '{}' is nobody: TYPE:NAME, without spaces, quotes and *", broken.principal.escape_debug());
+    }
+    if !namespace.chars().all(|char| char.is_ascii_alphanumeric() || "._-".contains(char)) {
+        misused!("--namespace: '{}' cannot begin a topic's name: letters, digits, '.', '_' and '-' can", namespace.escape_debug());
     }
     match args.format {
         Format::Lines => acls.iter().for_each(out::line),

@@ -1,6 +1,9 @@
 //! Tells the key store what the log knows to be erased: a store that came back from a backup forgets again, before anything is
 //! sealed or opened with it.
 
+use std::time::{Duration, Instant};
+
+use eventstore::keystore::{Lookup, Tombstone};
 use eventstore::sealing::Error;
 use eventstore::{Fault, Positions};
 use projections::Projection;
@@ -9,6 +12,9 @@ use schemas::Partition;
 use crate::erasure::view::{ERASURES, tombstones};
 use crate::http::app::App;
 
+/// How often the store is asked whether what was erased is back.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Default)]
 pub struct Erased {
@@ -16,6 +22,9 @@ pub struct Erased {
     due: Option<Positions>,
     /// where it stood when the store was told
     told: Option<Positions>,
+    /// what it was told; looked at again now and then, since a store can be put back at any time
+    gone: Vec<Tombstone>,
+    looked: Option<Instant>,
 }
 
 impl Erased {
@@ -27,10 +36,21 @@ impl Erased {
             self.due = Some(ends(app, view)?);
         }
         let reached = |(topic, partition, end): &(_, _, _)| stands.iter().any(|(of, at, next)| of == topic && at == partition && next >= end);
-        if self.told.as_ref() == Some(&stands) || !self.due.iter().flatten().all(reached) {
+        if self.told.as_ref() == Some(&stands) {
+            if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+                return Ok(());
+            }
+            self.looked = Some(Instant::now());
+            let back = |gone: &Tombstone| matches!(sealer.keys().look_up(gone.key), Ok(Lookup::Key(_)) | Err(eventstore::keystore::Error::Lost { .. }));
+            if !self.gone.iter().any(back) {
+                return Ok(());
+            }
+        } else if !self.due.iter().flatten().all(reached) {
             return Ok(());
+        } else {
+            self.gone = tombstones(view)?;
         }
-        let forgotten = sealer.keys().absorb_tombstones(&tombstones(view)?).map_err(Error::from)?;
+        let forgotten = sealer.keys().absorb_tombstones(&self.gone).map_err(Error::from)?;
         if forgotten > 0 {
             tracing::warn!(keys = forgotten, "the key store was older than the log: what was erased since is erased again");
         }

@@ -12,6 +12,8 @@ use crate::out;
 
 /// How long a report is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// When it is said that it takes longer.
+const SOON: Duration = Duration::from_secs(3);
 /// How often it is asked for.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,11 +44,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (system, path) = (args.asked.system(), format!("/erasures/{}/{}", crate::uri::part(role), crate::uri::part(key)));
     let asked = system.request(Method::POST, &path).header("prefer", "wait=30").json(&json!({ "reason": args.reason }));
     let done = system.ask(asked, &["version"]).await?;
+    let mut told = false;
     let (began, least) = (Instant::now(), number(&done, "version"));
     let erasure = loop {
         let erasure = system.find::<Value>(&path, None, &Retry::every(PAUSE, PATIENCE)).await?;
         if let Some(erasure) = erasure.filter(|erasure| text(erasure, "status") == "completed" && number(erasure, "revision") >= least) {
             break erasure;
+        }
+        if !told && began.elapsed() > SOON {
+            told = true;
+            out::note("it takes a while: an instance of the service erasure looks through every topic (`sagas list` says what it waits for)");
         }
         anyhow::ensure!(
             began.elapsed() < PATIENCE,
@@ -69,6 +76,13 @@ fn people(erasure: &Value) {
     out::line(table);
     let (keys, values, found) = (items(erasure, "keys").len(), number(report, "values"), number(report, "found_in_all"));
     out::line(format!("{}: {keys} keys destroyed, {values} values looked for.", text(erasure, "subject")));
+    let sealed: u64 = items(report, "looked").iter().map(|looked| number(looked, "sealed")).sum();
+    if found == 0 && keys == 0 && sealed == 0 {
+        return out::line("There was nothing of them: is this who was meant?");
+    }
+    if found == 0 && values == 0 {
+        out::line("What was sealed had been erased before it could be learnt what to look for: only what was never sealed was looked for.");
+    }
     if found == 0 {
         return out::line("Nothing of them is readable any more.");
     }
