@@ -125,8 +125,7 @@ async fn a_thousand_sign_ups_of_one_address_make_one_account() {
 async fn a_thousand_sign_ups_on_kafka_make_one_account() {
     let (dir, namespace, broker) = (TempDir::new().unwrap(), Broker::namespace(), Broker::shared());
     let keys: PathBuf = dir.path().join("signing-keys.json");
-    let key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    let told = ["--auth", "required", "--rate-limit", "0", "--rate-limit-unknown", "0", "--identity-key", key, "--signing-keys", keys.to_str().unwrap()];
+    let told = ["--auth", "required", "--rate-limit", "0", "--rate-limit-unknown", "0", "--signing-keys", keys.to_str().unwrap()];
     let mut servers: Vec<Server> = (0..2)
         .map(|n| Server::on_kafka(binary(), &dir.path().join(format!("data{n}")), broker, &namespace, &["identity", "credentials", "audit"]).told(&told))
         .collect();
