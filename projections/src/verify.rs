@@ -9,12 +9,12 @@ use eventstore::fold::{Fold, replay_to};
 use eventstore::memory::Memory;
 use eventstore::rows::{Frozen, KeyedRow, Rows};
 use eventstore::{Fault, Limits, Log, Offset, Positions};
+use kernel::SEALED_IN_ROWS;
 use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize};
 
-/// Fields of rows that hold log times, log positions and what is made with the log's keys, wherever they occur: another log has
-/// others.
-pub const OF_THE_LOG: [&str; 5] = ["at", "created_at", "next", "prints", "sealed-personal-data"];
+/// Fields of rows that hold log times, log positions and what is made with the log's keys: another log has others.
+pub const OF_THE_LOG: [&str; 4] = ["at", "created_at", "next", "prints"];
 /// Tables of rows that are the log's: histories, whose order is that of what happened at once elsewhere, and queues by
 /// log time.
 const TABLES_OF_THE_LOG: [&[u8]; 2] = [b"h/", b"u/"];
@@ -90,6 +90,7 @@ impl Digest {
             return true;
         }
         let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(row) else { return false };
+        leave_out_sealed(&mut value);
         if let Some(fields) = value.as_object_mut() {
             OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
             fields.sort_keys();
@@ -100,6 +101,18 @@ impl Digest {
 
     fn hex(&self) -> String {
         self.0.iter().map(|lane| format!("{lane:016x}")).collect()
+    }
+}
+
+/// What is sealed looks different each time, wherever it stands.
+fn leave_out_sealed(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.remove(SEALED_IN_ROWS);
+            fields.values_mut().for_each(leave_out_sealed);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(leave_out_sealed),
+        _ => {}
     }
 }
 

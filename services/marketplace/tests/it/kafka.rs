@@ -18,7 +18,7 @@ use crate::audit::settle;
 use crate::broker::Broker;
 use crate::import::{history, import, is_whole};
 use crate::kill::environment;
-use crate::process::{ALL, Caller, Server, binary};
+use crate::process::{ALL, ALONE, Caller, Server, binary};
 
 fn fleet(dir: &Path, broker: &Broker, namespace: &str, services: &[&[&str]]) -> Vec<Server> {
     let instance = |(number, services): (usize, &&[&str])| Server::on_kafka(binary(), &dir.join(format!("data{number}")), broker, namespace, services);
@@ -51,6 +51,7 @@ fn open_transactions(broker: &Broker) -> Vec<String> {
 /// `IMPORT_KILLS` and `BROKER_KILLS` set how many; `KILL_SEED` which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_history_is_imported_to_the_penny_while_instances_and_broker_die() {
+    let _alone = ALONE.lock().await;
     let dir = TempDir::new().unwrap();
     let mut embedded = Server::started(binary(), &dir.path().join("embedded"));
     is_whole(&import(&history(), &embedded.url, dir.path()));

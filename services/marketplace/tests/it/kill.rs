@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::audit::{Acknowledged, audit, settle};
 use crate::broker::Broker;
-use crate::process::{ALL, Caller, Server, binary};
+use crate::process::{ALL, ALONE, Caller, Server, binary};
 
 const SELLERS: u64 = 2;
 const PRODUCTS: u64 = 4;
@@ -168,6 +168,7 @@ async fn kill_the_marketplace() {
 /// Three processes that share a broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_the_marketplace_on_kafka() {
+    let _alone = ALONE.lock().await;
     let (dir, namespace) = (TempDir::new().unwrap(), Broker::namespace());
     let instance = |number: usize| Server::on_kafka(binary(), &dir.path().join(format!("data{number}")), Broker::shared(), &namespace, &ALL);
     run((0..3).map(instance).collect(), environment("KAFKA_KILLS", 3), async |_| ()).await;

@@ -16,6 +16,9 @@ use crate::broker::Broker;
 
 /// Longest that a start, a stop or an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Who needs the whole machine holds it: several processes and a broker of its own, with times that they must keep.
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Every instance makes the same tokens of cards.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

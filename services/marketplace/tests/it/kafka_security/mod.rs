@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::broker::Broker;
-use crate::process::{ALL, KEY, Server, binary, daybook};
+use crate::process::{ALL, ALONE, KEY, Server, binary, daybook};
 
 /// Where everything is attempted, and where rights are missing; the marketplace itself has no namespace.
 const ATTEMPTED: &str = "shop.";
@@ -329,6 +329,7 @@ fn the_lines_of_each_service_and_the_commands_of_kafkas_own_tool() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_is_let_do_what_it_must_and_nothing_else() {
+    let _alone = ALONE.lock().await;
     let (dir, began) = (TempDir::new().unwrap(), Instant::now());
     let (broker, client) = (Broker::secure(SESSIONS_MS), crate::process::http().timeout(Duration::from_secs(40)).build().unwrap());
     provide(&broker, dir.path());
