@@ -41,8 +41,9 @@ impl SealingStart {
         Self { wanted: Some(false), store: data.join("keys"), key: KeyOrigin::Kept, incomplete: false }
     }
 
-    /// Opens the keys of a log, or begins them with it: of one that was `used`, only if that is wanted.
-    pub(crate) fn open(&self, data: &Path, control: &Control, used: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Result<Option<Sealer>> {
+    /// Opens the keys of a log, or begins them with it: of one that was `used`, only if that is wanted. One that is
+    /// `lossy` may have forgotten that it had some.
+    pub(crate) fn open(&self, data: &Path, control: &Control, lossy: bool, used: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Result<Option<Sealer>> {
         let at = self.store.display();
         let sealed = control.sealed_under();
         let begins = match (&sealed, self.wanted) {
@@ -50,7 +51,7 @@ impl SealingStart {
             (Some(_), _) => false,
             (None, Some(false)) => return Ok(None),
             (None, Some(true)) => true,
-            (None, None) if used()? => return Ok(None),
+            (None, None) if !(lossy && self.store.exists()) && used()? => return Ok(None),
             (None, None) => true,
         };
         let shared = "give each instance the same --key-store (a directory that they share) and the same --sealing-key (DAYBOOK_SEALING_KEY: 64 hex digits, \
@@ -74,7 +75,8 @@ impl SealingStart {
                 Error::WrongKek(_) => foreign(),
                 why => why.into(),
             })?;
-            anyhow::ensure!(store.is_empty()?, foreign());
+            // A log that lost its beginning, and goes on by its operator's word, has its keys still.
+            anyhow::ensure!(lossy || store.is_empty()?, foreign());
             control.settle(&Settled::Sealing { store: store.id().to_string() })?;
             return Self::belongs(control.sealed_under().as_deref(), store, &at).map(Some);
         }

@@ -27,7 +27,7 @@ pub fn run(config: &Config, application: &Application) -> anyhow::Result<ExitCod
     let control = patience.with(|| Control::open(std::sync::Arc::clone(&log)))?;
     let own = || application.services().into_iter().map(|capability| capability.service.name);
     let used = || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?);
-    let sealer = config.sealing.start(&config.data, true)?.open(&config.data, &control, used)?;
+    let sealer = config.sealing.start(&config.data, true)?.open(&config.data, &control, false, used)?;
     // That of claims is the log's own.
     out::line(format!(
         "{} topics of {} partitions are as they must be, {} among them; the log is {}, and {} personal data",

@@ -175,7 +175,7 @@ impl Opened {
             lost::accept(&layout, &control, &start.capabilities, &memory)?;
         }
         let own = || start.capabilities.iter().map(|capability| capability.service.name);
-        let sealer = start.sealing.open(data, &control, || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?))?;
+        let sealer = start.sealing.open(data, &control, start.log.accepts_loss(), || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?))?;
         Ok(Self { layout, memory, log, keys, control, sealer, specs })
     }
 }
