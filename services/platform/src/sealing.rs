@@ -76,7 +76,8 @@ impl SealingStart {
                 why => why.into(),
             })?;
             // A log that lost its beginning, and goes on by its operator's word, has its keys still.
-            anyhow::ensure!(lossy || store.is_empty()?, foreign());
+            // Where something was folded before, what the log has lost is said by whoever folds it.
+            anyhow::ensure!(lossy || data.join("heads").exists() || store.is_empty()?, foreign());
             control.settle(&Settled::Sealing { store: store.id().to_string() })?;
             return Self::belongs(control.sealed_under().as_deref(), store, &at).map(Some);
         }
