@@ -19,7 +19,7 @@ use super::app::App;
 use super::elsewhere::FORWARDED;
 use super::failure::Failure;
 use super::scope::{Asked, Caller};
-use crate::identity::access::{Access, NOT_YOURS};
+use crate::identity::access::{Access, NOT_YOURS, OPERATORS};
 use crate::identity::account::Status;
 use crate::identity::audit;
 use crate::identity::session;
@@ -42,7 +42,7 @@ pub struct Guarded {
     pub access: Access,
     /// its bodies hold secrets
     pub secret: bool,
-    /// What is asked is an operator's act, and written down. Commands of a business are in its own events, with who gave them.
+    /// What an operator asks is an act, and written down. Commands of a business are in its own events, with who gave them.
     pub audited: bool,
     /// it is served by another listener: here to other instances alone
     pub hidden: bool,
@@ -84,7 +84,9 @@ pub async fn enter(State(guarded): State<Arc<Guarded>>, mut request: Request, ne
         Err((denial, actor)) => return denied(app, &denial, actor.unwrap_or_else(|| format!("address {address}")), act),
     };
     let begun = || Entry { kind: "act".into(), actor: named(&caller, request.headers()), act: act.clone(), outcome: "begun".into(), times: 1 };
-    let entry = (guarded.audited && app.identity.required).then(begun);
+    // Of what everyone may do, like opening an account, an operator's way of doing it is an act too.
+    let acts = access == OPERATORS || matches!(&caller, Caller::Account(actor) if actor.is(OPERATOR));
+    let entry = (guarded.audited && acts && app.identity.required).then(begun);
     if let Err(failure) = recorded(app, entry.as_ref()).await {
         return failure.into_response();
     }

@@ -71,6 +71,8 @@ async fn operators_sign_in_and_everything_they_do_is_in_the_trail() {
     let trail: Value = serde_json::from_slice(&trail.stdout).unwrap();
     let entries = trail["items"].as_array().unwrap();
     let acts: Vec<(&str, &str)> = entries.iter().map(|entry| (entry["act"].as_str().unwrap(), entry["outcome"].as_str().unwrap())).collect();
+    let made = ("POST /identity/accounts", "201");
+    assert!(acts.contains(&made) && entries.iter().any(|entry| entry["actor"].as_str().unwrap().starts_with("account/machine")), "{acts:?}");
     for act in ["POST /verify".to_owned(), format!("POST /identity/accounts/{}/disable", anna.account), "POST /trim".to_owned()] {
         assert!(acts.contains(&(&act, "begun")) && acts.contains(&(&act, "200")), "{act} is not in {acts:?}");
     }
