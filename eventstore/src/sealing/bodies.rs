@@ -119,9 +119,7 @@ impl Sealer {
         }
         match self.open(&sealed) {
             Ok(opened) => Ok(Some((sealed, opened))),
-            Err(why @ (Error::Refused { .. } | Error::Keys(crate::keystore::Error::NoId(_) | crate::keystore::Error::Lost { .. }))) => {
-                Err(wrong(why.to_string()))
-            }
+            Err(why) if why.is_of_the_data() => Err(wrong(why.to_string())),
             Err(why) => Err(Unopened::Keys(why)),
         }
     }

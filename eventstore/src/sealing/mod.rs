@@ -4,4 +4,4 @@ pub mod bodies;
 mod sealer;
 
 pub use bodies::Body;
-pub use sealer::{Error, Opened, STEP_BYTES, Sealer};
+pub use sealer::{Error, Opened, STEP_BYTES, Sealer, read};

@@ -52,9 +52,22 @@ pub enum Error {
     /// it does not say what it was sealed for
     #[error("sealed data does not say for which record it was sealed")]
     Homeless,
+    /// there are no keys
+    #[error("it is sealed, and this log seals nothing")]
+    Keyless,
     /// what was sealed is not of the type that is asked for
     #[error("what was sealed is of another shape: {0}")]
     Shape(String),
+}
+
+impl Error {
+    /// Whether it is this piece of data's alone: its key is lost, or it is not what was sealed. All else concerns every piece.
+    pub fn is_of_the_data(&self) -> bool {
+        match self {
+            Self::Keys(keystore::Error::Lost { .. } | keystore::Error::NoId(_)) | Self::Refused { .. } | Self::Homeless | Self::Shape(_) => true,
+            Self::Keys(_) | Self::Starting | Self::Keyless => false,
+        }
+    }
 }
 
 impl From<Error> for Fault {
@@ -140,20 +153,6 @@ impl Sealer {
         Ok(Opened::Clear(bytes))
     }
 
-    /// What somebody's data is; nothing if it was erased.
-    ///
-    /// # Errors
-    /// If it is not what was sealed there, its key is lost, or it is of another type.
-    pub fn read<P: DeserializeOwned + Clone>(&self, personal: &Personal<P>) -> Result<Option<P>, Error> {
-        match personal {
-            Personal::Clear(clear) => Ok(Some(clear.clone())),
-            Personal::Sealed(sealed) => match self.open(sealed)? {
-                Opened::Clear(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|why| Error::Shape(why.to_string())),
-                Opened::Erased => Ok(None),
-            },
-        }
-    }
-
     /// The fingerprints of a command that holds this subject's data: of no use to whoever guesses at the data, who has not
     /// its key, and to nobody once that is erased.
     ///
@@ -174,6 +173,20 @@ impl Sealer {
         let mut hasher = blake3::Hasher::new_keyed(&key);
         hasher.update(&(id.len() as u64).to_le_bytes()).update(id.as_bytes()).update(print.as_bytes());
         Ok(hasher.finalize().to_hex()[..32].to_owned())
+    }
+}
+
+/// What somebody's data is; nothing if it was erased.
+///
+/// # Errors
+/// If it is sealed and there is no sealer, it is not what was sealed there, its key is lost, or it is of another type.
+pub fn read<P: DeserializeOwned + Clone>(sealer: Option<&Sealer>, personal: &Personal<P>) -> Result<Option<P>, Error> {
+    match personal {
+        Personal::Clear(clear) => Ok(Some(clear.clone())),
+        Personal::Sealed(sealed) => match sealer.ok_or(Error::Keyless)?.open(sealed)? {
+            Opened::Clear(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|why| Error::Shape(why.to_string())),
+            Opened::Erased => Ok(None),
+        },
     }
 }
 

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::keystore;
 use eventstore::outcome::Outcome;
 use eventstore::rows::Rows;
-use eventstore::sealing::Error;
+use eventstore::sealing::read;
 use eventstore::{Fault, Limits, Log, Record};
-use kernel::{Personal, Timestamp};
+use kernel::Timestamp;
 use parking_lot::Mutex;
 use schemas::{Codec, Stream, topic};
 use serde::Serialize;
@@ -132,16 +131,12 @@ impl Outgoing {
         let view = self.app.views.get(ACCOUNTS).ok_or_else(|| Fault::Retry("mail: accounts are not known here".to_owned()))?;
         let row: Option<AccountRow> = view.get(&account_key(&account))?;
         // Who was erased meanwhile is not written to.
-        let address = match (&self.app.sealer, row.map(|row| row.address)) {
-            (Some(sealer), Some(address)) => match sealer.read(&address) {
-                Err(why @ Error::Keys(keystore::Error::Lost { .. })) => {
-                    tracing::error!(account, %why, "mail is not sent: its address cannot be read");
-                    None
-                }
-                read => read?,
-            },
-            (None, Some(Personal::Clear(address))) => Some(address),
-            _ => None,
+        let address = match row.map(|row| read(self.app.sealer.as_ref(), &row.address)).transpose() {
+            Err(why) if why.is_of_the_data() => {
+                tracing::error!(account, %why, "mail is not sent: its address cannot be read");
+                None
+            }
+            read => read?.flatten(),
         };
         let Some(Address { email }) = address else { return Ok(None) };
         Ok(Some(Mail { to: email, kind: "password-reset", token: reset_token(&self.app.identity.key, &account, number), until: until.to_string(), account }))

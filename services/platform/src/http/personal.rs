@@ -1,11 +1,11 @@
 //! Personal data on its way through routes: sealed before it is written, opened where it is shown. What was erased is left out,
 //! and `erased` says so.
 
+use axum::Json;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use eventstore::Fault;
 use eventstore::fingerprint::Fingerprints;
-use eventstore::keystore;
 use eventstore::sealing::{Body, Error, Opened};
 use kernel::{CLEAR_IN_ROWS, Personal, SEALED_IN_ROWS, Sealed};
 use schemas::Envelope;
@@ -26,8 +26,12 @@ fn unopened(why: Error) -> Failure {
 pub fn answer(app: &App, row: &impl Serialize) -> Result<Response, Failure> {
     let bytes = serde_json::to_vec(row).map_err(Failure::internal)?;
     let personal = [CLEAR_IN_ROWS, SEALED_IN_ROWS].iter().any(|name| memchr::memmem::find(&bytes, name.as_bytes()).is_some());
-    let bytes = if personal { serde_json::to_vec(&shown(app, row)?).map_err(Failure::internal)? } else { bytes };
-    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+    if !personal {
+        return Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response());
+    }
+    let mut row = serde_json::from_slice(&bytes).map_err(Failure::internal)?;
+    open(app, &mut row)?;
+    Ok(Json(row).into_response())
 }
 
 /// A row as it is shown: with its personal data opened, in the place where that stands.
@@ -45,11 +49,7 @@ pub fn shown(app: &App, row: &impl Serialize) -> Result<Value, Failure> {
 /// # Errors
 /// As above.
 pub fn read<P: DeserializeOwned + Clone>(app: &App, personal: &Personal<P>) -> Result<Option<P>, Failure> {
-    match (&app.sealer, personal) {
-        (Some(sealer), personal) => sealer.read(personal).map_err(unopened),
-        (None, Personal::Clear(clear)) => Ok(Some(clear.clone())),
-        (None, Personal::Sealed(_)) => Err(Failure::internal("a row holds sealed data, and this log seals nothing")),
-    }
+    eventstore::sealing::read(app.sealer.as_ref(), personal).map_err(unopened)
 }
 
 fn open(app: &App, value: &mut Value) -> Result<(), Failure> {
@@ -61,10 +61,9 @@ fn open(app: &App, value: &mut Value) -> Result<(), Failure> {
             }
             if let Some(sealed) = fields.remove(SEALED_IN_ROWS) {
                 let sealed: Sealed = serde_json::from_value(sealed).map_err(Failure::internal)?;
-                let sealer = app.sealer.as_ref().ok_or_else(|| Failure::internal("a row holds sealed data, and this log seals nothing"))?;
-                let opened = match sealer.open(&sealed) {
+                let opened = match app.sealer.as_ref().ok_or(Error::Keyless).and_then(|sealer| sealer.open(&sealed)) {
                     // One key that is lost must not hide everybody else.
-                    Err(why @ Error::Keys(keystore::Error::Lost { .. })) => {
+                    Err(why) if why.is_of_the_data() => {
                         tracing::error!(%why, "personal data cannot be read");
                         fields.insert("unreadable".to_owned(), Value::Bool(true));
                         return Ok(());
