@@ -2,7 +2,7 @@
 //! Knows how to decide and evolve by name; does no IO.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -190,9 +190,9 @@ fn unseal(value: &mut serde_json::Value, open: &mut dyn FnMut(&Sealed) -> Option
                 *value = serde_json::json!({ CLEAR_IN_ROWS: clear });
                 return true;
             }
-            fields.values_mut().filter_map(|field| unseal(field, open).then_some(())).count() > 0
+            fields.values_mut().fold(false, |any, field| any | unseal(field, open)) // all of them, and not up to the first
         }
-        Value::Array(items) => items.iter_mut().filter_map(|item| unseal(item, open).then_some(())).count() > 0,
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| any | unseal(item, open)),
         _ => false,
     }
 }
@@ -245,10 +245,8 @@ pub struct Service {
     pub remembers: i64,
     /// aggregate -> the role of the accounts whose own they are
     pub owners: BTreeMap<&'static str, &'static str>,
-    /// its aggregates whose records hold personal data
-    pub personal: BTreeSet<&'static str>,
-    /// those records' types
-    personal_kinds: Vec<Kind>,
+    /// types of its records that hold personal data
+    personal: Vec<Kind>,
     /// what its records hold is shown to nobody
     pub private: bool,
 }
@@ -264,8 +262,7 @@ impl Service {
             from_now_on: vec![],
             remembers: REMEMBERED,
             owners: BTreeMap::new(),
-            personal: BTreeSet::new(),
-            personal_kinds: vec![],
+            personal: vec![],
             private: false,
         }
     }
@@ -274,8 +271,7 @@ impl Service {
     #[must_use]
     pub fn owns<A: Codec<W>, W: 'static>(mut self) -> Self {
         self.aggregates.push(Box::new(Typed::<A, W>(PhantomData)));
-        self.personal_kinds.extend(A::shapes().into_iter().filter(Shape::is_personal).map(|shape| shape.kind));
-        self.personal.extend(self.personal_kinds.iter().any(|kind| kind.aggregate == A::NAME).then_some(A::NAME));
+        self.personal.extend(A::shapes().into_iter().filter(Shape::is_personal).map(|shape| shape.kind));
         self
     }
 
@@ -311,7 +307,18 @@ impl Service {
 
     /// Whether there is personal data in records of this type, in any version.
     pub fn is_personal(&self, kind: &Kind) -> bool {
-        self.personal_kinds.iter().any(|known| (&known.aggregate, &known.name) == (&kind.aggregate, &kind.name))
+        self.personal.iter().any(|known| (&known.aggregate, &known.name) == (&kind.aggregate, &kind.name))
+    }
+
+    /// Its aggregates of which any record holds personal data.
+    pub fn personal(&self) -> impl Iterator<Item = &dyn Handler> {
+        let holds = |handler: &&dyn Handler| self.personal.iter().any(|kind| kind.aggregate == handler.name());
+        self.aggregates.iter().map(AsRef::as_ref).filter(holds)
+    }
+
+    /// Whose role the data of an aggregate of this type is by: its owner's, or else its own name.
+    pub fn role_of(&self, aggregate: &'static str) -> &'static str {
+        self.owners.get(aggregate).copied().unwrap_or(aggregate)
     }
 
     /// Whose personal data is in the records of an aggregate that is routed by `key`: its owner's, as `customer/17`, or its own.

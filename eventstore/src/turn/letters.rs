@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_POLICY, Kind, caused_id};
+use schemas::envelope::{DLT_COMMAND, DLT_DEADLINE, DLT_POLICY, Kind, Malformed, caused_id};
 use schemas::{Envelope, Partition};
 
 use super::asked::{Asked, Came, is_id};
@@ -19,7 +19,6 @@ use crate::observer::Note;
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
 use crate::sealing::Body;
-use crate::service::Handler;
 use crate::stop::Stop;
 
 impl Turn<'_> {
@@ -60,21 +59,22 @@ impl Turn<'_> {
     fn sealed_letter(&self, record: &Record) -> Result<Option<Record>, Stop> {
         let (service, Some(sealer)) = (self.service, self.sealer) else { return Ok(None) };
         let envelope = record.envelope().ok();
-        let aggregate = envelope.map(|envelope| envelope.kind.aggregate.as_ref()).filter(|aggregate| service.personal.contains(aggregate));
-        let known = aggregate.and_then(|aggregate| service.handler(aggregate)).zip(envelope);
+        let of = |envelope: &'_ Envelope| service.personal().find(|handler| handler.name() == envelope.kind.aggregate);
+        let known = envelope.and_then(|envelope| Some((of(envelope)?, envelope)));
         let others = envelope.is_some_and(|envelope| known.is_none() && service.handler(&envelope.kind.aggregate).is_some());
-        let Some(aggregate) = aggregate.or(service.personal.first().copied()).filter(|_| !others) else { return Ok(None) };
+        // Of a type that nobody knows, it is taken for whose the first of them would be.
+        let Some(aggregate) = known.map(|(handler, _)| handler).or_else(|| service.personal().next()).filter(|_| !others) else { return Ok(None) };
         let (key, body) = (String::from_utf8_lossy(&record.key), record.body());
         let key = envelope.map_or(key.as_ref(), |envelope| (self.rules.routing_key)(&envelope.subject));
-        let subject = service.data_subject(aggregate, key, envelope.map_or(key, |envelope| &envelope.subject));
+        let subject = service.data_subject(aggregate.name(), key, envelope.map_or(key, |envelope| &envelope.subject));
         let kind = envelope.map(|envelope| envelope.kind.to_string()).unwrap_or_default();
         let of = Body { id: envelope.map_or("", |envelope| &envelope.id), kind: &kind, subject: &subject };
+        let decoded = known.map(|(handler, envelope)| (&envelope.kind, caught(|| handler.decode_command(&envelope.kind, body))));
         // A type that has none is there to be read by whoever mends what wrote it.
-        let has_none = |handler: &dyn Handler, kind: &Kind| !service.is_personal(kind) && handler.shapes().iter().any(|shape| shape.kind.name == kind.name);
-        if known.is_some_and(|(handler, envelope)| has_none(handler, &envelope.kind)) {
+        if decoded.as_ref().is_some_and(|(kind, decoded)| !service.is_personal(kind) && !matches!(decoded, Ok(Err(Malformed::UnknownKind(_))))) {
             return Ok(None);
         }
-        let readable = known.is_some_and(|(handler, envelope)| caught(|| handler.decode_command(&envelope.kind, body)).is_ok_and(|decoded| decoded.is_ok()));
+        let readable = matches!(decoded, Some((_, Ok(Ok(_)))));
         let sealed = if readable { sealer.seal_command(of, body) } else { sealer.seal_whole(of, body).map(Some) }.map_err(Fault::from)?;
         Ok(sealed.map(|body| record.with(body)))
     }

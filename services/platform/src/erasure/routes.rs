@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use eventstore::service::Service;
+use eventstore::service::{Handler, Service};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -73,8 +73,8 @@ async fn request(
         return Err(Failure::unknown_name(format!("nobody's personal data is '{role}'s: {}", known.into_iter().collect::<Vec<_>>().join(", "))));
     }
     let spelt = app.operator.services.values().any(|service| {
-        let of_role = |aggregate: &&&str| service.owners.get(**aggregate).copied().unwrap_or(aggregate) == role;
-        service.personal.iter().filter(of_role).filter_map(|aggregate| service.handler(aggregate)).any(|handler| handler.check_id(&key).is_ok())
+        let of_role = |handler: &&dyn Handler| service.role_of(handler.name()) == role;
+        service.personal().filter(of_role).any(|handler| handler.check_id(&key).is_ok())
     });
     if !spelt || (app.log.rules().routing_key)(&key) != key {
         return Err(Failure::bad("/key", format!("'{key}' is nobody's among {role}s: give the key as its own things begin, as 17")));
@@ -85,7 +85,7 @@ async fn request(
 /// Whose personal data there can be, by the services' declarations.
 fn roles(app: &App) -> BTreeSet<&'static str> {
     let services = app.operator.services.values();
-    services.flat_map(|service| service.personal.iter().map(|aggregate| service.owners.get(aggregate).copied().unwrap_or(aggregate))).collect()
+    services.flat_map(|service| service.personal().map(|handler| service.role_of(handler.name()))).collect()
 }
 
 async fn show(State(app): State<App>, Path((role, key)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -76,7 +76,8 @@ impl Place for InTopic<'_> {
 fn piece(service: &Service, route: fn(&str) -> &str, record: &Record, look: &mut dyn FnMut(Piece<'_>)) {
     let bytes: Vec<&[u8]> = [record.body(), &record.key].into_iter().chain(record.headers.iter().map(|(_, value)| value)).collect();
     let whose = || {
-        let envelope = record.envelope().ok().filter(|envelope| service.personal.contains(envelope.kind.aggregate.as_ref()))?;
+        let envelope = record.envelope().ok()?;
+        service.personal().find(|handler| handler.name() == envelope.kind.aggregate)?;
         Some(service.data_subject(&envelope.kind.aggregate, route(&envelope.subject), &envelope.subject))
     };
     look(Piece { at: &|| format!("{}/{}", record.partition, record.offset), whose: &whose, bytes: &bytes });
