@@ -29,6 +29,8 @@ pub struct SealingStart {
     pub wanted: Option<bool>,
     /// where keys are
     pub store: PathBuf,
+    /// that is beside the data, where nobody puts another log's
+    pub beside: bool,
     /// the key-encryption key
     pub key: KeyOrigin,
     /// this is one instance of several, and was not told where the keys are that they share
@@ -38,7 +40,7 @@ pub struct SealingStart {
 impl SealingStart {
     /// Of a process that seals nothing, unless its log does.
     pub fn off(data: &Path) -> Self {
-        Self { wanted: Some(false), store: data.join("keys"), key: KeyOrigin::Kept, incomplete: false }
+        Self { wanted: Some(false), store: data.join("keys"), beside: true, key: KeyOrigin::Kept, incomplete: false }
     }
 
     /// Opens the keys of a log, or begins them with it: of one that was `used`, only if that is wanted. One that is
@@ -69,15 +71,19 @@ impl SealingStart {
         };
         if begins {
             let foreign = || {
-                anyhow::anyhow!("{at} holds the keys of another log: name another directory with --key-store, or delete that one if its log is gone for good")
+                anyhow::anyhow!(
+                    "{at} holds the keys of another log, or this one has lost its beginning: name another directory with --key-store, or move that one away if \
+                     its log is gone; a log that has lost records is restored from a backup"
+                )
             };
             let store = KeyStore::open_or_make(&self.store, &kek).map_err(|why| match why {
                 Error::WrongKek(_) => foreign(),
                 why => why.into(),
             })?;
-            // A log that lost its beginning, and goes on by its operator's word, has its keys still.
-            // Where something was folded before, what the log has lost is said by whoever folds it.
-            anyhow::ensure!(lossy || data.join("heads").exists() || store.is_empty()?, foreign());
+            // A log that lost its beginning, and goes on by its operator's word, has its keys still. Without that word whoever folded
+            // it says what it has lost, and the store beside what was folded is no other log's.
+            let own = lossy || self.beside && data.join("heads").exists();
+            anyhow::ensure!(own || store.is_empty()?, foreign());
             control.settle(&Settled::Sealing { store: store.id().to_string() })?;
             return Self::belongs(control.sealed_under().as_deref(), store, &at).map(Some);
         }

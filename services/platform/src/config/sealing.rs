@@ -72,6 +72,7 @@ impl SealingConfig {
         Ok(SealingStart {
             wanted: self.seal.map(|seal| seal == Seal::On),
             store: self.key_store.clone().unwrap_or_else(beside),
+            beside: self.key_store.is_none(),
             key: self.key.origin()?,
             incomplete: shared && !given,
         })
