@@ -258,6 +258,18 @@ impl Projection {
         self.at.lock().iter().map(|(partition, next)| (self.view.topic.clone(), *partition, *next)).collect()
     }
 
+    /// Where its topic ends.
+    pub fn ends(&self) -> Result<Positions, Fault> {
+        let topic = &self.view.topic;
+        (0..self.log.partitions()).map(|partition| Ok((topic.clone(), Partition(partition), self.log.end(topic, Partition(partition))?))).collect()
+    }
+
+    /// Whether all of what lies before these places of its topic is folded.
+    pub fn has_folded(&self, ends: &Positions) -> bool {
+        let at = self.at.lock();
+        ends.iter().all(|(_, partition, end)| at.get(partition).copied().unwrap_or_default() >= *end)
+    }
+
     /// How many offsets it is behind, by partition.
     pub fn lag(&self) -> Result<Vec<(Partition, u64)>, Fault> {
         self.positions().into_iter().map(|(topic, partition, next)| Ok((partition, self.log.end(&topic, partition)?.0.saturating_sub(next.0)))).collect()

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use eventstore::keystore::{Lookup, Tombstone};
 use eventstore::sealing::Error;
 use eventstore::{Fault, Positions};
-use projections::Projection;
-use schemas::Partition;
 
 use crate::erasure::view::{ERASURES, tombstones};
 use crate::http::app::App;
@@ -33,9 +31,8 @@ impl Erased {
         let (Some(sealer), Some(view)) = (&app.sealer, app.views.get(ERASURES)) else { return Ok(()) };
         let stands = view.positions();
         if self.due.is_none() {
-            self.due = Some(ends(app, view)?);
+            self.due = Some(view.ends()?);
         }
-        let reached = |(topic, partition, end): &(_, _, _)| stands.iter().any(|(of, at, next)| of == topic && at == partition && next >= end);
         if self.told.as_ref() == Some(&stands) {
             if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
                 return Ok(());
@@ -45,7 +42,7 @@ impl Erased {
             if !self.gone.iter().any(back) {
                 return Ok(());
             }
-        } else if !self.due.iter().flatten().all(reached) {
+        } else if !self.due.as_ref().is_some_and(|due| view.has_folded(due)) {
             return Ok(());
         } else {
             self.gone = tombstones(view)?;
@@ -58,12 +55,4 @@ impl Erased {
         self.told = Some(stands);
         Ok(())
     }
-}
-
-/// Where a view's topic ends. Where it has nothing yet, a view stands nowhere and need not.
-fn ends(app: &App, view: &Projection) -> Result<Positions, Fault> {
-    let topic = &view.view().topic;
-    let end = |partition| Ok((topic.clone(), partition, app.log.end(topic, partition)?));
-    let all = (0..app.log.partitions()).map(|partition| end(Partition(partition))).collect::<Result<Positions, Fault>>()?;
-    Ok(all.into_iter().filter(|(_, _, end)| end.0 > 0).collect())
 }

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use eventstore::{Fault, Log, Positions};
-use schemas::Partition;
+use eventstore::{Fault, Positions};
 
 use super::erased::Erased;
 use crate::http::app::App;
@@ -61,13 +60,12 @@ impl Watch {
 
     /// What was there when the topics' ends were asked for is known once the views have folded up to those.
     fn learn(&mut self, now: Instant) -> Result<(), Fault> {
+        let Some(view) = self.app.views.get(ACCOUNTS) else { return Ok(()) };
         if self.asked.is_none() {
-            self.asked = Some((now, self.ends()?));
+            self.asked = Some((now, view.ends()?));
         }
-        let stand: Positions = self.app.views.get(ACCOUNTS).into_iter().flat_map(|view| view.positions()).collect();
-        let folded = |(topic, partition, end): &(_, _, _)| stand.iter().any(|(of, at, next)| of == topic && at == partition && next >= end);
         if let Some((at, ends)) = &self.asked
-            && ends.iter().all(folded)
+            && view.has_folded(ends)
         {
             self.app.identity.knows(*at);
             self.asked = None;
@@ -83,13 +81,6 @@ impl Watch {
             self.app.metrics.note("keys and certificates", why.as_deref());
             self.said = why;
         }
-    }
-
-    fn ends(&self) -> Result<Positions, Fault> {
-        let log: &dyn Log = self.app.log.as_ref();
-        let topics = self.app.views.get(ACCOUNTS).into_iter().map(|view| view.view().topic.clone());
-        let places = topics.flat_map(|topic| (0..log.partitions()).map(move |partition| (topic.clone(), Partition(partition))));
-        places.map(|(topic, partition)| Ok((topic.clone(), partition, log.end(&topic, partition)?))).collect()
     }
 }
 

@@ -257,9 +257,7 @@ impl Platform {
             (_, None) => crate::tls::plain_client()?,
         };
         let identity = Arc::new(start.identity.open(&start.data, opened.log.as_ref(), &patience)?);
-        let mail = Rows::open_of(&opened.layout.mail(), "mail 1", opened.control.id(), &[], &opened.memory)?;
-        let erasing = Rows::open_of(&opened.layout.erasures(), "erasures 1", opened.control.id(), &[], &opened.memory)?;
-        let Opened { layout, log, keys, control, sealer, .. } = opened;
+        let Opened { layout, memory, log, keys, control, sealer, .. } = opened;
         let sender = Sender::start(Arc::clone(&log), &mut threads.all)?;
         let replies = Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut threads.all)?;
         let heads = parts.heads.iter().filter_map(|(name, rows)| Some((Arc::clone(parts.services.get(name)?), Arc::clone(rows)))).collect();
@@ -284,11 +282,12 @@ impl Platform {
         });
         threads.identity(&app)?;
         let mailer = Arc::new(FileSink::new(&start.data));
+        let follows = |dir: PathBuf, shape: &str| Rows::open_of(&dir, shape, app.operator.control.id(), &[], &memory);
         if app.operator.heads.contains_key(accounts::SECRETS) {
-            threads.mail(Outgoing::new(Arc::clone(&app), Arc::clone(&mailer) as Arc<dyn Mailer>, mail))?;
+            threads.mail(Outgoing::new(Arc::clone(&app), Arc::clone(&mailer) as Arc<dyn Mailer>, follows(layout.mail(), "mail 1")?))?;
         }
         if let Some(sealer) = app.sealer.clone().filter(|_| app.operator.heads.contains_key(erasure::SERVICE)) {
-            threads.erasures(Eraser::new(Arc::clone(&app), sealer, mailer, erasing, start.data.clone()))?;
+            threads.erasures(Eraser::new(Arc::clone(&app), sealer, mailer, follows(layout.erasures(), "erasures 1")?, start.data.clone()))?;
         }
         Ok((Self { app, signals: threads.signals, threads: threads.all }, parts.routes))
     }
