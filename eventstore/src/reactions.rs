@@ -9,7 +9,7 @@ use crate::caught::caught;
 use crate::dead_letters::{Reason, dead_letter};
 use crate::inside::{AGAIN, AGAIN_INSIDE, sign};
 use crate::log::{Message, Record, Rules, Stuck};
-use crate::observer::{Note, short};
+use crate::observer::{Done, Note, Step, short};
 use crate::outcome::Outcome;
 use crate::service::{Erased, Reaction, Service};
 use crate::stop::Stop;
@@ -43,7 +43,7 @@ pub fn caused(reaction: &Reaction, service: &str, cause: &Envelope, id: String, 
     envelope.causation = bounded(&Some(cause.id.clone()));
     envelope.correlation = bounded(&cause.correlation);
     envelope.occurred_at = cause.occurred_at.or(cause.time);
-    envelope.trace.clone_from(&cause.trace);
+    envelope.trace = cause.trace;
     envelope
 }
 
@@ -83,7 +83,12 @@ impl<'s> Writer<'s> {
             };
             for (copy, key) in keys.into_iter().enumerate() {
                 let id = caused_id(&cause.id, reaction.policy, index * self.anchors.len() + copy);
-                let envelope = caused(reaction, self.service.name, cause, id, kind.clone(), &target);
+                let mut envelope = caused(reaction, self.service.name, cause, id, kind.clone(), &target);
+                if let Some(step) = Step::of(Done::Send, &envelope, cause.trace) {
+                    let place = (record.topic.clone(), record.partition, record.offset);
+                    notes.push(Note::Traced(Box::new(Step { record: Some(place), policy: Some(reaction.policy), outcome: "sent", ..step })));
+                }
+                envelope.trace = cause.trace.map(|of| Done::Send.causes(of, &envelope.id));
                 let message = self.message(key, &envelope, body.clone(), false);
                 messages.push(if message.bytes() <= self.rules.record_bytes {
                     message

@@ -9,7 +9,7 @@ use schemas::Partition;
 
 use crate::control::Control;
 use crate::log::{Commit, Fault, Group, Limits, Log, Member, Message, Polled, Record, Rules, Stuck};
-use crate::observer::{Note, Observer, router};
+use crate::observer::{Note, Observer, oldest, router};
 use crate::reactions::{Writer, anchors, reactions_to};
 use crate::service::Service;
 use crate::stop::Stop;
@@ -86,6 +86,11 @@ impl Router {
             }
             Polled::Batch(batch) => batch,
         };
+        let service = self.service.name;
+        self.observer.began(service, true, &oldest(&batch));
+        if self.observer.asks(service, true) {
+            self.observer.behind(service, true, &self.member.behind());
+        }
         let (mut outputs, mut notes) = (vec![], vec![]);
         for record in &batch.records {
             if self.stopped.contains_key(&record.partition) || self.passes_over(record).is_some() {
@@ -107,9 +112,12 @@ impl Router {
         if positions.is_empty() {
             return Ok(Progress::Idle);
         }
-        match self.member.commit(outputs.into_iter().map(|(_, message)| message).collect(), &positions, &batch.assignment)? {
+        self.observer.decided(service, true, outputs.len());
+        let ended = self.member.commit(outputs.into_iter().map(|(_, message)| message).collect(), &positions, &batch.assignment);
+        self.observer.ended(service, true, &ended);
+        match ended? {
             Commit::Committed(_) => {
-                self.observer.noted(self.service.name, &notes);
+                self.observer.noted(service, true, &notes);
                 Ok(Progress::Worked)
             }
             lost @ (Commit::Lost | Commit::Unknown) => {

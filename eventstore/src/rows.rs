@@ -4,11 +4,12 @@
 use std::fs::File;
 use std::path::Path;
 
+use rocksdb::properties::PropName;
 use rocksdb::{DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use schemas::{Headers, Partition, Topic};
 
 use crate::log::{Fault, Message, Offset, Positions, Record};
-use crate::memory::{Memory, apart, held};
+use crate::memory::{Figures, Memory, apart, held};
 
 /// First bytes of the database's own keys: no UTF-8 text begins with them.
 const SKIPPED: u8 = 0xfc;
@@ -299,6 +300,12 @@ impl Rows {
     /// Makes all the changes or none.
     pub fn write(&self, changes: Changes) -> Result<(), Fault> {
         self.db.write_opt(changes.0, &WriteOptions::default()).map_err(|why| broken(self.db.path(), &why))
+    }
+
+    /// What the database says of itself.
+    pub fn figures(&self) -> Figures {
+        let asked = |property: &PropName| self.db.property_int_value(property).ok().flatten().unwrap_or_default();
+        Figures::of(asked, asked)
     }
 
     /// Writes what is in memory to files, so that the next start has little to fold again.

@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::fold::{belongs, replay};
 use crate::heads::Heads;
 use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Log, Member, Offset, Polled, Stuck};
-use crate::observer::{Observer, worker};
+use crate::observer::{Observer, oldest, worker};
 use crate::rows::Rows;
 use crate::sealing::Sealer;
 use crate::service::{Service, inputs};
@@ -94,6 +94,13 @@ impl Worker {
         self
     }
 
+    /// Keeps about so many bytes of states in memory.
+    #[must_use]
+    pub fn keeping(mut self, bytes: usize) -> Self {
+        self.heads = self.heads.keeping(bytes);
+        self
+    }
+
     /// Seals personal data in what it writes, and opens what was sealed for its commands.
     #[must_use]
     pub fn sealing(self, sealer: Option<Sealer>) -> Self {
@@ -115,18 +122,25 @@ impl Worker {
             self.member.rewind()?; // or the next commit would pass over this batch
             return Err(fault);
         }
-        let now = self.log.now();
+        let (service, now) = (self.service.name, self.log.now());
+        self.observer.began(service, false, &oldest(&batch));
+        if self.observer.asks(service, false) {
+            self.observer.behind(service, false, &self.member.behind());
+        }
         let Decision { outputs, written, notes } = self.decide(&batch, now)?;
         let positions = batch.positions.into_iter().filter(|(_, partition, _)| !self.stopped.contains_key(partition)).collect::<Vec<_>>();
         if outputs.is_empty() && positions.is_empty() {
             return Ok(Progress::Idle);
         }
-        match self.member.commit(outputs, &positions, &batch.assignment) {
+        self.observer.decided(service, false, outputs.len());
+        let ended = self.member.commit(outputs, &positions, &batch.assignment);
+        self.observer.ended(service, false, &ended);
+        match ended {
             Ok(Commit::Committed(offsets)) if self.others_wrote(&written, &offsets) => {
                 // What they wrote is folded before these, or stops the partition there, as in a fold from zero.
                 self.heads.forget();
                 self.cold = true;
-                self.observer.noted(self.service.name, &notes);
+                self.observer.noted(service, false, &notes);
                 Ok(Progress::Worked)
             }
             Ok(Commit::Committed(offsets)) => {
@@ -136,7 +150,7 @@ impl Worker {
                     // A record that cannot be saved stops its partition there, and no other.
                     return if matches!(fault, Fault::Stop(_)) { Ok(Progress::ThrownAway) } else { Err(fault) };
                 }
-                self.observer.noted(self.service.name, &notes);
+                self.observer.noted(service, false, &notes);
                 Ok(Progress::Worked)
             }
             Ok(Commit::Lost) => Ok(self.throw_away("ownership was lost")),

@@ -44,6 +44,23 @@ pub enum ReadError {
     Fault(#[from] Fault),
 }
 
+/// Hears what a projection does. All calls return at once.
+pub trait Watcher: Send + Sync {
+    /// There may be something new for those who wait for it.
+    fn told(&self);
+    /// It is about to fold pages.
+    fn begins(&self) {}
+    /// It folded these; `live` if it had caught up before.
+    fn folded(&self, _pages: &[(Partition, Page)], _live: bool) {}
+}
+
+/// Who only waits.
+impl<F: Fn() + Send + Sync> Watcher for F {
+    fn told(&self) {
+        self();
+    }
+}
+
 /// A view, its rows and where it stands.
 pub struct Projection {
     view: Arc<View>,
@@ -66,12 +83,12 @@ pub struct Projection {
     control: Arc<Control>,
     /// the operator's orders that were heard of
     orders: AtomicU64,
-    folded: Box<dyn Fn() + Send + Sync>,
+    watcher: Box<dyn Watcher>,
 }
 
 impl Projection {
-    /// Opens the view's rows below `dir`; `folded` is called after each step, for those who wait.
-    pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, folded: Box<dyn Fn() + Send + Sync>) -> Result<Self, Fault> {
+    /// Opens the view's rows below `dir`; `watcher` is told of each step.
+    pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, watcher: Box<dyn Watcher>) -> Result<Self, Fault> {
         let (topic, log, orders) = (&view.topic, control.log(), control.orders());
         let skips: Vec<_> =
             control.skips().places(&reader(&view.name), topic).into_iter().map(|(partition, offset)| (topic.clone(), partition, offset)).collect();
@@ -102,7 +119,7 @@ impl Projection {
             proven: AtomicBool::new(false),
             control: Arc::clone(control),
             orders: AtomicU64::new(orders),
-            folded,
+            watcher,
         })
     }
 
@@ -139,7 +156,7 @@ impl Projection {
     /// Nothing of it goes on, and it serves nobody, until the next start.
     pub fn fail(&self, why: &str) {
         *self.failed.lock() = Some(why.to_owned());
-        (self.folded)(); // who waits is told
+        self.watcher.told();
     }
 
     /// Where its partitions stand still, if any do.
@@ -217,7 +234,7 @@ impl Projection {
         }
         self.fold(pages)?;
         self.look_whether_ready();
-        (self.folded)();
+        self.watcher.told();
         Ok(true)
     }
 
@@ -232,10 +249,12 @@ impl Projection {
     fn fold(&self, mut pages: Vec<(Partition, Page)>) -> Result<(), Fault> {
         // Each round ends with all of it folded, or with one more partition that stands still.
         while !pages.is_empty() {
+            self.watcher.begins();
             match self.folding.lock().fold_all(&self.view.topic, &pages) {
                 Ok(()) => {
                     self.folds.fetch_add(1, Ordering::AcqRel);
                     self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+                    self.watcher.folded(&pages, self.is_ready());
                     return Ok(());
                 }
                 Err(Fault::Stop(stuck)) => {

@@ -21,7 +21,7 @@ mod state;
 mod verify;
 mod view;
 
-pub use follow::{Projection, ReadError};
+pub use follow::{Projection, ReadError, Watcher};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
 pub use state::{StateRow, states};

@@ -33,8 +33,11 @@ use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer
 use newest::Newest;
 use timers::Timers;
 
-/// States kept in memory by one worker, past those of its batch.
-const CACHED_MAX: usize = 20_000;
+/// Bytes of states kept in memory by one worker, past those of its batch, where nothing else is said.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+/// What a state takes in memory, about: some times the bytes of its row, and what is around it.
+const IN_MEMORY: usize = 4;
+const AROUND_BYTES: usize = 400;
 /// The shape of the tables below. Raise it when they hold something else: saved heads are folded anew.
 const TABLES: u8 = 3;
 
@@ -56,6 +59,8 @@ struct Slot {
     /// log time of its newest event in this batch
     since: Timestamp,
     dirty: bool,
+    /// of its row
+    bytes: usize,
 }
 
 /// What a state waits for.
@@ -99,6 +104,9 @@ pub struct Heads {
     service: Arc<Service>,
     rows: Arc<Rows>,
     slots: RefCell<Slots>,
+    /// what the slots take, about
+    kept: Cell<usize>,
+    kept_max: usize,
     dirty: Vec<(Partition, &'static str, String)>,
     marks: HashMap<(Partition, String), CommandRecord>,
     indexed: Vec<Indexed>,
@@ -121,6 +129,8 @@ impl Heads {
             service,
             rows,
             slots: RefCell::default(),
+            kept: Cell::default(),
+            kept_max: KEPT_BYTES,
             dirty: vec![],
             marks: HashMap::new(),
             indexed: vec![],
@@ -131,6 +141,12 @@ impl Heads {
             fault: Cell::new(None),
             closing: closing::Closing::default(),
         }
+    }
+
+    /// Keeps about so many bytes of states in memory.
+    #[must_use]
+    pub fn keeping(self, bytes: usize) -> Self {
+        Self { kept_max: bytes, ..self }
     }
 
     /// Whose heads they are.
@@ -151,9 +167,10 @@ impl Heads {
             return Ok((slot.version, Rc::clone(&slot.state)));
         }
         let broken = |panic: String| self.broken(partition, handler, id, &panic);
-        let (version, state) = caught(|| saved(&self.rows, partition, handler, id)).map_err(broken)??.unwrap_or_else(|| (0, handler.blank()));
+        let (version, state, bytes) = caught(|| loaded(&self.rows, partition, handler, id)).map_err(broken)??.unwrap_or_else(|| (0, handler.blank(), 0));
         let waits = waits(handler, &state).map_err(broken)?;
-        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), saved: waits, waits, since: Timestamp::default(), dirty: false });
+        of_type.insert(id.to_owned(), Slot { version, state: Rc::clone(&state), saved: waits, waits, since: Timestamp::default(), dirty: false, bytes });
+        self.kept.set(self.kept.get() + bytes * IN_MEMORY + AROUND_BYTES + id.len());
         Ok((version, state))
     }
 
@@ -286,6 +303,7 @@ impl Heads {
     pub fn forget(&mut self) {
         self.abort();
         self.slots.get_mut().clear();
+        self.kept.set(0);
         self.newest.get_mut().clear();
         self.timers.forget();
         self.marks_from.get_mut().clear();
@@ -317,8 +335,9 @@ impl Heads {
         }
         self.timers.save();
         self.closing.saved();
-        if self.slots.get_mut().values().map(HashMap::len).sum::<usize>() > CACHED_MAX {
+        if self.kept.get() > self.kept_max {
             self.slots.get_mut().clear();
+            self.kept.set(0);
         }
         Ok(())
     }
@@ -335,7 +354,11 @@ impl Heads {
                 let why = format!("the state of {aggregate} {id} after it panics where it is saved: {panic}");
                 Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why }))
             })?;
-            changes.put(&head_key(partition, aggregate, &id), &row.map_err(Fault::Fatal)?);
+            let row = row.map_err(Fault::Fatal)?;
+            // It only grows until all are forgotten: what shrinks, or is taken back, counts as it was.
+            self.kept.set(self.kept.get() + row.len().saturating_sub(slot.bytes) * IN_MEMORY);
+            slot.bytes = row.len();
+            changes.put(&head_key(partition, aggregate, &id), &row);
             if slot.waits.due != slot.saved.due {
                 if let Some(at) = slot.saved.due {
                     changes.delete(&timer_key(partition, at, aggregate, &id));
@@ -387,9 +410,14 @@ impl kernel::Heads for PartitionHeads<'_> {
 
 /// An aggregate's saved version and state; none without an event.
 pub(crate) fn saved(rows: &Rows, partition: Partition, handler: &dyn Handler, id: &str) -> Result<Option<(u64, State)>, Fault> {
+    Ok(loaded(rows, partition, handler, id)?.map(|(version, state, _)| (version, state)))
+}
+
+/// The same, with the bytes of its row.
+fn loaded(rows: &Rows, partition: Partition, handler: &dyn Handler, id: &str) -> Result<Option<(u64, State, usize)>, Fault> {
     let Some(row) = rows.get(&head_key(partition, handler.name(), id))? else { return Ok(None) };
-    let head = handler.load(&row).map_err(|why| unreadable(handler, id, &why))?.ok_or_else(|| unreadable(handler, id, "another shape"))?;
-    Ok(Some(head))
+    let (version, state) = handler.load(&row).map_err(|why| unreadable(handler, id, &why))?.ok_or_else(|| unreadable(handler, id, "another shape"))?;
+    Ok(Some((version, state, row.len())))
 }
 
 /// An aggregate's versions from `from` on with their offsets, at most `most`.

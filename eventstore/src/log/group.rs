@@ -1,5 +1,7 @@
 //! Groups: who reads what together, and from where. Names only; who owns what is the log's to say.
 
+use std::collections::BTreeMap;
+
 use schemas::Topic;
 
 /// From where a group reads an input in which it has no position yet. Settled, and committed at once, when the group first
@@ -41,4 +43,11 @@ pub struct Group {
     pub inputs: Vec<Input>,
     /// this member's name, unique in the group
     pub member: String,
+}
+
+/// How far each topic is behind, of how far its partitions are.
+pub(crate) fn summed(behind: impl Iterator<Item = (Topic, u64)>) -> Vec<(Topic, u64)> {
+    let mut all = BTreeMap::<Topic, u64>::new();
+    behind.for_each(|(topic, offsets)| *all.entry(topic).or_default() += offsets);
+    all.into_iter().collect()
 }

@@ -13,6 +13,8 @@ use schemas::envelope::Malformed;
 use schemas::{Envelope, Headers, Partition, Topic, commands_of, partition_of};
 use serde::{Deserialize, Serialize};
 
+use crate::memory::Figures;
+
 pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -325,6 +327,17 @@ pub fn may_trim(topic: &Topic, partition: Partition, before: Offset, committed: 
     }
 }
 
+/// A broker, as the client that follows topics sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerFigures {
+    /// `host:port/number`
+    pub name: String,
+    /// whether there is a connection that works
+    pub up: bool,
+    /// how long it took to answer, on average of the last seconds
+    pub round_trip_seconds: f64,
+}
+
 /// A log's body. Calls may block; none may be made on an async runtime's worker.
 pub trait Log: Send + Sync + 'static {
     /// Partitions of every topic, settled when the log was created.
@@ -429,6 +442,16 @@ pub trait Log: Send + Sync + 'static {
         vec![]
     }
 
+    /// What the database says of itself that holds it; none where it is elsewhere.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
+
+    /// What is known of the brokers; none where there are none.
+    fn brokers(&self) -> Vec<BrokerFigures> {
+        vec![]
+    }
+
     /// Joins a group; the first poll answers [`Polled::Assigned`] once it owns something.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault>;
 
@@ -449,6 +472,11 @@ pub trait Member: Send {
     /// when it returns [`Commit::Committed`]. Both may be empty: that only proves the assignment, and never moves a position.
     /// After any other result, `Err` included, the member stands at its committed positions again.
     fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault>;
+
+    /// How many offsets of each topic that it reads are not committed yet, in what it owns, as far as is known here: asks nobody.
+    fn behind(&self) -> Vec<(Topic, u64)> {
+        vec![]
+    }
 
     /// Throws away what was polled since the last commit: the next poll gives it again. Whoever cannot work on a batch
     /// must say so; a later commit would pass over it.

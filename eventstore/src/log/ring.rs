@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use crate::log::{Limits, Offset, Page, Record};
 
-/// Bytes that are kept of a topic, about; its partitions share them, however many they are.
-const TOPIC_BYTES: usize = 8 * 1024 * 1024;
 /// What a record takes besides its bytes: its parts, and what its envelope says.
 const AROUND_BYTES: usize = 1_200;
 
@@ -28,9 +26,9 @@ fn size(record: &Record) -> usize {
 }
 
 impl Ring {
-    /// Empty, of what will come from `next` on in one of a topic's `partitions`.
-    pub fn at(next: Offset, partitions: u16) -> Self {
-        Self { records: VecDeque::new(), bytes: 0, bytes_max: TOPIC_BYTES / usize::from(partitions.max(1)), first: next, next }
+    /// Empty, of what will come from `next` on, and keeps about so many bytes of it.
+    pub fn at(next: Offset, bytes_max: usize) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, bytes_max, first: next, next }
     }
 
     /// Where it begins: what was before is not in it any more.
@@ -118,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_page_is_whole_or_there_is_none() {
-        let mut ring = Ring::at(Offset(5), 8);
+        let mut ring = Ring::at(Offset(5), 1024 * 1024);
         assert_eq!(offsets(&ring, 5, 9), None);
         [7, 8, 8, 11].into_iter().for_each(|offset| ring.push(record(offset, 400)));
         ring.reach(Offset(13));
@@ -136,10 +134,10 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let mut ring = Ring::at(Offset(0), 8);
-        (0..10).for_each(|offset| ring.push(record(offset, TOPIC_BYTES / 8 / 4)));
+        let mut ring = Ring::at(Offset(0), 1024 * 1024);
+        (0..10).for_each(|offset| ring.push(record(offset, 1024 * 1024 / 4)));
         assert_eq!((ring.first(), ring.next(), ring.records.len()), (Offset(7), Offset(10), 3));
-        ring.push(record(10, TOPIC_BYTES));
+        ring.push(record(10, 8 * 1024 * 1024));
         assert_eq!((ring.first(), ring.records.len()), (Offset(10), 1), "one is always kept");
     }
 }

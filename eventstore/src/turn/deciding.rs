@@ -13,15 +13,39 @@ use crate::dead_letters::{Reason, shortened};
 use crate::fingerprint::Fingerprints;
 use crate::heads::{CommandRecord, Unevolved};
 use crate::log::Fault;
-use crate::observer::{Note, short};
+use crate::observer::{Done, Note, Step, short};
 use crate::outcome::Outcome;
 use crate::replies::{AnsweredCommand, ReplyTo};
 use crate::sealing::{Body, Opened};
 use crate::service::{Decided, Erased, Handler, Refused, State};
 use crate::stop::Stop;
 
+/// What a command is refused with that was for another state of its aggregate than the one it met.
+const STALE: &str = "version-conflict";
+
 impl Turn<'_> {
+    /// Decides a command, and notes it where its trace is recorded.
     pub(super) fn answer(&mut self, asked: &Asked<'_>, command: Erased) -> Result<(), Stop> {
+        let before = self.notes.len();
+        self.settle(asked, command)?;
+        if let Some(mut step) = Step::of(Done::Process, &asked.envelope, asked.envelope.trace) {
+            let outcome = |note: &Note| match note {
+                Note::Command(_, outcome) | Note::DeadLetter(outcome) => Some(*outcome),
+                _ => None,
+            };
+            step.outcome = self.notes.iter().skip(before).rev().find_map(outcome).unwrap_or_default();
+            let (record, policy) = match &asked.came {
+                Came::Record(record) => (Some(record), None),
+                Came::Event(record, policy) => (Some(record), Some(*policy)),
+                Came::Deadline(..) => (None, None),
+            };
+            (step.record, step.policy) = (record.map(|record| (record.topic.clone(), record.partition, record.offset)), policy);
+            self.notes.push(Note::Traced(Box::new(step)));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, asked: &Asked<'_>, command: Erased) -> Result<(), Stop> {
         let service = self.service;
         let Some(handler) = service.handler(&asked.envelope.kind.aggregate) else { return Ok(()) };
         let later = match caught(|| handler.answered_later(&command)) {
@@ -43,7 +67,7 @@ impl Turn<'_> {
         let decided =
             match (inside.or_else(|| self.service.forbids(handler.name(), asked.key, asked.envelope.actor.as_deref())), elsewhere(&asked.envelope, version)) {
                 (Some(detail), _) => Ok(Err(Refused { code: "forbidden", detail })),
-                (None, Some(detail)) => Ok(Err(Refused { code: "version-conflict", detail })),
+                (None, Some(detail)) => Ok(Err(Refused { code: STALE, detail })),
                 (None, None) => self.decide(handler, &state, asked, command, now),
             };
         drop(state);
@@ -193,12 +217,15 @@ impl Turn<'_> {
         envelope.actor.clone_from(&command.actor);
         envelope.body_hash = asked.prints.as_ref().map(|prints| prints.sent.clone());
         envelope.fingerprints = asked.prints.as_ref().and_then(Fingerprints::header);
-        envelope.trace.clone_from(&command.trace);
+        envelope.trace = command.trace.map(|of| Done::Process.causes(of, &command.id));
         envelope
     }
 
     fn outcome(&mut self, asked: &Asked<'_>, outcome: Outcome, now: Timestamp, later: bool) -> Result<(), Fault> {
         let accepted = matches!(outcome, Outcome::Accepted { .. });
+        if matches!(&outcome, Outcome::Refused { code, .. } if code == STALE) {
+            self.notes.push(Note::Stale);
+        }
         self.notes.push(Note::Command(short(&asked.envelope.kind), if accepted { "accepted" } else { "refused" }));
         let later = later && accepted;
         if let Some(to) = asked.reply_to.as_ref().filter(|_| !later || asked.tell_decision) {

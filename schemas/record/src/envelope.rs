@@ -7,6 +7,8 @@ use std::str::FromStr;
 use kernel::Timestamp;
 use uuid::Uuid;
 
+use crate::trace::TraceContext;
+
 /// `<reverse-dns>.` before `<aggregate>.<name>.v<N>` in `ce_type`.
 pub const TYPE_PREFIX: &str = "dev.daybook.";
 /// The body's media type.
@@ -160,7 +162,7 @@ pub struct Envelope {
     /// `reply-to`: where the root command's sender waits for the answer.
     pub reply_to: Option<String>,
     /// `traceparent`: W3C trace context. One that is none is passed over: it is copied into all that follows.
-    pub trace: Option<String>,
+    pub trace: Option<TraceContext>,
     /// `ce_fingerprints`: more of what makes the client's command behind this the same as a repeat of it, beside
     /// `ce_bodyhash`, which programs before it know alone.
     pub fingerprints: Option<String>,
@@ -251,7 +253,7 @@ impl Envelope {
         optional("ce_answers", &self.answers);
         optional("ce_bodyhash", &self.body_hash);
         optional("reply-to", &self.reply_to);
-        optional("traceparent", &self.trace);
+        optional("traceparent", &self.trace.map(|trace| trace.to_string()));
         optional("ce_fingerprints", &self.fingerprints);
         optional("ce_deadletter", &self.dead_letter);
         optional("ce_outsidecause", &self.outside_cause);
@@ -279,6 +281,7 @@ impl Envelope {
         let number = |name: &'static str| {
             optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "a whole number" })).transpose()
         };
+        let trace = |name: &'static str| Ok::<_, Malformed>(optional(name)?.and_then(|text| TraceContext::parse(&text)));
         let spec = required("ce_specversion")?;
         if spec != "1.0" {
             return Err(Malformed::Header { name: "ce_specversion", found: spec, expected: "1.0" });
@@ -311,22 +314,12 @@ impl Envelope {
             answers: optional("ce_answers")?,
             body_hash: optional("ce_bodyhash")?,
             reply_to: optional("reply-to")?,
-            trace: optional("traceparent")?.filter(|text| is_trace(text)).or(optional("ce_traceparent")?.filter(|text| is_trace(text))),
+            trace: trace("traceparent")?.or(trace("ce_traceparent")?),
             fingerprints: optional("ce_fingerprints")?,
             dead_letter: optional("ce_deadletter")?,
             outside_cause: optional("ce_outsidecause")?,
         })
     }
-}
-
-/// Whether this is a `traceparent` of W3C trace context: version, trace, parent and flags in lower-case hex, 55 characters.
-pub fn is_trace(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    matches!(parts[..], [version, trace, parent, flags] if (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2)
-        && version != "ff" && !zero(trace) && !zero(parent))
-        && parts.iter().all(hex)
 }
 
 /// Our namespace for UUIDv5: the UUIDv5 of `daybook.dev` in the DNS namespace.

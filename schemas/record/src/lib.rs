@@ -13,12 +13,13 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `topic`, `envelope`, `wire`, `codec`, `golden`.
+//! Low to high: `topic`, `trace`, `envelope`, `wire`, `codec`, `golden`.
 
 pub mod codec;
 pub mod envelope;
 pub mod golden;
 pub mod topic;
+pub mod trace;
 pub mod wire;
 
 pub use codec::{Codec, Readable};
@@ -26,6 +27,7 @@ pub use envelope::{Envelope, Headers};
 pub use kernel;
 pub use serde;
 pub use topic::{Partition, Stream, Topic, anchor_key, commands_of, partition_of, topic};
+pub use trace::TraceContext;
 
 /// The crates that made shapes are derived with, under names of ours: whoever calls the macros need not have them.
 #[doc(hidden)]

@@ -45,6 +45,9 @@ pub enum Verb<S: AppSettings = NoSettings> {
     Partitions(operator::partitions::Args),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
     Topics(operator::topics::Args),
+    /// Shows what followed from a command, as a tree, from the log itself
+    #[command(after_help = "Example:\n  {program} trace checkout-1")]
+    Trace(operator::trace::Args),
     /// Deletes commands that are decided, when told --yes; events are never deleted
     #[command(after_help = "Examples:\n  {program} trim --all\n  {program} trim --all --yes")]
     Trim(operator::trim::Args),
@@ -176,6 +179,7 @@ impl<S: AppSettings> Verb<S> {
             Self::Tail(args) => asynchronous(operator::tail::run(args)),
             Self::Sagas(args) => asynchronous(operator::sagas::run(args)),
             Self::Partitions(args) => asynchronous(operator::partitions::run(args)),
+            Self::Trace(args) => asynchronous(operator::trace::run(args)),
             Self::Topics(args) => asynchronous(operator::topics::run(args)),
             Self::Trim(args) => asynchronous(operator::trim::run(args)),
             #[cfg(feature = "kafka")]

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `following`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
+//! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `budget`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `following`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
 //! `capability`, `accounts`, `erasure`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
@@ -36,6 +36,7 @@ compile_error!("a log is needed: one of the features embedded and kafka, or both
 pub mod accounts;
 pub mod application;
 pub mod args;
+pub mod budget;
 pub mod capability;
 pub mod cli;
 pub mod client;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventstore::Log;
 #[cfg(feature = "embedded")]
@@ -11,8 +12,12 @@ use eventstore::kafka::{self, Kafka};
 use eventstore::log::Rules;
 use eventstore::memory::Memory;
 
+use crate::budget::Budget;
 #[cfg(feature = "kafka")]
 use crate::patience::Patience;
+
+/// Told how long each group of writes took until it was on the disk, where the log is in the data directory.
+pub type Synced = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// Where the log is.
 pub enum LogLocation {
@@ -73,20 +78,27 @@ impl LogLocation {
         })
     }
 
-    #[cfg_attr(not(feature = "embedded"), allow(unused_variables, reason = "Kafka needs neither"))]
-    pub(crate) fn open(&self, layout: &Layout, memory: &Memory, rules: Rules) -> anyhow::Result<Arc<dyn Log>> {
+    #[cfg_attr(not(all(feature = "embedded", feature = "kafka")), allow(unused_variables, reason = "each needs its own"))]
+    pub(crate) fn open(&self, layout: &Layout, memory: &Memory, rules: Rules, budget: &Budget, synced: Synced) -> anyhow::Result<Arc<dyn Log>> {
         Ok(match self {
             #[cfg(feature = "embedded")]
-            Self::Here { partitions, accept_loss } => embedded(*partitions, *accept_loss, rules, layout, memory)?,
+            Self::Here { partitions, accept_loss } => {
+                let settings = || Settings { partitions: *partitions, rules, memory: memory.clone(), synced: Arc::clone(&synced), ..Settings::default() };
+                embedded(*accept_loss, settings, layout)?
+            }
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => Arc::new(Patience::default().with(|| Kafka::open(kafka::Settings { rules, ..(**settings).clone() }))?),
+            Self::Kafka(settings) => {
+                let (newest_bytes, fetched_bytes) = (budget.newest_records, budget.fetched);
+                let settings = || kafka::Settings { rules, newest_bytes, fetched_bytes, ..(**settings).clone() };
+                Arc::new(Patience::default().with(|| Kafka::open(settings()))?)
+            }
         })
     }
 }
 
 #[cfg(feature = "embedded")]
-fn embedded(partitions: Option<u16>, accept_loss: bool, rules: Rules, layout: &Layout, memory: &Memory) -> anyhow::Result<Arc<dyn Log>> {
-    let open = |accept_loss| Embedded::open(&layout.log(), Settings { partitions, accept_loss, rules, memory: memory.clone(), ..Settings::default() });
+fn embedded(accept_loss: bool, settings: impl Fn() -> Settings, layout: &Layout) -> anyhow::Result<Arc<dyn Log>> {
+    let open = |accept_loss| Embedded::open(&layout.log(), Settings { accept_loss, ..settings() });
     match open(false) {
         Err(fault) if accept_loss && is_damage(&fault) => {
             tracing::error!(%fault, "the loss is accepted");

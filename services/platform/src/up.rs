@@ -15,6 +15,7 @@ use crate::identity::limits::Limits;
 use crate::location::LogLocation;
 use crate::misuse::misused;
 use crate::runtime::{IdentityStart, Platform, Signals, Start};
+use crate::telemetry::{Exporter, Spans};
 use crate::{documents, http, out, telemetry};
 
 /// Worker threads of HTTP: routes do little, the log's threads do the rest.
@@ -95,7 +96,7 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         None => None,
     };
     let gate = http::gate::Gate::new(http::gate::Hosts::new(address, Some(&advertised), &config.allow_host));
-    let on_kafka = config.cluster.location(config.partitions, Some(advertised));
+    let on_kafka = config.cluster.location(config.partitions, Some(advertised.clone()));
     let Some(log) = on_kafka.or_else(|| LogLocation::here(config.partitions, config.accept_loss)) else {
         misused!("this program was built without a log of its own (the feature embedded): name Kafka's brokers with --brokers");
     };
@@ -111,7 +112,25 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         ..IdentityStart::of(application)
     };
     let sealing = config.sealing.start(&config.data, runs.is_some())?;
-    let start = Start { data: config.data.clone(), log, rules: application.rules, runs, keys, capabilities: application.services(), sealing, identity };
+    let system = if log.is_here() { "daybook" } else { "kafka" };
+    let spans = match &config.traces.otlp {
+        Some(otlp) => Spans::to(Exporter::start(otlp, application.name, &advertised, tokio::runtime::Handle::current())?, config.traces.ratio, system),
+        None => Spans::default(),
+    };
+    let start = Start {
+        data: config.data.clone(),
+        log,
+        rules: application.rules,
+        runs,
+        keys,
+        capabilities: application.services(),
+        sealing,
+        identity,
+        memory: config.memory,
+        version: application.version,
+        spans,
+    };
+    let memory = start.budget()?.said();
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, Terminated::heard()?);
     let (doors, signals) = (Doors::default(), Signals::default());
     let (stopping, stop) = tokio::sync::watch::channel(false);
@@ -142,7 +161,7 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
     let ready = async {
         until_ready(&platform.app).await;
         let operators = admin_at.map(|address| format!("{scheme}://{address}"));
-        greet(config, application, &format!("{scheme}://{address}"), operators.as_deref());
+        greet(config, application, &format!("{scheme}://{address}"), operators.as_deref(), &memory);
         std::future::pending::<()>().await;
     };
     let broken = tokio::select! {
@@ -217,10 +236,10 @@ fn ended_in_start(broken: bool) -> anyhow::Result<ExitCode> {
 /// Waits until everything is current, and says on the way how far it is.
 async fn until_ready(app: &http::app::App) {
     let mut told = tokio::time::Instant::now();
-    while !app.metrics.ready() || app.views.all().any(|view| !view.is_ready() && view.failed().is_none()) {
+    while !app.metrics.standing.ready() || app.views.all().any(|view| !view.is_ready() && view.failed().is_none()) {
         if told.elapsed() >= PROGRESS {
             let (done, all) = app.views.all().map(|view| view.progress()).fold((0, 0), |sum, view| (sum.0 + view.0, sum.1 + view.1));
-            let wrong: Vec<String> = app.metrics.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
+            let wrong: Vec<String> = app.metrics.standing.checks().into_iter().filter_map(|(check, wrong)| Some(format!("{check}: {}", wrong?))).collect();
             out::note(format!(
                 "starting: views have folded {done} of {all} offsets; {}",
                 if wrong.is_empty() { "heads are current".to_owned() } else { wrong.join("; ") }
@@ -231,7 +250,7 @@ async fn until_ready(app: &http::app::App) {
     }
 }
 
-fn greet(config: &Config, application: &Application, url: &str, operators: Option<&str>) {
+fn greet(config: &Config, application: &Application, url: &str, operators: Option<&str>, memory: &str) {
     let program = std::env::args().next().unwrap_or_else(|| application.name.to_owned());
     let data = std::fs::canonicalize(&config.data).unwrap_or_else(|_| config.data.clone());
     let log = config.cluster.brokers().map_or_else(
@@ -245,7 +264,7 @@ fn greet(config: &Config, application: &Application, url: &str, operators: Optio
     let open = "open: everyone may do everything, since only this machine reaches it (--auth required asks who calls)";
     let auth = if config.identity.required { "required: sign in first (`login`)" } else { open };
     out::greeting(format!(
-        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n{admin}\nTry next:{next}\n",
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n  memory   {memory}\n{admin}\nTry next:{next}\n",
         data.display()
     ));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use kernel::Timestamp;
@@ -114,7 +114,12 @@ fn write(shared: &Shared, requests: Vec<Request>, gaps: &mut Gaps) {
     }
     let mut options = WriteOptions::default();
     options.set_sync(shared.sync);
-    let written = if group.batch.is_empty() { Ok(()) } else { shared.db.write_opt(std::mem::take(&mut group.batch), &options) };
+    let mut written = Ok(());
+    if !group.batch.is_empty() {
+        let began = Instant::now();
+        written = shared.db.write_opt(std::mem::take(&mut group.batch), &options);
+        (shared.synced)(began.elapsed());
+    }
     let failed =
         written.err().map(|why| format!("the log in {} cannot be written: {why}; nothing is acknowledged until it is opened again", shared.dir.display()));
     if let Some(why) = &failed {
@@ -262,14 +267,14 @@ impl Group {
             state.topics.insert(known.spec.topic.clone(), known);
         }
         for (place, record) in self.written.drain(..) {
-            state.ring(place, shared.partitions).push(record);
+            state.ring(place).push(record);
         }
         for (place, next) in self.next.drain() {
             state.extents.entry(place).or_default().end = next;
         }
         for (place, start) in self.starts.drain(..) {
             state.extents.entry(place).or_default().start = start;
-            state.ring(place, shared.partitions).forget(start);
+            state.ring(place).forget(start);
         }
         for (group, place, next) in self.committed.drain(..) {
             state.groups.entry(group).or_default().committed.insert(place, next);

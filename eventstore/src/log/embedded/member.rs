@@ -10,6 +10,7 @@ use schemas::Topic;
 use super::request::{Request, ask};
 use super::shared::Shared;
 use super::state::{State, TopicPartition};
+use crate::log::group::summed;
 use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Member, Message, Offset, Polled, Positions};
 
 /// See [`Member`].
@@ -52,6 +53,16 @@ impl EmbeddedMember {
 }
 
 impl Member for EmbeddedMember {
+    fn behind(&self) -> Vec<(Topic, u64)> {
+        let state = self.shared.state.lock();
+        let committed = state.groups.get(&self.group.name).map(|owners| &owners.committed);
+        let behind = |(topic, place, next): &(Topic, TopicPartition, Offset)| {
+            let next = committed.and_then(|committed| committed.get(place)).copied().unwrap_or(*next);
+            (topic.clone(), state.extent(*place).end.0.saturating_sub(next.0))
+        };
+        summed(self.at.iter().map(behind))
+    }
+
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let seen = self.assignment.epoch;
         let beyond: Vec<_> = self.at.iter().map(|(_, place, next)| (*place, *next)).collect();

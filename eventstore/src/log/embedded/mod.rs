@@ -9,13 +9,14 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use kernel::Timestamp;
 use parking_lot::Mutex;
+use rocksdb::properties::PropName;
 use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode, MultiThreaded, Options};
 use schemas::{Partition, Topic};
 
 use crate::directory;
 use crate::log::clock::{Clock, LogClock, SystemClock};
 use crate::log::{Begin, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
-use crate::memory::{Memory, apart, held};
+use crate::memory::{Figures, Memory, apart, held};
 
 mod appender;
 mod keys;
@@ -29,7 +30,7 @@ mod trim;
 
 use request::{Request, ask};
 use shared::{DAMAGED, RECORDS, Shared, damaged, is_corruption};
-use state::{Known, TopicPartition};
+use state::{Known, State, TopicPartition};
 
 /// Requests that wait for the appender.
 const REQUESTS_MAX: usize = 1_024;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub looks: bool,
     /// Opens a log that is damaged as far as it can be read, and takes it that the records behind the damage are lost.
     pub accept_loss: bool,
+    /// Told how long each group of writes took until it was on the disk.
+    pub synced: Arc<dyn Fn(Duration) + Send + Sync>,
     /// Whether a batch is on the disk before it is acknowledged. Never false but to show that a test notices.
     #[doc(hidden)]
     pub sync: bool,
@@ -65,6 +68,7 @@ impl Default for Settings {
             memory: Memory::default(),
             looks: false,
             accept_loss: false,
+            synced: Arc::new(|_| {}),
             sync: true,
         }
     }
@@ -104,9 +108,10 @@ impl Embedded {
             partitions,
             clock,
             gaps: settings.gaps,
+            synced: settings.synced,
             sync: settings.sync,
             secret: OnceLock::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State::keeping(settings.memory.newest_bytes() / usize::from(partitions))),
         };
         shared.recover()?;
         if settings.looks {
@@ -301,6 +306,13 @@ impl Log for Embedded {
 
     fn bytes(&self, topic: &Topic, partition: Partition) -> Result<Option<u64>, Fault> {
         self.shared.bytes(topic, partition)
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        let (db, records) = (&self.shared.db, self.shared.records());
+        let told = |asked: Result<Option<u64>, rocksdb::Error>| asked.ok().flatten().unwrap_or_default();
+        let own = |property: &PropName| told(db.property_int_value(property));
+        Some(Figures::of(|property| own(property) + told(db.property_int_value_cf(&records, property)), own))
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {

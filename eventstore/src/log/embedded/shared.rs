@@ -27,6 +27,7 @@ pub struct Shared {
     pub(super) rules: Rules,
     pub(super) clock: LogClock<Arc<dyn Clock>>,
     pub(super) gaps: Option<u64>,
+    pub(super) synced: Arc<dyn Fn(Duration) + Send + Sync>,
     pub(super) sync: bool,
     pub(super) secret: OnceLock<[u8; 32]>,
     pub(super) state: Mutex<State>,

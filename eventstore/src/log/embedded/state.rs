@@ -75,6 +75,8 @@ pub struct State {
     pub extents: HashMap<TopicPartition, Extent>,
     /// their newest records, from the first that was written since the start
     rings: HashMap<TopicPartition, Ring>,
+    /// bytes that each of them keeps
+    ring_bytes: usize,
     /// groups by name
     pub groups: HashMap<String, GroupState>,
     /// those who wait, by a number
@@ -86,6 +88,11 @@ pub struct State {
 }
 
 impl State {
+    /// Empty, and keeps so many bytes of each partition's newest records.
+    pub fn keeping(ring_bytes: usize) -> Self {
+        Self { ring_bytes, ..Self::default() }
+    }
+
     /// A topic, or an error that names it.
     pub fn known(&self, topic: &Topic) -> Result<&Known, Fault> {
         self.topics.get(topic).ok_or_else(|| Fault::Fatal(format!("topic {topic} does not exist in this log: it must be provisioned first")))
@@ -105,9 +112,9 @@ impl State {
     }
 
     /// The newest records of a place. Asked for before its extent is moved on.
-    pub fn ring(&mut self, place: TopicPartition, partitions: u16) -> &mut Ring {
-        let end = self.extent(place).end;
-        self.rings.entry(place).or_insert_with(|| Ring::at(end, partitions))
+    pub fn ring(&mut self, place: TopicPartition) -> &mut Ring {
+        let (end, bytes) = (self.extent(place).end, self.ring_bytes);
+        self.rings.entry(place).or_insert_with(|| Ring::at(end, bytes))
     }
 
     /// A page from memory, if `from` lies there.

@@ -56,7 +56,7 @@ impl Shared {
             self.db.write(batch).map_err(|why| self.broken(&why))?;
             let mut state = self.state.lock();
             state.extents.entry(place).or_default().start = new;
-            state.ring(place, self.partitions).forget(new);
+            state.ring(place).forget(new);
         }
         Ok(())
     }

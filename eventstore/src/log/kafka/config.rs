@@ -12,6 +12,7 @@ use schemas::{Stream, Topic, topic};
 use super::credentials::Credentials;
 use crate::log::clock::{Clock, SystemClock};
 use crate::log::{Fault, Rules};
+use crate::memory::NEWEST_BYTES;
 
 /// Largest batch that a topic takes: Kafka's own default, so that no topic of an earlier version is refused.
 const MESSAGE_BYTES: usize = 1_048_588;
@@ -20,6 +21,8 @@ pub const SESSION_MS: u32 = 6_000;
 /// A transaction that is open for longer is aborted by the broker.
 pub const TRANSACTION_MS: u32 = 20_000;
 
+/// What a client fetches ahead where nothing else is said.
+const FETCHED_BYTES: usize = 8 * 1024 * 1024;
 /// Brokers forget positions in topics that a group is not subscribed to when they were not committed for this long (a week
 /// by default), whether the group lives or not: they are committed again in time.
 const COMMITS_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,6 +75,10 @@ pub struct Settings {
     pub rules: Rules,
     /// Only to be read: a log that is not there is not made.
     pub looks: bool,
+    /// bytes that are kept in memory of each topic's newest records
+    pub newest_bytes: usize,
+    /// bytes of records that each client fetches ahead
+    pub fetched_bytes: usize,
     /// where the time comes from
     pub clock: Arc<dyn Clock>,
     /// Holds each transaction open this long before its commit, for tests that kill and freeze its owner there.
@@ -95,6 +102,8 @@ impl Settings {
             advertised: None,
             rules: Rules::default(),
             looks: false,
+            newest_bytes: NEWEST_BYTES,
+            fetched_bytes: FETCHED_BYTES,
             clock: Arc::new(SystemClock::default()),
             held: None,
             commits_again: COMMITS_AGAIN,
@@ -151,14 +160,17 @@ impl Settings {
     /// Reads committed records from places it is told.
     pub(super) fn reader(&self, role: &str) -> ClientConfig {
         let scans = role == "scan";
+        let fetched = (2 * self.fetched_kbytes()).to_string();
         self.client(
             role,
             &[
                 ("fetch.wait.max.ms", if scans { "10" } else { "500" }),
                 ("queued.min.messages", if scans { "20000" } else { "5000" }),
-                ("queued.max.messages.kbytes", "16384"),
+                ("queued.max.messages.kbytes", &fetched),
                 ("fetch.queue.backoff.ms", "5"),
                 ("fetch.message.max.bytes", "4194304"),
+                // What the client knows of its brokers: of the one that lives as long as the process.
+                ("statistics.interval.ms", if scans { "0" } else { "5000" }),
             ],
             &[
                 ("group.id", &self.named_group(role)),
@@ -174,7 +186,7 @@ impl Settings {
     /// A member of a group, which is subscribed to one topic. Range gives neighbours to one member; the classic protocol, since this
     /// librdkafka's newer one stalls (its issues 5488, 5541).
     pub(super) fn member(&self, group: &str) -> ClientConfig {
-        let session = SESSION_MS.to_string();
+        let (session, fetched) = (SESSION_MS.to_string(), self.fetched_kbytes().to_string());
         self.client(
             group,
             &[
@@ -183,7 +195,7 @@ impl Settings {
                 ("max.poll.interval.ms", "60000"),
                 ("fetch.wait.max.ms", "100"),
                 ("queued.min.messages", "2000"),
-                ("queued.max.messages.kbytes", "8192"),
+                ("queued.max.messages.kbytes", &fetched),
                 ("fetch.queue.backoff.ms", "5"),
             ],
             &[
@@ -196,6 +208,11 @@ impl Settings {
                 ("group.protocol", "classic"),
             ],
         )
+    }
+
+    /// At least the largest record there can be, or nobody would ever take it.
+    fn fetched_kbytes(&self) -> usize {
+        (self.fetched_bytes.max(2 * self.rules.record_bytes) / 1024).max(1)
     }
 
     /// Writes records that each stand for themselves.

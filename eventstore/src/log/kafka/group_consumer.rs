@@ -2,6 +2,7 @@
 //! however long the member works. What it reads waits in a bounded inbox; what the group decides voids the assignment.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -132,6 +133,19 @@ impl GroupConsumer {
     /// The member's metadata of now, if it stands where it stood when `assignment` was given.
     pub fn proof(&self, assignment: &Assignment) -> Option<ConsumerGroupMetadata> {
         self.inbox.proof(&self.consumer, assignment)
+    }
+
+    /// How many offsets of each place that is owned are not committed, as the last fetches told of ends.
+    pub fn behind(&self) -> Vec<(Topic, u64)> {
+        let (state, settings) = (self.inbox.state.lock(), &self.inbox.cluster.settings);
+        let behind = |((topic, partition), stands): (&(Topic, Partition), &Offset)| {
+            let name = CString::new(settings.named(topic)).ok();
+            let end = name.and_then(|name| ffi::end_seen(&self.consumer, &name, i32::from(partition.0))).unwrap_or_default();
+            // Ends of transactions take offsets, and are read without being anybody's to commit.
+            let read = state.records.is_empty() && state.reached.get(&(topic.clone(), *partition)).is_some_and(|reached| reached.0 >= end);
+            (topic.clone(), if read { 0 } else { end.saturating_sub(stands.0) })
+        };
+        state.stands.iter().map(behind).collect()
     }
 
     /// Gives the consumer up: with a release of the assignments, unless an heir has them already.

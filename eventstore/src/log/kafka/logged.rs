@@ -6,13 +6,16 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::statistics::{Broker, Statistics};
 
 use super::fault::is_stranger;
+use crate::log::BrokerFigures;
 
 /// Passes librdkafka's log on to ours, and keeps the most telling error that was no call's.
 #[derive(Default)]
 pub struct Logged {
     told: Mutex<Option<(Code, String)>>,
+    brokers: Mutex<Vec<BrokerFigures>>,
 }
 
 impl Logged {
@@ -20,11 +23,26 @@ impl Logged {
     pub fn told(&self) -> Option<(Code, String)> {
         self.told.lock().clone()
     }
+
+    /// The brokers, as they were when the client looked last; nothing of a client that does not look.
+    pub fn brokers(&self) -> Vec<BrokerFigures> {
+        self.brokers.lock().clone()
+    }
 }
 
 impl ClientContext for Logged {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         log(level, facility, text);
+    }
+    fn stats(&self, found: Statistics) {
+        // The rest are names: of the group's coordinator, and of those that were given to begin with.
+        let brokers = found.brokers.into_values().filter(|broker| broker.nodeid >= 0);
+        let figures = |broker: Broker| BrokerFigures {
+            up: broker.state == "UP",
+            round_trip_seconds: broker.rtt.map_or(0.0, |rtt| rtt.avg as f64 / 1e6),
+            name: broker.name,
+        };
+        *self.brokers.lock() = brokers.map(figures).collect();
     }
     fn error(&self, error: KafkaError, text: &str) {
         stranger(&error, text);

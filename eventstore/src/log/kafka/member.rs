@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use schemas::Topic;
 
 use super::group_consumer::{GroupConsumer, News};
 use super::producer::{Consumed, Producers, TransactionEnd};
 use super::reader::add;
 use super::{cluster::Cluster, groups};
+use crate::log::group::summed;
 use crate::log::{Assignment, Batch, Commit, Fault, Group, Limits, Member, Message, Polled, Positions, Record};
 
 /// See [`Member`].
@@ -76,6 +78,10 @@ impl KafkaMember {
 }
 
 impl Member for KafkaMember {
+    fn behind(&self) -> Vec<(Topic, u64)> {
+        summed(self.consumer.iter().flat_map(GroupConsumer::behind))
+    }
+
     fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
         let deadline = Instant::now() + wait;
         if std::mem::take(&mut self.gone) {

@@ -15,7 +15,7 @@ use rdkafka::TopicPartitionList;
 use schemas::{Partition, Topic};
 
 use crate::log::clock::LogClock;
-use crate::log::{Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
+use crate::log::{BrokerFigures, Fault, Group, Limits, Log, Member, Message, Offset, Page, Positions, Rules, TopicSpec};
 
 mod access;
 mod append;
@@ -224,6 +224,10 @@ impl Log for Kafka {
             ("positions_committed_again", count(&self.cluster.committed_again)),
             ("clients_renewed", self.cluster.probe.renewed() + self.cluster.tail.renewed()),
         ]
+    }
+
+    fn brokers(&self) -> Vec<BrokerFigures> {
+        self.cluster.tail.brokers()
     }
 
     fn join(&self, group: Group) -> Result<Box<dyn Member>, Fault> {

@@ -23,7 +23,7 @@ use super::fault::fault;
 use super::probe::{Probe, Watch};
 use super::{closing, ffi, logged::Logged};
 use crate::log::ring::Ring;
-use crate::log::{Fault, Limits, Message, Offset, Page, Record};
+use crate::log::{BrokerFigures, Fault, Limits, Message, Offset, Page, Record};
 
 /// How long one poll of the tail lasts; a topic that is newly followed waits for its end.
 const SLICE: Duration = Duration::from_millis(50);
@@ -61,6 +61,8 @@ pub struct Tail {
     told: Condvar,
     stop: AtomicBool,
     renewed: AtomicU64,
+    /// the brokers as its client sees them
+    brokers: Mutex<Vec<BrokerFigures>>,
 }
 
 /// Reads what the tail does not have.
@@ -83,7 +85,15 @@ struct Scan {
 impl Tail {
     /// Starts its thread, which ends after [`Tail::stop`].
     pub fn start(settings: Arc<Settings>, probe: Arc<Probe>) -> Result<(Arc<Self>, JoinHandle<()>), Fault> {
-        let tail = Arc::new(Self { settings, probe, rings: Mutex::default(), told: Condvar::new(), stop: AtomicBool::new(false), renewed: AtomicU64::new(0) });
+        let tail = Arc::new(Self {
+            settings,
+            probe,
+            rings: Mutex::default(),
+            told: Condvar::new(),
+            stop: AtomicBool::new(false),
+            renewed: AtomicU64::new(0),
+            brokers: Mutex::default(),
+        });
         let of_thread = Arc::clone(&tail);
         let thread = std::thread::Builder::new().name("log tail".into()).spawn(move || of_thread.run());
         Ok((tail, thread.map_err(|why| Fault::Fatal(format!("no thread for the log: {why}")))?))
@@ -93,6 +103,11 @@ impl Tail {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.told.notify_all();
+    }
+
+    /// The brokers as its client sees them.
+    pub fn brokers(&self) -> Vec<BrokerFigures> {
+        self.brokers.lock().clone()
     }
 
     /// Whether it follows a topic.
@@ -107,9 +122,9 @@ impl Tail {
         if rings.known.contains_key(&(topic.clone(), Partition(0))) || rings.asked.iter().any(|(asked, _)| asked == topic) {
             return;
         }
-        let partitions = u16::try_from(from.len()).unwrap_or(u16::MAX);
+        let bytes = self.settings.newest_bytes / from.len().max(1);
         for (partition, first) in (0..).map(Partition).zip(&from) {
-            rings.known.insert((topic.clone(), partition), Ring::at(*first, partitions));
+            rings.known.insert((topic.clone(), partition), Ring::at(*first, bytes));
         }
         rings.asked.push((topic.clone(), from));
     }
@@ -243,6 +258,7 @@ impl Tail {
         // Markers that were read after the records are counted by now.
         let positions = consumer.position().map_err(failed)?;
         self.take(read, &positions);
+        *self.brokers.lock() = consumer.context().brokers();
         self.note_ends(consumer);
         Ok(())
     }

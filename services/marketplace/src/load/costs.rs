@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Longest that an instance may take to say what it has used.
 const ASK: Duration = Duration::from_secs(5);
 /// The metrics that say it, and since when.
-const USED: &str = "daybook_process_cpu_seconds ";
+const USED: &str = "daybook_process_cpu_seconds_total ";
 const SINCE: &str = "process_start_time_seconds ";
 
 /// What an instance has used since its start.

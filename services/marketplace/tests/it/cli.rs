@@ -321,7 +321,7 @@ async fn requests_are_logged_where_that_is_asked_for() {
     ask(&quiet).await;
     assert!(quiet.stop() && !quiet.log().contains("/products/7-7"), "{}", quiet.log());
 
-    let mut json = Server::new(binary(), &dir.path().join("json")).with(&["--access-log", "--log", "warn"]);
+    let mut json = Server::new(binary(), &dir.path().join("json")).told(&["--access-log", "--log", "warn"]);
     tokio::task::block_in_place(|| json.start());
     ask(&json).await;
     assert!(json.stop());
@@ -331,7 +331,7 @@ async fn requests_are_logged_where_that_is_asked_for() {
     assert!(found["ms"].as_f64() > Some(0.0) && found["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{found}");
     assert!(lines.iter().any(|line| line["path"] == "/no/such" && line["status"] == 404));
 
-    let mut plain = Server::new(binary(), &dir.path().join("text")).with(&["--access-log", "--log-format", "text"]);
+    let mut plain = Server::new(binary(), &dir.path().join("text")).told(&["--access-log", "--log-format", "text"]);
     tokio::task::block_in_place(|| plain.start());
     ask(&plain).await;
     assert!(plain.stop());
@@ -426,7 +426,7 @@ async fn a_lost_card_key_is_not_replaced_in_silence() {
     server.start();
     assert!(server.stop());
     std::fs::remove_file(data.join("card.key")).unwrap();
-    let mut server = server.with(&["--new-card-key"]);
+    let mut server = server.told(&["--new-card-key"]);
     server.start();
     assert!(server.stop());
     assert_ne!(std::fs::read(data.join("card.key")).unwrap(), key);
@@ -455,7 +455,7 @@ async fn a_damaged_log_is_opened_when_its_loss_is_accepted() {
     damage(&data.join("log"));
     let (code, said) = server.refused();
     assert!(code == Some(1) && said.contains("is damaged") && said.contains("--accept-loss") && !said.contains("delete"), "{code:?} {said}");
-    let mut server = server.with(&["--accept-loss"]);
+    let mut server = server.told(&["--accept-loss"]);
     server.start();
     // What is served is what is left, and nothing that the log does not have.
     assert_eq!(server.verify()["matches"], true);

@@ -146,11 +146,18 @@ async fn what_is_wrong_under_load_is_seen_under_load() {
     let liar = Arc::new(Liar { client: crate::process::http().build().unwrap(), url: server.url.clone(), version: AtomicU64::new(1_000_000) });
     let router = axum::Router::new().fallback(move |request: Request| async move { liar.pass_on(request).await });
     let (url, served) = serve(router).await;
-    let (code, report) = told(words(&format!("load --url {url} --clients 4 --sellers 1 --customers 4 --duration 4s --seed 5 --no-audit -o json"))).await;
-    assert_eq!((code, &report["holds"]), (3, &json!(false)), "{report:#}");
-    for check in ["dashboard-totals", "dashboard-shipment-before-payment", "price-version-back"] {
-        assert!(report["breaches"].as_array().unwrap().iter().any(|breach| breach["check"] == check), "{check} was not seen: {report:#}");
+    let mut unseen = vec!["dashboard-totals", "dashboard-shipment-before-payment", "price-version-back"];
+    // A machine that has much else to do gets few orders through in so short a time.
+    for seed in 5..15 {
+        let load = format!("load --url {url} --clients 4 --sellers 1 --customers 4 --duration 4s --seed {seed} --no-audit -o json");
+        let (code, report) = told(words(&load)).await;
+        assert_eq!((code, &report["holds"]), (3, &json!(false)), "{report:#}");
+        unseen.retain(|check| !report["breaches"].as_array().unwrap().iter().any(|breach| breach["check"] == *check));
+        if unseen.is_empty() {
+            break;
+        }
     }
+    assert!(unseen.is_empty(), "not seen: {unseen:?}");
     served.abort();
     assert!(server.stop());
 }

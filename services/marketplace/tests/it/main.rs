@@ -35,5 +35,6 @@ mod readme;
 mod sagas;
 mod seeded;
 mod stopped;
+mod telemetry;
 mod verify;
 mod wiring;

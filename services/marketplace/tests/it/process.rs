@@ -107,12 +107,6 @@ impl Server {
         self
     }
 
-    /// Told something besides.
-    pub fn with(mut self, arguments: &[&str]) -> Self {
-        self.how.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        self
-    }
-
     /// Listens on what is called this, and is found there.
     pub fn listens(&mut self, on: &str, at: &str) {
         (self.listen, self.url) = (Some(on.to_owned()), at.to_owned());

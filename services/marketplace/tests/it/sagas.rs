@@ -28,9 +28,12 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
         capabilities: marketplace::APPLICATION.services(),
         sealing: SealingStart::off(data),
         identity: IdentityStart::of(&marketplace::APPLICATION),
+        memory: daybook::budget::USUAL,
+        version: marketplace::APPLICATION.version,
+        spans: daybook::telemetry::Spans::default(),
     };
     let (platform, routes) = tokio::task::block_in_place(|| Platform::start(start, &Signals::default()).unwrap());
-    while !platform.app.metrics.ready() {
+    while !platform.app.metrics.standing.ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let gate = Gate::new(Hosts::new(listener.local_addr().unwrap(), None, &[]));

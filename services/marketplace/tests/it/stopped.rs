@@ -160,7 +160,7 @@ async fn a_log_that_lost_its_newest_file_is_refused_until_that_is_accepted() {
     };
     let (code, said) = up(&[]);
     assert!(code == Some(1) && said.contains("backup") && said.contains("--accept-loss") && !said.contains("delete"), "{code:?} {said}");
-    let mut server = server.with(&["--accept-loss"]);
+    let mut server = server.told(&["--accept-loss"]);
     tokio::task::block_in_place(|| server.start());
     assert!(server.log().contains("the loss is accepted"), "{}", server.log());
     let aside = std::fs::read_dir(&data).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("set-aside-")).count();

@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub use toml::Table;
 
 use crate::args::address;
+use crate::budget;
 use crate::client::connection::CA;
 use crate::client::signed_in::{TOKEN, TOKEN_FILE};
 use crate::http::gate::hosts::Name;
@@ -26,6 +27,7 @@ mod listen;
 mod sealing;
 mod secret;
 mod tls;
+mod traces;
 
 pub use cluster::Cluster;
 pub use identity::IdentityConfig;
@@ -33,6 +35,7 @@ use listen::Listen;
 pub use sealing::SealingConfig;
 pub use secret::{KeySetting, Secret};
 pub use tls::TlsConfig;
+pub use traces::TracesConfig;
 
 /// Settings that an application adds to the platform's own.
 pub trait AppSettings: Args + Clone + fmt::Debug {
@@ -62,6 +65,9 @@ pub struct Flags<S: AppSettings = NoSettings> {
     /// Partitions of a new log; settled when it is created [default: 8]
     #[arg(long, env = "DAYBOOK_PARTITIONS", value_name = "N")]
     partitions: Option<u16>,
+    /// Memory that this process stays within: caches, write buffers and queues follow from it; 320MiB or more [default: 1GiB]
+    #[arg(long, env = "DAYBOOK_MEMORY", value_name = "SIZE", value_parser = budget::parse)]
+    memory: Option<usize>,
     /// Seconds that a stop may take before the process ends anyway [default: 20]
     #[arg(long, env = "DAYBOOK_SHUTDOWN_SECONDS", value_name = "S")]
     shutdown_seconds: Option<u64>,
@@ -80,6 +86,8 @@ pub struct Flags<S: AppSettings = NoSettings> {
     sealing: sealing::SealingFlags,
     #[command(flatten)]
     tls: tls::TlsFlags,
+    #[command(flatten)]
+    traces: traces::TracesFlags,
     #[command(flatten)]
     application: S,
     /// Opens a log in the data directory that is damaged, or has lost what was folded from it, as far as it can be read: the rest is lost,
@@ -105,6 +113,7 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<Listen>,
     partitions: Option<u16>,
+    memory: Option<Size>,
     shutdown_seconds: Option<u64>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -118,10 +127,29 @@ struct File {
     #[serde(flatten)]
     tls: tls::File,
     #[serde(flatten)]
+    traces: traces::File,
+    #[serde(flatten)]
     cluster: cluster::File,
     /// the application's, and mistakes
     #[serde(flatten)]
     rest: toml::Table,
+}
+
+/// An amount of memory in a file: as flags have it, or a number of bytes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Bytes(usize),
+    Text(String),
+}
+
+impl Size {
+    fn bytes(self) -> anyhow::Result<usize> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Text(text) => Ok(budget::parse(&text).map_err(|why| Misuse::new(format!("memory: {why}")))?),
+        }
+    }
 }
 
 /// What holds.
@@ -139,6 +167,10 @@ pub struct Config {
     pub tls: TlsConfig,
     /// partitions of a new log
     pub partitions: Option<u16>,
+    /// bytes of memory that the process stays within
+    pub memory: usize,
+    /// where traces go
+    pub traces: TracesConfig,
     /// seconds that a stop may take
     pub shutdown_seconds: u64,
     /// what is logged
@@ -175,6 +207,8 @@ impl Config {
             sealing: flags.sealing.or(file.sealing, &mut file.rest)?,
             tls: flags.tls.or(file.tls, admin_listen)?,
             partitions: flags.partitions.or(file.partitions),
+            memory: flags.memory.map_or_else(|| file.memory.take().map_or(Ok(budget::USUAL), Size::bytes), Ok)?,
+            traces: flags.traces.or(file.traces)?,
             shutdown_seconds: flags.shutdown_seconds.or(file.shutdown_seconds).unwrap_or(20),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format),
@@ -209,6 +243,7 @@ impl Config {
         if let Some(why) = self.advertise.as_deref().and_then(|url| address(url).err()) {
             misused!("advertise: {why}");
         }
+        budget::check(self.memory)?;
         if self.partitions == Some(0) {
             misused!("a log has at least 1 partition");
         }
@@ -229,6 +264,8 @@ impl Config {
         self.identity.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         self.sealing.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         set("partitions", self.partitions.map(|number| number.to_string()));
+        set("memory", Some(self.memory.to_string()));
+        self.traces.lines(quoted).into_iter().for_each(|(key, value)| set(key, value));
         set("shutdown_seconds", Some(self.shutdown_seconds.to_string()));
         set("log", Some(quoted(&self.log)));
         set("log_format", self.log_format.map(|format| quoted(if format == LogFormat::Text { "text" } else { "json" })));

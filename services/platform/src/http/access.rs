@@ -8,6 +8,7 @@ use axum::body::HttpBody;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
+use schemas::TraceContext;
 
 use crate::telemetry::ACCESS;
 
@@ -27,6 +28,7 @@ pub async fn log(request: Request, next: Next) -> Response {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.to_string());
     let response = next.run(request).await;
     let (status, bytes, ms) = (response.status().as_u16(), response.body().size_hint().exact(), began.elapsed().as_secs_f64() * 1_000.0);
-    tracing::info!(target: ACCESS, from, method, path, status, bytes, ms, "request");
+    let trace_id = response.extensions().get::<TraceContext>().map(|context| format!("{:032x}", context.trace));
+    tracing::info!(target: ACCESS, from, method, path, status, bytes, ms, trace_id, "request");
     response
 }

@@ -13,8 +13,8 @@ use eventstore::fingerprint::{self, REQUEST};
 use eventstore::inside::vouch;
 use eventstore::turn::{TELL, TELL_DECISION, UNSCOPED};
 use kernel::Aggregate;
-use schemas::envelope::{Kind, is_trace, time};
-use schemas::{Codec, Envelope, Stream, topic};
+use schemas::envelope::{Kind, time};
+use schemas::{Codec, Envelope, Stream, TraceContext, topic};
 use tokio::time::Instant;
 
 use super::app::App;
@@ -92,7 +92,7 @@ pub struct CommandRequest<A> {
     accepted: StatusCode,
     occurred_at: Option<kernel::Timestamp>,
     expected: Expected,
-    trace: Option<String>,
+    trace: Option<TraceContext>,
     actor: Option<String>,
     of: PhantomData<fn() -> A>,
 }
@@ -127,7 +127,7 @@ impl<A> CommandRequest<A> {
             accepted: StatusCode::OK,
             occurred_at,
             expected: conditions::of_command(headers)?,
-            trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_trace(text)).map(str::to_owned),
+            trace: headers.get("traceparent").and_then(|value| TraceContext::parse(value.to_str().ok()?)),
             actor,
             of: PhantomData,
         })
@@ -173,8 +173,10 @@ impl<A> CommandRequest<A> {
         let name = format!("{}.{}", kind.aggregate, kind.name);
         let partition = app.log.partition_of(&self.subject);
         let (id, unscoped) = self.name.id(self.service, &kind, &self.subject);
+        let commands = topic(Stream::Commands(self.service));
+        let mut span = app.metrics.spans.command(self.trace, &commands, partition, &name, &id);
         let mut envelope = Envelope::new(&id, format!("/{}/http", self.service), kind, &self.subject);
-        (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, self.trace, self.actor);
+        (envelope.occurred_at, envelope.trace, envelope.actor) = (self.occurred_at, span.causes(), self.actor);
         (envelope.expected_version, envelope.expected_versions) = (self.expected.version, self.expected.any);
         envelope.correlation.clone_from(&unscoped);
         // Whoever names a command is told at once if the name was another's, even without waiting for its own answer.
@@ -192,18 +194,20 @@ impl<A> CommandRequest<A> {
             vouch(&app.log.secret(), key.as_bytes(), &mut headers, &body);
         }
         let place = OutcomeAddress { service: self.service, partition, id, prints: unscoped.is_some().then_some(prints), unscoped };
-        let message = Message { topic: topic(Stream::Commands(self.service)), partition, key: key.as_bytes().to_vec(), headers, value: Some(body) };
+        let message = Message { topic: commands, partition, key: key.as_bytes().to_vec(), headers, value: Some(body) };
         if message.bytes() > rules.record_bytes {
             return Err(Failure::too_large(format!("the command would have {} bytes; a record has at most {}", message.bytes(), rules.record_bytes)));
         }
         app.commands.sender.send(message).await?;
+        span.sent();
         super::gate::let_go();
         match (waiter, self.wait) {
             (None, _) => Ok(place.accepted_for_later()),
             (Some(waiter), None) => place.taken(waiter, Instant::now() + DECIDED_WAIT).await,
             (Some(waiter), Some(wait)) => {
                 let answer = place.answer(app, waiter, began + wait, &aggregate, later, self.accepted).await;
-                app.metrics.command_seconds.with_label_values(&[self.service, &name]).observe(began.elapsed().as_secs_f64());
+                span.answered();
+                app.metrics.families.command_seconds.with_label_values(&[self.service, &name]).observe(began.elapsed().as_secs_f64());
                 answer
             }
         }

@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 
 use eventstore::inside::is_signed;
-use eventstore::{Limits, Log, Offset, Record};
+use eventstore::{Fault, Limits, Log, Offset, Record};
 use parking_lot::Mutex;
 use schemas::envelope::{DLT_DETAIL, DLT_DISCARDS};
 use schemas::{Partition, Topic};
 use serde_json::{Value, json};
-
-use super::failure::Failure;
 
 /// Why and by whom a letter was discarded, and when.
 #[derive(Clone, Debug)]
@@ -43,6 +41,8 @@ struct Known {
     /// everything before was looked at
     next: Offset,
     marks: BTreeMap<Offset, Discard>,
+    /// letters, the discarded ones too
+    letters: usize,
 }
 
 /// The marks that were read so far: each record of letters is looked at once.
@@ -51,19 +51,30 @@ pub struct Discarded(Mutex<BTreeMap<(Topic, Partition), Known>>);
 
 impl Discarded {
     /// The marks of a partition as it stands now.
-    pub fn marks(&self, log: &dyn Log, letters: &Topic, partition: Partition) -> Result<BTreeMap<Offset, Discard>, Failure> {
+    pub fn marks(&self, log: &dyn Log, letters: &Topic, partition: Partition) -> Result<BTreeMap<Offset, Discard>, Fault> {
+        self.known(log, letters, partition, |known| known.marks.clone())
+    }
+
+    /// How many letters of a partition nobody has discarded.
+    pub fn left(&self, log: &dyn Log, letters: &Topic, partition: Partition) -> Result<usize, Fault> {
+        self.known(log, letters, partition, |known| known.letters.saturating_sub(known.marks.len()))
+    }
+
+    fn known<T>(&self, log: &dyn Log, letters: &Topic, partition: Partition, of: impl FnOnce(&Known) -> T) -> Result<T, Fault> {
         let mut all = self.0.lock();
         let known = all.entry((letters.clone(), partition)).or_default();
         known.next = known.next.max(log.start(letters, partition)?);
         let end = log.end(letters, partition)?;
         while known.next < end {
             let page = log.read(letters, partition, known.next, Limits::default())?;
-            known.marks.extend(page.records.iter().filter_map(|record| Discard::of(record, &log.secret())));
+            let marks: Vec<_> = page.records.iter().filter_map(|record| Discard::of(record, &log.secret())).collect();
+            known.letters += page.records.len() - marks.len();
+            known.marks.extend(marks);
             if page.next <= known.next {
-                return Err(Failure::unavailable(format!("{letters}/{partition}: the record at offset {} is not given yet: try again", page.next)));
+                return Err(Fault::Retry(format!("{letters}/{partition}: the record at offset {} is not given yet", page.next)));
             }
             known.next = page.next;
         }
-        Ok(known.marks.clone())
+        Ok(of(known))
     }
 }

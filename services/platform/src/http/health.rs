@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::clock;
 use schemars::JsonSchema;
+use schemas::TraceContext;
 use serde::Serialize;
 
 use super::app::App;
@@ -51,7 +52,7 @@ struct Verbose {
 
 /// Ready or not, by the checks; what stands still beside that is named, and takes nothing else out.
 async fn ready_now(State(app): State<App>, Query(query): Query<Verbose>) -> Response {
-    let checks = app.metrics.checks();
+    let checks = app.metrics.standing.checks();
     let all = checks.iter().all(|(_, wrong)| wrong.is_none());
     let shown = checks.iter().filter(|(_, wrong)| query.verbose.is_some() || wrong.is_some());
     let mut lines: String = shown
@@ -59,7 +60,7 @@ async fn ready_now(State(app): State<App>, Query(query): Query<Verbose>) -> Resp
             format!("{} {check}{}\n", if wrong.is_none() { "[+]" } else { "[-]" }, wrong.as_ref().map(|why| format!(": {why}")).unwrap_or_default())
         })
         .collect();
-    lines.extend(app.metrics.notes().into_iter().map(|(part, what)| format!("[!] {part}: {what}\n")));
+    lines.extend(app.metrics.standing.notes().into_iter().map(|(part, what)| format!("[!] {part}: {what}\n")));
     if query.verbose.is_some() {
         lines.extend(folding(&app));
         lines.extend(clock::note(app.log.ahead()).map(|note| format!("[i] {note}\n")));
@@ -78,27 +79,45 @@ fn folding(app: &App) -> impl Iterator<Item = String> {
 
 /// Whether every part has come up: heads current, every view caught up once, or told why it is not.
 async fn start_up(State(app): State<App>) -> Response {
-    let (ready, lines): (bool, String) = (app.metrics.ready(), folding(&app).collect());
+    let (ready, lines): (bool, String) = (app.metrics.standing.ready(), folding(&app).collect());
     let all = ready && lines.is_empty();
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, format!("{lines}{}\n", if all { "started" } else { "starting" })).into_response()
 }
 
-async fn metrics(State(app): State<App>) -> Result<String, Failure> {
-    app.metrics.text(app.log.as_ref(), app.views.all().cloned()).map_err(Failure::internal) // waits for nobody
+async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
+    let text = app.metrics.text(app.log.as_ref(), app.views.all()).map_err(Failure::internal)?; // waits for nobody
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
 
-/// Measures every request by its route, never by its path.
-pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The header of a W3C trace context.
+const TRACEPARENT: &str = "traceparent";
+/// Routes that are asked all the time, by programs.
+const QUIET: [&str; 5] = ["/livez", "/startupz", "/readyz", "/metrics", "/version"];
+
+/// Measures every request by its route, never by its path; and begins its trace, or a part of its caller's.
+pub async fn measure(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     // Callers may make methods up: those are one label.
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     let method = known.into_iter().find(|known| known == request.method());
+    let method = method.as_ref().map_or("other", Method::as_str);
+    let given = request.headers().get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+    // What only tells how the process is begins no trace.
+    let traced = if QUIET.contains(&route.as_str()) { None } else { app.metrics.spans.request(given) };
+    if let Some(header) = traced.and_then(|traced| HeaderValue::try_from(traced.own.to_string()).ok()) {
+        request.headers_mut().insert(TRACEPARENT, header);
+    }
     let began = Instant::now();
-    let response = next.run(request).await;
-    app.metrics
-        .requests
-        .with_label_values(&[method.as_ref().map_or("other", Method::as_str), &route, response.status().as_str()])
-        .observe(began.elapsed().as_secs_f64());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    app.metrics.families.requests.with_label_values(&[method, &route, status.as_str()]).observe(began.elapsed().as_secs_f64());
+    if let Some(traced) = traced {
+        app.metrics.spans.answered(&traced, method, &route, status.as_u16());
+    }
+    // For the access log, which stands before all this.
+    if let Some(context) = traced.map(|traced| traced.own).or(given) {
+        response.extensions_mut().insert(context);
+    }
     response
 }

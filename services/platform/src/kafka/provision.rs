@@ -2,12 +2,14 @@
 //! nothing. What is there already is checked, and stays.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use eventstore::control::Control;
 use eventstore::memory::Memory;
 use schemas::{Stream, topic};
 
 use crate::application::Application;
+use crate::budget::{Budget, Sharers};
 use crate::config::Config;
 use crate::location::Layout;
 use crate::misuse::misused;
@@ -21,10 +23,12 @@ pub fn run(config: &Config, application: &Application) -> anyhow::Result<ExitCod
         misused!("provision needs --brokers: a log in a directory is made by whoever opens it");
     };
     telemetry::logs(telemetry::filter(&config.log, false)?, config.log_format)?;
-    let (log, specs) = (location.open(&Layout::of(&config.data), &Memory::default(), application.rules)?, specs(&application.services()));
+    let specs = specs(&application.services());
+    let budget = Budget::of(config.memory, Sharers { topics: specs.len(), services: 1, on_kafka: true })?;
+    let log = location.open(&Layout::of(&config.data), &Memory::default(), application.rules, &budget, Arc::new(|_| {}))?;
     let patience = Patience::default();
     patience.with(|| log.provision(&specs))?;
-    let control = patience.with(|| Control::open(std::sync::Arc::clone(&log)))?;
+    let control = patience.with(|| Control::open(Arc::clone(&log)))?;
     let own = || application.services().into_iter().map(|capability| capability.service.name);
     let used = || Ok(patience.with(|| holds_commands(log.as_ref(), own()))?);
     let sealer = config.sealing.start(&config.data, true)?.open(&config.data, &control, false, used)?;

@@ -78,7 +78,7 @@ impl Watch {
         let why = why.map(|why| format!("{why:#}"));
         if why != self.said {
             why.iter().for_each(|why| tracing::error!(why, "files of keys and certificates"));
-            self.app.metrics.note("keys and certificates", why.as_deref());
+            self.app.metrics.standing.note("keys and certificates", why.as_deref());
             self.said = why;
         }
     }

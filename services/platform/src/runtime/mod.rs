@@ -24,6 +24,7 @@ use crate::accounts::{
     mailer::{FileSink, Mailer, Outgoing},
 };
 use crate::application::Application;
+use crate::budget::{Budget, Sharers};
 use crate::capability::{Capability, shapes};
 use crate::erasure::{self, eraser::Eraser};
 use crate::gateway::CommandGateway;
@@ -36,26 +37,25 @@ use crate::http::route::Routes;
 use crate::identity::limits::Limits as Rates;
 use crate::identity::{IDENTITY_KEY, Identity, Role, SIGNING_KEYS};
 use crate::keys::{KeyOrigin, KeySpec, Keys};
-use crate::location::{Layout, LogLocation};
+use crate::location::{Layout, LogLocation, Synced};
 use crate::patience::Patience;
 use crate::prover::Prover;
 use crate::sealing::SealingStart;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Folder, Metrics, Spans};
 use crate::tls::Tls;
 
 pub mod at_rest;
 mod erased;
 mod identity;
 mod lost;
+mod sampler;
 mod threads;
 mod trouble;
 
+use sampler::Sampler;
 pub use threads::Signals;
 use threads::Threads;
 
-/// Memory of all databases together: block cache, and the part of it that write buffers may take.
-const CACHE_BYTES: usize = 256 * 1024 * 1024;
-const BUFFER_BYTES: usize = 128 * 1024 * 1024;
 /// Replies are kept this long.
 const REPLIES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -85,6 +85,12 @@ pub struct Start {
     pub sealing: SealingStart,
     /// what callers are known by
     pub identity: IdentityStart,
+    /// bytes of memory that the process stays within
+    pub memory: usize,
+    /// the program's version, as `--version` says it
+    pub version: &'static str,
+    /// where spans of traces go
+    pub spans: Spans,
 }
 
 /// What a process knows its callers by.
@@ -137,6 +143,12 @@ impl IdentityStart {
 }
 
 impl Start {
+    /// How the memory is divided.
+    pub fn budget(&self) -> anyhow::Result<Budget> {
+        let services = self.capabilities.iter().filter(|capability| self.runs(capability.service.name)).count();
+        Budget::of(self.memory, Sharers { topics: specs(&self.capabilities).len(), services, on_kafka: !self.log.is_here() })
+    }
+
     fn runs(&self, service: &str) -> bool {
         self.runs.as_ref().is_none_or(|runs| runs.iter().any(|run| run == service))
     }
@@ -154,7 +166,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(start: &Start, patience: &Patience) -> anyhow::Result<Self> {
+    fn open(start: &Start, budget: &Budget, synced: Synced, patience: &Patience) -> anyhow::Result<Self> {
         let (data, layout) = (&start.data, Layout::of(&start.data));
         eventstore::directory::make(data).map_err(|why| anyhow::anyhow!("data directory {}: {why}", data.display()))?;
         // Before a log is there: from then on a directory without its keys has lost them. One on Kafka was there before.
@@ -166,8 +178,8 @@ impl Opened {
             Ok(Keys::new(keys?))
         };
         let known = here.then(|| keys_of(None)).transpose()?;
-        let memory = Memory::new(CACHE_BYTES, BUFFER_BYTES).files(crate::http::gate::files::of_a_database());
-        let (log, specs) = (start.log.open(&layout, &memory, start.rules)?, specs(&start.capabilities));
+        let memory = Memory::new(budget.databases, budget.write_buffers).newest(budget.newest_records).files(crate::http::gate::files::of_a_database());
+        let (log, specs) = (start.log.open(&layout, &memory, start.rules, budget, synced)?, specs(&start.capabilities));
         patience.with(|| log.provision(&specs))?;
         let keys = known.map_or_else(|| keys_of(Some(log.as_ref())), Ok)?;
         let control = patience.with(|| Control::open(Arc::clone(&log)))?;
@@ -224,8 +236,8 @@ impl Parts {
         for view in views {
             let folded = Arc::new(Notify::new());
             let open = || {
-                let folded = Arc::clone(&folded);
-                Projection::open(Arc::clone(&view), control, &layout.views(), memory, Box::new(move || folded.notify_waiters()))
+                let watcher = Folder::of(&view.name, &view.topic, &threads.metrics, &folded);
+                Projection::open(Arc::clone(&view), control, &layout.views(), memory, Box::new(watcher))
             };
             let projection = Arc::new(patience.with(open)?);
             threads.view(&projection)?;
@@ -240,10 +252,17 @@ impl Platform {
     /// Opens the log and starts every part of the services that run here. Ready when [`Metrics::ready`] says so.
     pub fn start(mut start: Start, signals: &Signals) -> anyhow::Result<(Self, Routes)> {
         let patience = Patience::default();
-        let opened = Opened::open(&start, &patience)?;
         let here = start.capabilities.iter().map(|capability| capability.service.name).filter(|name| start.runs(name)).collect();
-        let metrics = Arc::new(Metrics::new(here, shapes(&start.capabilities))?);
-        let mut threads = Threads::new(signals, &metrics, &opened.control);
+        let metrics = Arc::new(Metrics::new(start.version, here, shapes(&start.capabilities), std::mem::take(&mut start.spans))?);
+        let budget = start.budget()?;
+        tracing::info!("memory of {}", budget.said());
+        for (part, bytes) in budget.parts() {
+            metrics.families.sampled.budget.with_label_values(&[part]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        let of_log = Arc::clone(&metrics);
+        let opened = Opened::open(&start, &budget, Arc::new(move |took| of_log.synced(took)), &patience)?;
+        metrics.answered();
+        let mut threads = Threads::new(signals, &metrics, &opened.control, budget.heads);
         threads.orders()?;
         threads.review(&opened.log, opened.specs.clone())?;
         let mut parts = Parts::default();
@@ -281,6 +300,8 @@ impl Platform {
             waits_end: tokio::sync::watch::channel(None).0,
         });
         threads.identity(&app)?;
+        let places = [Some(("data", start.data.clone())), app.sealer.is_some().then(|| ("keys", start.sealing.store.clone()))].into_iter().flatten().collect();
+        threads.sample(Sampler::new(Arc::clone(&app), memory.clone(), places))?;
         let mailer = Arc::new(FileSink::new(&start.data));
         let follows = |dir: PathBuf, shape: &str| Rows::open_of(&dir, shape, app.operator.control.id(), &[], &memory);
         if app.operator.heads.contains_key(accounts::SECRETS) {
@@ -309,6 +330,7 @@ impl Platform {
             }
         }
         self.app.operator.prover.flush()?;
+        self.app.metrics.spans.stop();
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use projections::Projection;
 use tokio::sync::Notify;
 
 use super::identity::Watch;
+use super::sampler::{EVERY, Sampler};
 use super::trouble;
 use crate::accounts::mailer::Outgoing;
 use crate::erasure::eraser::Eraser;
@@ -48,23 +49,25 @@ pub struct Threads {
     pub(super) signals: Signals,
     pub(super) metrics: Arc<Metrics>,
     control: Arc<Control>,
+    /// bytes of states that each worker keeps
+    heads: usize,
     pub(super) all: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     /// None yet.
-    pub fn new(signals: &Signals, metrics: &Arc<Metrics>, control: &Arc<Control>) -> Self {
-        Self { signals: signals.clone(), metrics: Arc::clone(metrics), control: Arc::clone(control), all: vec![] }
+    pub fn new(signals: &Signals, metrics: &Arc<Metrics>, control: &Arc<Control>, heads: usize) -> Self {
+        Self { signals: signals.clone(), metrics: Arc::clone(metrics), control: Arc::clone(control), heads, all: vec![] }
     }
 
     /// Decides a service's commands.
     pub fn worker(&mut self, service: &Arc<Service>, log: &Arc<dyn Log>, rows: &Arc<Rows>, sealer: Option<&Sealer>) -> anyhow::Result<()> {
         let (service, log, rows, observer) = (Arc::clone(service), Arc::clone(log), Arc::clone(rows), Arc::clone(&self.metrics) as Arc<dyn Observer>);
-        let (name, control, sealer) = (format!("{} worker", service.name), Arc::clone(&self.control), sealer.cloned());
+        let (name, control, sealer, heads) = (format!("{} worker", service.name), Arc::clone(&self.control), sealer.cloned(), self.heads);
         // States are counted without atomics, so a worker is made in the thread it stays in.
         self.run(name, move |turning| {
             let join = || Worker::join(Arc::clone(&service), Arc::clone(&log), Arc::clone(&rows), "worker", Limits::default(), Arc::clone(&observer));
-            let mut worker = Patience::default().with(join)?.under(&control).sealing(sealer);
+            let mut worker = Patience::default().with(join)?.under(&control).sealing(sealer).keeping(heads);
             turning.turn(|| worker.turn(IDLE_WAIT))?;
             worker.leave()
         })
@@ -99,7 +102,7 @@ impl Threads {
                     Ok(_) => {}
                     Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
                         tracing::error!(view = projection.name(), %fault, "view stopped: it answers 503 until the next start");
-                        metrics.note(&reader(projection.name()), Some(&fault.to_string()));
+                        metrics.standing.note(&reader(projection.name()), Some(&fault.to_string()));
                         return;
                     }
                     Err(fault) => {
@@ -136,6 +139,19 @@ impl Threads {
             }
             std::thread::sleep(IDLE_WAIT);
             Ok(())
+        })
+    }
+
+    /// Looks at what nobody tells by itself.
+    pub fn sample(&mut self, mut sampler: Sampler) -> anyhow::Result<()> {
+        let stop = Arc::clone(&self.signals.stop);
+        self.quietly("sampler", RETRY_PAUSE, move || {
+            let again = Instant::now() + EVERY;
+            let looked = sampler.turn();
+            while !stop.load(Ordering::Acquire) && Instant::now() < again {
+                std::thread::sleep(IDLE_WAIT);
+            }
+            looked
         })
     }
 
@@ -187,7 +203,7 @@ impl Threads {
                 Err(panic) => format!("panicked: {panic}"),
             };
             tracing::error!(part = turning.name, why, "cannot go on: the process stops");
-            metrics.fail(&turning.name, &why);
+            metrics.standing.fail(&turning.name, &why);
             failed.notify_one();
         };
         self.all.push(std::thread::Builder::new().name(name).spawn(run)?);

@@ -36,22 +36,22 @@ impl Trouble {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics;
+    use crate::telemetry::{Metrics, Spans};
 
     #[test]
     fn a_part_whose_turns_keep_failing_is_not_ready_until_one_goes_well() {
-        let metrics = Metrics::new(vec![], vec![]).unwrap();
+        let metrics = Metrics::new("0.1.0", vec![], vec![], Spans::default()).unwrap();
         let mut trouble = Trouble { patience: Duration::from_millis(50), ..Trouble::of("stock worker") };
         let failed = Err::<(), _>(Fault::Retry("the broker is away".into()));
         trouble.turned(&failed, &metrics);
-        assert!(metrics.ready(), "one turn is no trouble yet");
+        assert!(metrics.standing.ready(), "one turn is no trouble yet");
         std::thread::sleep(Duration::from_millis(60));
         trouble.turned(&failed, &metrics);
-        let (check, why) = metrics.checks().into_iter().find(|(_, wrong)| wrong.is_some()).unwrap();
+        let (check, why) = metrics.standing.checks().into_iter().find(|(_, wrong)| wrong.is_some()).unwrap();
         assert!(check.contains("stock worker") && why.unwrap().contains("the broker is away"), "{check}");
         trouble.turned(&Ok::<_, Fault>(()), &metrics);
-        assert!(metrics.ready());
+        assert!(metrics.standing.ready());
         trouble.turned(&failed, &metrics);
-        assert!(metrics.ready(), "patience begins anew");
+        assert!(metrics.standing.ready(), "patience begins anew");
     }
 }

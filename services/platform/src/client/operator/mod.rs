@@ -15,6 +15,7 @@ pub mod partitions;
 pub mod sagas;
 pub mod tail;
 pub mod topics;
+pub mod trace;
 pub mod trim;
 
 /// Which system is asked, and how its answer is printed.

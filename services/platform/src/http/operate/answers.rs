@@ -73,6 +73,43 @@ pub struct Record {
     body: Value,
 }
 
+/// What followed from a command.
+#[derive(JsonSchema)]
+pub struct Traced {
+    /// the correlation id of all of it
+    id: String,
+    items: Vec<TracedRecord>,
+    /// not all of the log was looked at
+    more: bool,
+}
+
+/// A record that followed from a command.
+#[derive(JsonSchema)]
+pub struct TracedRecord {
+    /// `command`, `event`, `answer` (one that caused no event) or `dead letter`
+    sort: String,
+    /// `<aggregate>.<name>`
+    r#type: Option<String>,
+    subject: Option<String>,
+    id: Option<String>,
+    /// the id of what caused it
+    cause: Option<String>,
+    source: Option<String>,
+    /// W3C trace context
+    trace: Option<String>,
+    actor: Option<String>,
+    /// of a dead letter
+    reason: Option<String>,
+    topic: String,
+    partition: u16,
+    offset: u64,
+    at: String,
+    /// log time in microseconds since 1970
+    micros: i64,
+    /// the views here that have folded it
+    folded_by: Vec<String>,
+}
+
 /// A record, and who stands still because of it.
 #[derive(JsonSchema)]
 pub struct StoppedAt {

@@ -11,15 +11,19 @@ const DEPTH_MAX: usize = 4;
 
 /// Bytes of each component that is there: the log, each service's heads, each view.
 pub fn use_of(operator: &Operator) -> Vec<Value> {
+    sizes(operator).into_iter().map(|(component, bytes)| json!({ "component": component, "bytes": bytes })).collect()
+}
+
+/// The same as numbers.
+pub fn sizes(operator: &Operator) -> Vec<(String, u64)> {
     let mut all = vec![];
     for (component, dir, parts) in &operator.directories {
         if *parts {
             let mut found: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().collect();
             found.sort_by_key(std::fs::DirEntry::file_name);
-            let each = found.iter().map(|part| (format!("{component}/{}", part.file_name().to_string_lossy()), bytes(&part.path(), DEPTH_MAX)));
-            all.extend(each.map(|(component, bytes)| json!({ "component": component, "bytes": bytes })));
+            all.extend(found.iter().map(|part| (format!("{component}/{}", part.file_name().to_string_lossy()), bytes(&part.path(), DEPTH_MAX))));
         } else if dir.is_dir() {
-            all.push(json!({ "component": component, "bytes": bytes(dir, DEPTH_MAX) }));
+            all.push(((*component).to_owned(), bytes(dir, DEPTH_MAX)));
         }
     }
     all

@@ -45,7 +45,7 @@ pub(super) async fn show(
 ) -> Result<Response<Body>, Failure> {
     let service = app.operator.owner_of(&aggregate)?.clone();
     let partition = partition(&app, &service, &aggregate, &id, asked.partition)?;
-    let rows = app.operator.heads.get(service.name).filter(|_| app.metrics.owned(service.name).contains(&partition)).cloned();
+    let rows = app.operator.heads.get(service.name).filter(|_| app.metrics.standing.owned(service.name).contains(&partition)).cloned();
     let Some(rows) = rows else {
         let owner = Failure::elsewhere(Elsewhere::of(service.name).owning(partition));
         let moving = || Failure::unavailable(format!("partition {partition} of {} changes its owner", service.name));

@@ -3,17 +3,18 @@
 
 use super::route::{Example, Operation, Routes};
 use crate::identity::access::OPERATORS;
-use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Trimmed};
+use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Traced, Trimmed};
 use serde_json::json;
 
 pub mod answers;
-mod disk;
+pub(crate) mod disk;
 mod inspect;
 pub mod places;
 mod records;
-mod sagas;
+pub(crate) mod sagas;
 mod stopped;
 mod topics;
+mod trace;
 mod trim;
 
 /// The routes.
@@ -71,6 +72,14 @@ pub fn routes(example: Example) -> Routes {
             "/topics/{topic}/{partition}",
             records::page,
             topic(Operation::new("Shows records as they lie in the log").answers::<Records>(200, "A page")).part("partition", "0"),
+        )
+        .get(
+            "/trace/{id}",
+            trace::show,
+            Operation::new("Shows what followed from a command, as the log has it")
+                .text_part("id", example.command, "^.+$")
+                .answers::<Traced>(200, "Its records, in the order they were written")
+                .fails(&["not-found"]),
         )
         .post(
             "/trim",

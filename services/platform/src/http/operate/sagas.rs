@@ -1,14 +1,15 @@
 //! `GET /sagas`: the processes that have not ended, with what they wait for; `POST /sagas/{aggregate}/{id}/end`: an
 //! operator gives one up, by a command of its own, so that what belongs together ends together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use eventstore::Fault;
 use eventstore::inspect::{Aggregate, Waiting, waiting};
 use eventstore::rows::Rows;
-use eventstore::service::Service;
+use eventstore::service::{self, Handler, Service};
 use kernel::Timestamp;
 use schemars::JsonSchema;
 use schemas::Partition;
@@ -27,6 +28,10 @@ use super::places::partitions;
 const LIMIT_MAX: usize = 1_000;
 /// Most that are looked at in one partition; far more than may wait in a system that works.
 const LOOKED_MAX: usize = 100_000;
+/// Seconds within which whoever is asked by a saga without a deadline answers.
+const ANSWERED_WITHIN: i64 = 60;
+/// Seconds past that, or past a deadline, that pass unseen: it is acted upon by then.
+const OVERDUE_AFTER: i64 = 60;
 /// Rows read at once.
 const PAGE: usize = 1_000;
 
@@ -55,7 +60,7 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
         let mut found = Found::default();
         for (name, rows) in &here.operator.heads {
             let Some(service) = here.operator.services.get(name) else { continue };
-            for partition in here.metrics.owned(name) {
+            for partition in here.metrics.standing.owned(name) {
                 found.look(service, rows, partition, here.log.now(), filter.stuck, limit)?;
             }
         }
@@ -83,7 +88,7 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
 pub(super) fn elsewhere(app: &App) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let (mut urls, mut nobodys) = (BTreeSet::new(), vec![]);
     for service in app.operator.services.keys() {
-        let owned = app.metrics.owned(service);
+        let owned = app.metrics.standing.owned(service);
         for partition in partitions(app).filter(|partition| !owned.contains(partition)) {
             match app.log.owner(service, partition)? {
                 Some(url) => drop(urls.insert(url)),
@@ -133,6 +138,54 @@ impl Found {
         self.items.truncate(limit);
         self.more
     }
+}
+
+/// Sagas of one type in the partitions that are owned here.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Waits {
+    /// those that have not ended
+    pub(crate) open: i64,
+    /// those of them that should have
+    pub(crate) overdue: i64,
+    /// by how many seconds the one that is furthest behind should have
+    pub(crate) seconds: i64,
+}
+
+/// How many wait here, by service and aggregate. Sagas without a deadline should have an answer soon.
+pub(crate) fn counted(app: &App) -> Result<BTreeMap<(&'static str, &'static str), Waits>, Fault> {
+    let (mut all, now) = (BTreeMap::new(), app.log.now());
+    for (name, rows) in &app.operator.heads {
+        let Some(service) = app.operator.services.get(name) else { continue };
+        for handler in &service.aggregates {
+            all.insert((*name, handler.name()), Waits::default());
+        }
+        for partition in app.metrics.standing.owned(name) {
+            let mut last: Option<Waiting> = None;
+            for _ in 0..LOOKED_MAX / PAGE {
+                let mut page = waiting(rows, partition, last.as_ref(), PAGE)?;
+                for saga in &page {
+                    let Some((handler, state)) = state_of(service, rows, partition, saga)? else { continue };
+                    let (deadline, awaits) = (handler.deadline(&state).map(|(at, _)| at), handler.awaits(&state));
+                    let Some(due) = deadline.or_else(|| awaits.map(|_| saga.since.plus_seconds(ANSWERED_WITHIN))) else { continue };
+                    let (waits, late) = (all.entry((*name, handler.name())).or_default(), (now.0 - due.0) / 1_000_000);
+                    waits.open += 1;
+                    waits.overdue += i64::from(late > OVERDUE_AFTER);
+                    waits.seconds = waits.seconds.max(late);
+                }
+                if page.len() < PAGE {
+                    break;
+                }
+                last = page.pop();
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The state of one, if it is there still.
+fn state_of<'s>(service: &'s Service, rows: &Rows, partition: Partition, saga: &Waiting) -> Result<Option<(&'s dyn Handler, service::State)>, Fault> {
+    let Some(handler) = service.handler(&saga.aggregate) else { return Ok(None) };
+    Ok((Aggregate { service, handler, partition, id: &saga.id }).head(rows)?.map(|(_, state)| (handler, state)))
 }
 
 /// One saga, unless it has ended since its row was read, or is not stuck and only such are asked for.

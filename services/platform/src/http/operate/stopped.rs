@@ -42,6 +42,7 @@ pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Result<J
 async fn stops(app: &App, only_here: bool) -> Result<(Vec<Value>, Vec<Value>), Failure> {
     let mut items: Vec<Value> = app
         .metrics
+        .standing
         .stops()
         .into_iter()
         .map(|(reader, stuck, since)| {

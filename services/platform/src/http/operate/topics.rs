@@ -15,10 +15,8 @@ use super::super::app::{App, blocking};
 use super::super::extract::Path;
 use super::super::failure::Failure;
 use super::disk;
-use super::places::{all, partitions, topic_of};
+use super::places::{all, at_once, partitions, topic_of};
 
-/// Questions to the log at the same time.
-const ASKED_AT_ONCE: usize = 16;
 /// Shortest distances are looked into: whether there are records in them. Whoever is further behind has some before it.
 const LOOKED_INTO: u64 = 100;
 
@@ -60,17 +58,6 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure>
         Ok(json!({ "topics": topics, "views": views, "disk": disk::use_of(&app.operator) }))
     });
     Ok(Json(all.await?))
-}
-
-/// Asks the log about each of these, some at the same time: on a cluster each answer takes its way there and back.
-fn at_once<T: Sync, R: Send>(items: &[T], ask: impl Fn(&T) -> Result<R, Failure> + Sync) -> Result<Vec<R>, Failure> {
-    let ask = &ask;
-    std::thread::scope(|scope| {
-        let parts = items.chunks(items.len().div_ceil(ASKED_AT_ONCE).max(1));
-        let parts: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(ask).collect::<Result<Vec<R>, Failure>>())).collect();
-        let ended = |part: std::thread::ScopedJoinHandle<'_, _>| part.join().unwrap_or_else(|_| Err(Failure::internal("asking the log panicked")));
-        parts.into_iter().map(ended).collect::<Result<Vec<Vec<R>>, Failure>>().map(|parts| parts.into_iter().flatten().collect())
-    })
 }
 
 /// A group, and where it has committed to.
