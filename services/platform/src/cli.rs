@@ -61,6 +61,10 @@ pub enum Verb<S: AppSettings = NoSettings> {
         after_help = "Examples:\n  {program} kafka-acls > acls && infra/kafka/kafka acls acls\n  {program} kafka-acls {service} --http {service} --operator olga --format kafka-acls.sh"
     )]
     KafkaAcls(kafka::acls::Args),
+    /// Prints topics and users as Strimzi's operators take them on Kubernetes
+    #[cfg(feature = "kafka")]
+    #[command(after_help = "Example:\n  {program} strimzi --cluster daybook --principal User:daybook --http all | kubectl apply -f -")]
+    Strimzi(kafka::strimzi::Args),
     /// Destroys the keys of somebody's personal data, for good, and reports what is left of it
     #[command(after_help = "Example:\n  {program} erase account/5f3a0c1d2e4b69788796a5b4c3d2e1f0 --reason 'asked by letter' --yes")]
     Erase(operator::erase::Args),
@@ -185,7 +189,9 @@ impl<S: AppSettings> Verb<S> {
             #[cfg(feature = "kafka")]
             Self::Provision(flags) => kafka::provision::run(&Config::from(flags)?, application),
             #[cfg(feature = "kafka")]
-            Self::KafkaAcls(args) => kafka::acls::run(args, application),
+            Self::KafkaAcls(args) => kafka::acls::run(&args, application),
+            #[cfg(feature = "kafka")]
+            Self::Strimzi(args) => kafka::strimzi::run(&args, application),
             Self::Erase(args) => asynchronous(operator::erase::run(args)),
             Self::Login(args) => asynchronous(people::login::login(args)),
             Self::Logout(args) => asynchronous(people::login::logout(args)),

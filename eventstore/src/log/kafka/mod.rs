@@ -39,6 +39,7 @@ mod topics;
 pub use access::{APPENDS, READERS};
 pub use config::{SESSION_MS, Settings, shown};
 pub use credentials::Credentials;
+pub use topics::declared;
 
 use cluster::Cluster;
 use config::assignments as assignments_topic;

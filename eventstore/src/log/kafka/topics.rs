@@ -17,7 +17,7 @@ use super::fault::{fault, is_refusal};
 use super::logged::Logged;
 use super::probe::Probe;
 use super::reader::add;
-use crate::log::{Fault, Offset, TopicSpec};
+use crate::log::{Fault, Offset, Rules, TopicSpec};
 
 const WAIT: Duration = Duration::from_secs(30);
 /// How long for somebody who asks again in a minute.
@@ -44,6 +44,13 @@ fn wanted(spec: &TopicSpec, partitions: u16, replication: u16, message_bytes: us
         ("min.insync.replicas", if replication >= 3 { "2" } else { "1" }.to_owned()),
     ];
     Wanted { partitions, settings: settings.into() }
+}
+
+/// What a log's topics are declared with, for whoever makes them by other means; with the log's own.
+pub fn declared(specs: &[TopicSpec], replication: u16, rules: Rules) -> Vec<(Topic, BTreeMap<&'static str, String>)> {
+    let bytes = Settings { rules, ..Settings::new("") }.message_bytes();
+    let claims = TopicSpec { topic: assignments(), retention: None };
+    specs.iter().chain([&claims]).map(|spec| (spec.topic.clone(), wanted(spec, 1, replication, bytes).settings)).collect()
 }
 
 fn brokers(metadata: &Metadata) -> u16 {

@@ -18,6 +18,16 @@ use crate::out;
 /// Whose rights, and how they are printed.
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    whose: Whose,
+    /// Lines, as infra/kafka/kafka takes them, or commands of Kafka's own tool
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "lines")]
+    format: Format,
+}
+
+/// Whose rights.
+#[derive(clap::Args)]
+pub struct Whose {
     /// The services whose rights are printed [default: all]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
@@ -33,9 +43,6 @@ pub struct Args {
     /// What stands before every topic, group and transactional id
     #[arg(long, env = "DAYBOOK_NAMESPACE", value_name = "TEXT")]
     namespace: Option<String>,
-    /// Lines, as infra/kafka/kafka takes them, or commands of Kafka's own tool
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "lines")]
-    format: Format,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -82,27 +89,42 @@ pub struct Wanted<'a> {
 }
 
 /// Prints them.
-pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
-    let (all, namespace) = (application.services(), args.namespace.unwrap_or_default());
-    let known: Vec<&str> = all.iter().map(|capability| capability.service.name).collect();
-    let services = args.services.iter().chain(args.http.iter().filter(|name| *name != "all"));
-    if let Some(other) = services.clone().find(|service| !known.contains(&service.as_str())) {
-        misused!("there is no service '{other}': {}", known.join(", "));
-    }
-    let wanted = Wanted { services: &args.services, principal: &args.principal, http: &args.http, operators: &args.operator, namespace: &namespace };
-    let acls = acls(&all, &wanted);
-    let odd = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '\'' | '"' | '*' | '\\' | '`' | '$');
-    if let Some(broken) = acls.iter().find(|acl| acl.principal.contains(odd) || !acl.principal.contains(':')) {
-        misused!("--principal or --operator: '{}' is nobody: TYPE:NAME, without spaces, quotes and *", broken.principal.escape_debug());
-    }
-    if !namespace.chars().all(|char| char.is_ascii_alphanumeric() || "._-".contains(char)) {
-        misused!("--namespace: '{}' cannot begin a topic's name: letters, digits, '.', '_' and '-' can", namespace.escape_debug());
-    }
+pub fn run(args: &Args, application: &Application) -> anyhow::Result<ExitCode> {
+    let acls = args.whose.acls(&application.services())?;
     match args.format {
         Format::Lines => acls.iter().for_each(out::line),
         Format::Commands => commands(&acls).into_iter().for_each(out::line),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Whose {
+    /// What stands before every name.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The rights, each once.
+    ///
+    /// # Errors
+    /// Misuse, where a service or a principal cannot be.
+    pub fn acls(&self, all: &[Capability]) -> anyhow::Result<Vec<Acl>> {
+        let known: Vec<&str> = all.iter().map(|capability| capability.service.name).collect();
+        let mut services = self.services.iter().chain(self.http.iter().filter(|name| *name != "all"));
+        if let Some(other) = services.find(|service| !known.contains(&service.as_str())) {
+            misused!("there is no service '{other}': {}", known.join(", "));
+        }
+        let (principal, namespace) = (self.principal.as_str(), self.namespace());
+        let acls = acls(all, &Wanted { services: &self.services, principal, http: &self.http, operators: &self.operator, namespace });
+        let odd = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '\'' | '"' | '*' | '\\' | '`' | '$');
+        if let Some(broken) = acls.iter().find(|acl| acl.principal.contains(odd) || !acl.principal.contains(':')) {
+            misused!("--principal or --operator: '{}' is nobody: TYPE:NAME, without spaces, quotes and *", broken.principal.escape_debug());
+        }
+        if !namespace.chars().all(|char| char.is_ascii_alphanumeric() || "._-".contains(char)) {
+            misused!("--namespace: '{}' cannot begin a topic's name: letters, digits, '.', '_' and '-' can", namespace.escape_debug());
+        }
+        Ok(acls)
+    }
 }
 
 /// The rights of one principal, as they are gathered.

@@ -2,3 +2,4 @@
 
 pub mod acls;
 pub mod provision;
+pub mod strimzi;
