@@ -181,7 +181,11 @@ impl Sampled {
             fold_lag_seconds: made.fraction("projection_lag_seconds", "Age of the oldest event that a view has not folded", &["projection"])?,
             letters: made.gauge("dead_letters_present", "Dead letters that are not discarded", &["service"])?,
             sagas: made.gauge("sagas_open", "Processes that have not ended, in partitions owned here", &["service", "aggregate"])?,
-            sagas_overdue: made.gauge("sagas_overdue", "Those that should have gone on a minute ago or more", &["service", "aggregate"])?,
+            sagas_overdue: made.gauge(
+                "sagas_overdue",
+                "Those that should have gone on: a minute past their deadline, or without an answer for a minute",
+                &["service", "aggregate"],
+            )?,
             saga_seconds: made.gauge("saga_overdue_seconds", "Time since the saga that is furthest behind should have gone on", &["service", "aggregate"])?,
             disk_free: made.gauge("disk_free_bytes", "Space left where a directory is", &["directory"])?,
             disk_size: made.gauge("disk_size_bytes", "All space where a directory is", &["directory"])?,

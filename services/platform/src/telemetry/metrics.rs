@@ -25,7 +25,7 @@ use super::standing::Standing;
 use crate::cpu;
 
 /// How long ago the log may have answered last, and still be called reachable.
-const REACHABLE: Duration = Duration::from_secs(20);
+const REACHABLE: Duration = Duration::from_secs(15);
 /// How commands end.
 const OUTCOMES: [&str; 4] = ["accepted", "refused", "repeated", "conflict"];
 /// How transactions end.

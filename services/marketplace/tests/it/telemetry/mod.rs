@@ -11,6 +11,7 @@ use crate::broker::Broker;
 use crate::process::{ALONE, Caller, Server, binary, daybook};
 
 mod collector;
+mod drill;
 
 use collector::{Collector, Span};
 

@@ -30,8 +30,8 @@ const LIMIT_MAX: usize = 1_000;
 const LOOKED_MAX: usize = 100_000;
 /// Seconds within which whoever is asked by a saga without a deadline answers.
 const ANSWERED_WITHIN: i64 = 60;
-/// Seconds past that, or past a deadline, that pass unseen: it is acted upon by then.
-const OVERDUE_AFTER: i64 = 60;
+/// Seconds past a deadline within which it is acted upon.
+const ACTED_WITHIN: i64 = 60;
 /// Rows read at once.
 const PAGE: usize = 1_000;
 
@@ -166,10 +166,11 @@ pub(crate) fn counted(app: &App) -> Result<BTreeMap<(&'static str, &'static str)
                 for saga in &page {
                     let Some((handler, state)) = state_of(service, rows, partition, saga)? else { continue };
                     let (deadline, awaits) = (handler.deadline(&state).map(|(at, _)| at), handler.awaits(&state));
-                    let Some(due) = deadline.or_else(|| awaits.map(|_| saga.since.plus_seconds(ANSWERED_WITHIN))) else { continue };
+                    let acted = deadline.map(|at| at.plus_seconds(ACTED_WITHIN));
+                    let Some(due) = acted.or_else(|| awaits.map(|_| saga.since.plus_seconds(ANSWERED_WITHIN))) else { continue };
                     let (waits, late) = (all.entry((*name, handler.name())).or_default(), (now.0 - due.0) / 1_000_000);
                     waits.open += 1;
-                    waits.overdue += i64::from(late > OVERDUE_AFTER);
+                    waits.overdue += i64::from(late > 0);
                     waits.seconds = waits.seconds.max(late);
                 }
                 if page.len() < PAGE {
