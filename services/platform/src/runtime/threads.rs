@@ -194,6 +194,7 @@ impl Threads {
     }
 
     fn run(&mut self, name: String, body: impl FnOnce(&Turning) -> Result<(), Fault> + Send + 'static) -> anyhow::Result<()> {
+        self.metrics.troubled(&name, None);
         let turning = Turning { stop: Arc::clone(&self.signals.stop), name: name.clone(), metrics: Arc::clone(&self.metrics) };
         let (failed, metrics) = (Arc::clone(&self.signals.failed), Arc::clone(&self.metrics));
         let run = move || {

@@ -262,6 +262,9 @@ impl Observer for Metrics {
     fn owns(&self, service: &'static str, router: bool, partitions: Option<&[Partition]>) {
         let owned = i64::try_from(partitions.map_or(0, <[Partition]>::len)).unwrap_or(i64::MAX);
         self.families.owned.with_label_values(&[service, role(router)]).set(owned);
+        for partition in partitions.unwrap_or_default() {
+            self.families.stopped.with_label_values(&[&reader(service, router), &partition.to_string()]);
+        }
         if !router {
             self.standing.owns(service, partitions);
         }

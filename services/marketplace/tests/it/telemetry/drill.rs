@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(150);
 const SAGAS: &str = "DaybookSagasOverdue";
 
 /// A Prometheus that is gone with the test.
-struct Prometheus {
+pub struct Prometheus {
     child: Child,
-    url: String,
+    pub url: String,
     client: reqwest::Client,
 }
 
@@ -79,7 +79,8 @@ fn shortened(line: &str) -> String {
 }
 
 impl Prometheus {
-    async fn start(dir: &Path, targets: &[&str]) -> Self {
+    /// With the rules as they are, faster.
+    pub async fn start(dir: &Path, targets: &[&str]) -> Self {
         let rules = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/prometheus/rules.yaml")).unwrap();
         std::fs::write(dir.join("rules.yaml"), faster(&rules)).unwrap();
         let targets: Vec<String> = targets.iter().map(|url| url.replace("http://", "")).collect();
