@@ -39,7 +39,7 @@ struct Asked {
 }
 
 /// What can only fail here: there is no such letter, process or record.
-const NOT_THERE: [&str; 17] = [
+const NOT_THERE: [&str; 18] = [
     "/commands/{id}",
     "/identity/accounts/{id}",
     "/identity/accounts/{id}/sessions",
@@ -57,6 +57,7 @@ const NOT_THERE: [&str; 17] = [
     "/dead-letters/{service}/{partition}/{offset}/discard",
     "/partitions/{topic}/{partition}/{offset}/retry",
     "/partitions/{topic}/{partition}/{offset}/skip",
+    "/trace/{id}",
 ];
 
 /// Every route's example: in an order in which each finds what it needs, what takes away last.

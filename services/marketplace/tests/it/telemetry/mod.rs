@@ -12,6 +12,7 @@ use crate::process::{ALONE, Caller, Server, binary, daybook};
 
 mod collector;
 mod drill;
+mod memory;
 mod panels;
 
 use collector::{Collector, Span};
