@@ -249,7 +249,7 @@ impl Parts {
 }
 
 impl Platform {
-    /// Opens the log and starts every part of the services that run here. Ready when [`Metrics::ready`] says so.
+    /// Opens the log and starts every part of the services that run here. Ready when `Metrics::standing` says so.
     pub fn start(mut start: Start, signals: &Signals) -> anyhow::Result<(Self, Routes)> {
         let patience = Patience::default();
         let here = start.capabilities.iter().map(|capability| capability.service.name).filter(|name| start.runs(name)).collect();
