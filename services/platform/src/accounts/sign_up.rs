@@ -30,8 +30,9 @@ use crate::identity::policies::Claim;
 use crate::identity::views::{ACCOUNTS, AccountRow, account_key};
 use crate::reservation::Unique;
 
-/// The first number that is drawn for who signs up: whoever counts numbers up never comes there, and JSON's readers still can.
-const DRAWN_FROM: u64 = 1 << 52;
+/// The numbers that are drawn for who signs up: whoever counts numbers up never comes there, JSON's readers still can (below
+/// 2^53), and none begins as card numbers do, which are masked wherever a record is shown.
+const DRAWN: std::ops::Range<u64> = 7_000_000_000_000_000..8_000_000_000_000_000;
 
 /// The routes.
 pub fn routes() -> Routes {
@@ -116,7 +117,8 @@ fn granted(app: &App, asked: Option<Vec<RoleGiven>>, account: &str) -> Result<(V
         }
         let owns = match owns {
             None if known.owns && known.at_sign_up => {
-                let number = DRAWN_FROM + (u64::from_str_radix(account.get(..13).unwrap_or_default(), 16).unwrap_or_default() & (DRAWN_FROM - 1));
+                let drawn_by = u64::from_str_radix(account.get(..16).unwrap_or_default(), 16).unwrap_or_default();
+                let number = DRAWN.start + drawn_by % (DRAWN.end - DRAWN.start);
                 drawn.push(format!("{role} {number}"));
                 Some(number.to_string())
             }
