@@ -83,18 +83,27 @@ pub(crate) fn make_if_missing(path: &Path, contents: impl FnOnce() -> anyhow::Re
     if path.try_exists().with_context(|| about(path))? {
         return Ok(()); // nothing is written beside it: the directory may be for reading only
     }
-    let lock = lock_file(path)?;
-    lock.lock().with_context(|| about(path))?;
+    let lock = Held(lock_file(path)?);
+    lock.0.lock().with_context(|| about(path))?;
     match path.try_exists().with_context(|| about(path))? {
         true => Ok(()),
         false => replace(path, &contents()?),
     }
 }
 
-/// Holds the file for one process that changes it, until what is answered is dropped.
-pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
-    let lock = lock_file(path)?;
-    match lock.try_lock() {
+/// A lock, for as long as this lives. Given back and not only closed: a child that is being started has a copy of it for a moment.
+pub(crate) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _closed_next = self.0.unlock();
+    }
+}
+
+/// Holds the file for one process that changes it.
+pub(crate) fn lock(path: &Path) -> anyhow::Result<Held> {
+    let lock = Held(lock_file(path)?);
+    match lock.0.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => anyhow::bail!("{} is being changed by another process: try again", about(path)),
         Err(TryLockError::Error(why)) => Err(why).with_context(|| about(path)),
