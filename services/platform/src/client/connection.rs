@@ -155,6 +155,11 @@ impl Connection {
     pub async fn ask(&self, request: RequestBuilder, fields: &[&str]) -> Result<Value, RequestError> {
         let request = self.shown(request).await.map_err(RequestError::Refused)?;
         let answer = once(request).await.map_err(|why| RequestError::Away(anyhow::Error::new(why).context(self.absent())))?;
+        self.checked(&answer, fields)
+    }
+
+    /// The body of an answer that says it is done and has these fields; what is said against it otherwise.
+    pub fn checked(&self, answer: &Response, fields: &[&str]) -> Result<Value, RequestError> {
         let (status, body) = (answer.status, answer.body());
         if status.is_success() {
             return match fields.iter().find(|field| body.get(**field).is_none()) {

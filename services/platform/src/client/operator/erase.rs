@@ -1,17 +1,21 @@
 //! `erase`: destroys the keys of somebody's personal data, and says what is left of it and where it was looked.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{Asked, items, number, text};
-use crate::client::connection::{Method, Retry};
+use crate::client::connection::{Command, Method, Retry};
 use crate::misuse::misused;
 use crate::out;
 
 /// How long a report is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the system may be away.
+const AWAY: Duration = Duration::from_secs(15);
 /// When it is said that it takes longer.
 const SOON: Duration = Duration::from_secs(3);
 /// How often it is asked for.
@@ -42,8 +46,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         misused!("nothing was erased: add --yes to destroy the keys of {} and of the accounts that own its things, for good", args.subject.escape_debug());
     }
     let (system, path) = (args.asked.system(), format!("/erasures/{}/{}", crate::uri::part(role), crate::uri::part(key)));
-    let asked = system.request(Method::POST, &path).header("prefer", "wait=30").json(&json!({ "reason": args.reason }));
-    let done = system.ask(asked, &["version"]).await?;
+    // Asked under one name until it is decided: an instance that ends in the middle makes no second erasure of it.
+    let (id, written) = (uuid::Uuid::new_v4().to_string(), AtomicBool::new(false));
+    let on_repeat = |why: &'static str| {
+        if why == "pending" && !written.swap(true, Ordering::Relaxed) {
+            out::note("it is written, and waits: no instance takes it that runs the service erasure");
+        }
+    };
+    let retry = Retry { wait: 5, patience: Some(PATIENCE), on_repeat: &on_repeat, ..Retry::every(PAUSE, AWAY) };
+    let command = Command { method: Method::POST, path: &path, id: &id, occurred_at: None, body: &json!({ "reason": args.reason }) };
+    let answer = system.command(&command, &retry).await.with_context(|| match written.load(Ordering::Relaxed) {
+        true => format!("the erasure of {} is written, and will be done by an instance that runs the service erasure: ask again for its report", args.subject),
+        false => format!("whether the erasure of {} was written is not known: ask again", args.subject),
+    })?;
+    let done = system.checked(&answer, &["version"])?;
     let mut told = false;
     let (began, least) = (Instant::now(), number(&done, "version"));
     let erasure = loop {

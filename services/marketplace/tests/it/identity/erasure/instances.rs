@@ -68,4 +68,23 @@ async fn instances_on_kafka_share_keys_and_erasures() {
     let (code, said) = alone.refused();
     assert!(code == Some(1) && said.contains("--key-store"), "{said}");
     assert!(one.stop() && other.stop());
+
+    // Asked where nothing runs that erases: it is written, waits, and is done once something does, under the one name.
+    let mut rest = Server::on_kafka(binary(), &dir.path().join("rest"), broker, &namespace, &["customer", "identity"]);
+    rest.start();
+    let asked = Command::new(binary())
+        .args(["erase", "customer/18", "--reason", "a test", "--yes", "--url", &rest.url])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    let mut eraser = at("eraser");
+    eraser.start();
+    let asked = asked.wait_with_output().unwrap();
+    let said = [asked.stdout.as_slice(), &asked.stderr].map(String::from_utf8_lossy).concat();
+    assert!(asked.status.success() && said.contains("waits: no instance takes it") && said.contains("Nothing of them is readable"), "{said}");
+    assert_eq!(get(&eraser.url, "/erasures/customer/18").await["number"], 1, "once");
+    assert!(is_erased(&get(&rest.url, "/customers/18").await));
+    assert!(rest.stop() && eraser.stop());
 }
