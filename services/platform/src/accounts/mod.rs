@@ -42,7 +42,7 @@ pub fn capabilities() -> Vec<Capability> {
     let secrets = Service::new(SECRETS).private().owns::<Credential, _>().belongs_to(SELF).follows::<DropCredential, _>(IDENTITY);
     let audit = Service::new(AUDIT).owns::<Trail, _>();
     let routes = [sign_up::routes(), sessions::routes(), administration::routes()].into_iter().fold(Routes::default(), Routes::merge);
-    let identity = Capability::of(identity).everywhere(ACCOUNTS, 2, fold_accounts).routes(routes);
+    let identity = Capability::of(identity).everywhere(ACCOUNTS, 3, fold_accounts).routes(routes);
     let secrets = Capability::of(secrets).view(CREDENTIALS, 1, fold_credentials).routes(passwords::routes());
     vec![
         // A sign-up begins with a password, and a new password ends sessions.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kernel::routing_key;
+use kernel::{Timestamp, routing_key};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -37,6 +37,8 @@ use crate::reservation::Unique;
 /// What ids of accounts look like.
 pub const ACCOUNT: &str = "^[0-9a-f]{32}$";
 const SESSION: &str = "^[0-9a-f]{32}-[0-9a-f]{32}$";
+/// How long, in seconds of log time, a repeat under the same Idempotency-Key has the answer that was lost.
+const REPEAT_SECONDS: i64 = 60;
 const NOBODY: &str = "5f3a0c1d2e4b69788796a5b4c3d2e1f0";
 
 /// The routes.
@@ -47,6 +49,7 @@ pub fn routes() -> Routes {
         .fails(&["sign-in-failed", "too-many-requests"])
         .example(json!({ "email": "anna@example.com", "password": "three lamps on a shelf" }));
     let refresh = Operation::new("Gets the next pair of tokens, once; a refresh token that comes again ends its session")
+        .about("Whoever lost the answer asks again under the same Idempotency-Key: within a minute, and before the next token is used.")
         .answers::<Tokens>(200, "The next pair")
         .fails(&["session-over", "id-used"])
         .example(json!({ "refresh_token": format!("{NOBODY}-{NOBODY}.0.{}", "0".repeat(64)) }));
@@ -139,17 +142,34 @@ struct Refresh {
     refresh_token: String,
 }
 
+fn over() -> Failure {
+    Failure::refused("session-over", "this refresh token is good for nothing: sign in again")
+}
+
 async fn refresh_session(State(app): State<App>, headers: HeaderMap, Body(given): Body<Refresh>) -> Result<Response, Failure> {
-    let over = || Failure::refused("session-over", "this refresh token is good for nothing: sign in again");
     let (session, number) = read_refresh_token(&app.identity.key, &given.refresh_token).filter(|(id, _)| id.parse::<HexPair>().is_ok()).ok_or_else(over)?;
-    let refreshed = decided::<Session, _>(&app, IDENTITY, &session, &headers, &Command::Refresh { number }).await;
-    let at = refreshed.map_err(|failure| if failure.is("session-over") { over() } else { failure })?;
-    let row: Option<SessionRow> = row(&app, ACCOUNTS, (&session, &session_key(&session)), &at).await?;
+    let (mut at, mut row) = refreshed(&app, &session, number, &headers).await?;
+    // A repeat under the same name is for whoever lost the answer: soon, and before the next token was used. After that it is reuse.
+    let lost = |row: &SessionRow| {
+        let renewed: Option<Timestamp> = row.renewed_at.parse().ok();
+        row.renewals == number + 1 && renewed.is_some_and(|renewed| app.log.now() <= renewed.plus_seconds(REPEAT_SECONDS))
+    };
+    if row.as_ref().is_some_and(|row| !lost(row)) {
+        (at, row) = refreshed(&app, &session, number, &HeaderMap::new()).await?;
+    }
     if row.is_none_or(|row| row.status != session::Status::Open) {
         app.identity.denials.add(format!("session {session}"), "POST /identity/sessions/refresh".to_owned(), "refresh token used again, or its account shut");
         return Err(over());
     }
     Ok((at, Json(tokens(&app, &session, number + 1)?)).into_response())
+}
+
+/// Renews a session with the token of this number, and gives what it is then.
+async fn refreshed(app: &App, session: &str, number: u64, headers: &HeaderMap) -> Result<(HeaderMap, Option<SessionRow>), Failure> {
+    let at = decided::<Session, _>(app, IDENTITY, session, headers, &Command::Refresh { number }).await;
+    let at = at.map_err(|failure| if failure.is("session-over") { over() } else { failure })?;
+    let row = row(app, ACCOUNTS, (session, &session_key(session)), &at).await?;
+    Ok((at, row))
 }
 
 async fn list_sessions(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -1,6 +1,7 @@
 //! Does what erasures ask for: destroys keys, shuts accounts, looks for what is left. Each step is done again where a process died
 //! before it was written down; none undoes another.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,22 +120,39 @@ impl Eraser {
         Ok(gone.into_iter().map(|key| DestroyedKey { key, at: now }).collect())
     }
 
-    /// The accounts that are somebody's: the one itself, or all that own what is asked about.
+    /// The accounts that are somebody's, the one itself or all that own what is asked about; and the sign-ups that came to nothing,
+    /// or have not ended yet, under an address that is theirs: those hold it too.
     fn accounts(&self, who: &str) -> Result<Vec<String>, Fault> {
         let subject: DataSubject = who.parse().map_err(|why| Fault::Retry(format!("erasure: {why}")))?;
-        if subject.role == eventstore::actor::SELF {
-            return Ok(vec![subject.key]);
-        }
+        let itself = subject.role == eventstore::actor::SELF;
+        let theirs = |row: &AccountRow| match itself {
+            true => row.id == subject.key,
+            false => row.roles.get(&subject.role).is_some_and(|owns| owns.as_deref() == Some(&subject.key)),
+        };
+        let (mut claims, mut found) = (BTreeSet::new(), BTreeSet::from_iter(itself.then(|| subject.key.clone())));
+        self.each_account(|row| {
+            if theirs(&row) {
+                claims.extend(row.claims);
+                found.insert(row.id);
+            }
+        })?;
+        self.each_account(|row| {
+            if matches!(row.status, account::Status::Beginning | account::Status::Rejected) && row.claims.iter().any(|claim| claims.contains(claim)) {
+                found.insert(row.id);
+            }
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn each_account(&self, mut take: impl FnMut(AccountRow)) -> Result<(), Fault> {
         let view = self.app.views.get(ACCOUNTS).ok_or_else(|| Fault::Retry("erasure: accounts are not known here".to_owned()))?;
-        let (mut found, mut from) = (vec![], None);
+        let mut from = None;
         loop {
             let (page, next) = view.page::<AccountRow>(ACCOUNT_PREFIX, from.as_deref(), PAGE, usize::MAX)?;
-            found.extend(
-                page.into_iter().filter(|row| row.roles.get(&subject.role).is_some_and(|owns| owns.as_deref() == Some(&subject.key))).map(|row| row.id),
-            );
+            page.into_iter().for_each(&mut take);
             match next {
                 Some(next) => from = Some(next),
-                None => return Ok(found),
+                None => return Ok(()),
             }
         }
     }

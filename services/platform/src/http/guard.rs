@@ -196,7 +196,7 @@ fn known(app: &App, claims: &Claims) -> Result<Option<Arc<Actor>>, Denial> {
     }
     let time = |text: &str| text.parse::<Timestamp>().ok();
     if account.renewed_at.as_deref().and_then(time).is_some_and(|renewed| time(&session.opened_at).is_none_or(|opened| opened <= renewed)) {
-        return unknown("the password was changed after the session was opened");
+        return unknown("the account's sessions were ended after this one was opened: another password, or it was shut");
     }
     let actor = Arc::new(Actor { account: account.id, roles: account.roles });
     app.identity.actors.put(folds, &claims.sid, &actor);

@@ -72,7 +72,7 @@ pub struct Account {
     granted: BTreeMap<String, Option<String>>,
     origin: Origin,
     deadline: Timestamp,
-    /// since when its password is what it is: sessions from before are over
+    /// since when its sessions count: those from before are over
     renewed_at: Timestamp,
 }
 
@@ -178,6 +178,11 @@ pub enum Event {
         /// when
         at: Timestamp,
     },
+    /// sessions from before are over
+    SessionsEnded {
+        /// when
+        at: Timestamp,
+    },
 }
 
 /// Why an account says no.
@@ -240,7 +245,9 @@ impl Aggregate for Account {
                 text(&reason)?;
                 vec![Event::Disabled { reason }]
             }
-            Command::Enable if self.status == Status::Disabled => vec![Event::Enabled],
+            // Whoever had a session when it was shut must sign in again. Said here, and not where it is shut, so that it holds of
+            // accounts that an earlier version has shut.
+            Command::Enable if self.status == Status::Disabled => vec![Event::Enabled, Event::SessionsEnded { at: context.now }],
             Command::RenewPassword => vec![Event::PasswordRenewed { at: context.now }],
             Command::Revoke { .. } | Command::Disable { .. } | Command::Enable => vec![],
         })
@@ -261,7 +268,7 @@ impl Aggregate for Account {
             Event::RoleRevoked { role } => drop(self.granted.remove(role)),
             Event::Disabled { .. } => self.status = Status::Disabled,
             Event::Erased { .. } => self.status = Status::Erased,
-            Event::PasswordRenewed { at } => self.renewed_at = *at,
+            Event::PasswordRenewed { at } | Event::SessionsEnded { at } => self.renewed_at = *at,
         }
     }
 
@@ -308,7 +315,7 @@ impl Account {
         self.status == Status::Active
     }
 
-    /// Since when its password is what it is.
+    /// Since when its sessions count.
     pub fn renewed_at(&self) -> Timestamp {
         self.renewed_at
     }
@@ -458,7 +465,9 @@ mod tests {
         let shut = [active.clone(), vec![disabled.clone()]].concat();
         account(&active).when(Command::Disable { reason: "a test".into() }).then(&[disabled]);
         account(&shut).when(Command::Disable { reason: "once more".into() }).then(&[]);
-        account(&shut).when(Command::Enable).then(&[Event::Enabled]);
+        let opened = [Event::Enabled, Event::SessionsEnded { at: Timestamp(7) }];
+        let after = account(&shut).at(Timestamp(7)).when(Command::Enable).then(&opened);
+        assert!(after.is_active() && after.renewed_at() == Timestamp(7), "sessions from before are over");
         account(&active).when(Command::Enable).then(&[]);
         account(&[begun(), rejected("timed-out")]).when(Command::Enable).refused("unknown-account");
     }

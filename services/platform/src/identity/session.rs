@@ -111,7 +111,7 @@ impl Aggregate for Session {
             Command::Open => vec![Event::Opened { at: now, until: now.plus_seconds(IDLE_SECONDS) }],
             Command::Refresh { .. } if !open || now > self.until => return Err(Refusal::Over),
             Command::Refresh { .. } if !may => revoked("account-shut"),
-            Command::Refresh { .. } if account.is_some_and(|account| account.renewed_at() >= self.opened_at) => revoked("password-changed"),
+            Command::Refresh { .. } if account.is_some_and(|account| account.renewed_at() >= self.opened_at) => revoked("sessions-ended"),
             // Two have had this token, and one of them had no right to it: nobody can tell which.
             Command::Refresh { number } if number < self.number => revoked("refresh-token-used-again"),
             Command::Refresh { number } if number > self.number => return Err(Refusal::Over),
@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn it_ends_with_its_password_its_account_and_its_time() {
         let changed = account::Event::PasswordRenewed { at: at(15) };
-        assert_eq!(decide(&[opened()], &[set(), changed], 20, refresh(0)), revoked("password-changed"));
+        assert_eq!(decide(&[opened()], &[set(), changed], 20, refresh(0)), revoked("sessions-ended"));
+        assert_eq!(decide(&[opened()], &[set(), account::Event::SessionsEnded { at: at(15) }], 20, refresh(0)), revoked("sessions-ended"));
         assert_eq!(decide(&[opened()], &[set(), shut()], 20, refresh(0)), revoked("account-shut"));
         let idle = 10 + IDLE_SECONDS;
         assert_eq!(decide(&[opened()], &[set()], idle + 1, refresh(0)), Err(Refusal::Over));

@@ -69,6 +69,7 @@ pub mod account {
             Enabled = "enabled" 1;
             Erased { claims: Vec<String> } as ErasedV1 = "erased" 1;
             PasswordRenewed { #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as PasswordRenewedV1 = "password-renewed" 1;
+            SessionsEnded { #[serde(with = "text")] #[schemars(with = "Instant")] at: Timestamp } as SessionsEndedV1 = "sessions-ended" 1;
         }
         commands {
             SignUp(sign_up: SignUpV1) = "sign-up" 1;
@@ -223,6 +224,7 @@ mod tests {
                 account::Event::Enabled,
                 account::Event::Erased { claims },
                 account::Event::PasswordRenewed { at: AT },
+                account::Event::SessionsEnded { at: AT },
             ],
             &[
                 account::Command::SignUp(sign_up),

@@ -32,11 +32,13 @@ pub struct AccountRow {
     pub status: Status,
     /// its roles, and for each the id that its own things begin with
     pub roles: BTreeMap<String, Option<String>>,
+    /// what it asked to have for itself alone, its address above all: hashes under a key of the system's
+    pub claims: Vec<String>,
     /// since when, in log time
     pub since: String,
     /// why it is shut, if it is
     pub reason: Option<String>,
-    /// since when its password is what it is, in log time: sessions from before are over
+    /// since when its sessions count, in log time: those from before are over, since its password is another or it was shut
     pub renewed_at: Option<String>,
     /// the aggregate's version
     pub revision: u64,
@@ -64,6 +66,8 @@ pub struct SessionRow {
     pub until: String,
     /// when it was last renewed, in log time
     pub renewed_at: String,
+    /// how often it was renewed
+    pub renewals: u64,
     /// why it is over, if it is
     pub reason: Option<String>,
     /// the aggregate's version
@@ -121,6 +125,7 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
         match event {
             account::Event::Begun { sign_up, .. } => {
                 (row.id, row.address, row.status, row.since) = (id.clone(), sign_up.address, Status::Beginning, at);
+                row.claims = sign_up.claims;
                 row.roles = sign_up.granted.into_iter().map(|Granted { role, owns }| (role, owns)).collect();
             }
             account::Event::Claimed { .. } | account::Event::Confirmed { .. } => {}
@@ -130,7 +135,7 @@ pub fn fold_accounts(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldErro
             account::Event::RoleRevoked { role } => drop(row.roles.remove(&role)),
             account::Event::Disabled { reason } => (row.status, row.reason) = (Status::Disabled, Some(reason)),
             account::Event::Erased { .. } => (row.status, row.reason) = (Status::Erased, None),
-            account::Event::PasswordRenewed { at } => row.renewed_at = Some(at.to_string()),
+            account::Event::PasswordRenewed { at } | account::Event::SessionsEnded { at } => row.renewed_at = Some(at.to_string()),
         }
     })?;
     Ok(())
@@ -159,7 +164,7 @@ fn fold_sessions(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
                 (row.id, row.status) = (id.clone(), session::Status::Open);
                 (row.opened_at, row.until, row.renewed_at) = (at.to_string(), until.to_string(), now);
             }
-            session::Event::Refreshed { until, .. } => (row.until, row.renewed_at) = (until.to_string(), now),
+            session::Event::Refreshed { until, number } => (row.until, row.renewed_at, row.renewals) = (until.to_string(), now, number),
             session::Event::Revoked { reason } => (row.status, row.reason) = (session::Status::Over, Some(reason)),
             session::Event::Expired => (row.status, row.reason) = (session::Status::Over, Some("expired".to_owned())),
         }

@@ -53,9 +53,10 @@ async fn whatever_is_no_good_token_is_refused_alike() {
     let anna = signed_up(url, "anna@example.com", None).await;
     let bert = signed_up(url, "bert@example.com", None).await;
     let strange = signed_up(&elsewhere.url, "anna@example.com", None).await;
-    let (out, shut, changed_password, reused) = (
+    let (out, shut, shut_for_a_while, changed_password, reused) = (
         signed_up(url, "out@example.com", None).await,
         signed_up(url, "shut@example.com", None).await,
+        signed_up(url, "away@example.com", None).await,
         signed_up(url, "changed@example.com", None).await,
         signed_up(url, "reused@example.com", None).await,
     );
@@ -68,6 +69,10 @@ async fn whatever_is_no_good_token_is_refused_alike() {
     assert_eq!(out.ask(Method::DELETE, &format!("/identity/sessions/{}", out.session), None).await.0, StatusCode::OK);
     let why = json!({ "reason": "a test" });
     assert_eq!(operator.ask(Method::POST, &format!("/identity/accounts/{}/disable", shut.account), Some(&why)).await.0, StatusCode::OK);
+    for act in ["disable", "enable"] {
+        let (path, none) = (format!("/identity/accounts/{}/{act}", shut_for_a_while.account), json!({}));
+        assert_eq!(operator.ask(Method::POST, &path, Some(if act == "disable" { &why } else { &none })).await.0, StatusCode::OK);
+    }
     let body = json!({ "password": PASSWORD, "new_password": "four lamps on two shelves" });
     assert_eq!(changed_password.ask(Method::POST, &format!("/identity/accounts/{}/password", changed_password.account), Some(&body)).await.0, StatusCode::OK);
     assert_eq!(reused.refreshed().await.0, StatusCode::OK);
@@ -102,6 +107,7 @@ async fn whatever_is_no_good_token_is_refused_alike() {
         ("ten thousand characters", bearer(&"a".repeat(10_000))),
         ("signed out", bearer(&out.access)),
         ("an account that was shut", bearer(&shut.access)),
+        ("a session from before its account was shut for a while", bearer(&shut_for_a_while.access)),
         ("a session from before the password was changed", bearer(&changed_password.access)),
         ("a session whose refresh token was used twice", bearer(&reused.access)),
     ];
@@ -139,6 +145,7 @@ async fn whatever_is_no_good_token_is_refused_alike() {
         strange.refresh.clone(),
         out.refresh.clone(),
         shut.refresh.clone(),
+        shut_for_a_while.refresh.clone(),
         changed_password.refresh.clone(),
         reused.refresh.clone(),
     ] {
@@ -146,6 +153,16 @@ async fn whatever_is_no_good_token_is_refused_alike() {
     }
     let next = refresh(bert.refresh.clone()).await;
     assert_eq!(next.0, StatusCode::OK, "{}", next.1);
+
+    // Whoever lost the answer has it once more under the same name, until the next token is used: after that it is reuse.
+    let carl = signed_up(url, "carl@example.com", None).await;
+    let (first, repeat) = (carl.refreshed_as("one").await, carl.refreshed_as("one").await);
+    assert_eq!((first.0, repeat.0, &first.1["refresh_token"]), (StatusCode::OK, StatusCode::OK, &repeat.1["refresh_token"]));
+    let second = Person::of(url, &first.1).refreshed_as("two").await;
+    assert_eq!(second.0, StatusCode::OK, "{}", second.1);
+    assert_eq!(carl.refreshed_as("one").await, over, "a stolen token is no better with the name that it was first used under");
+    let last = Person::of(url, &second.1);
+    assert_eq!((last.refreshed().await, me(url, &bearer(&last.access)).await), (over.clone(), expected.clone()), "and ends the session");
 
     // Nobody ends another's session, and operators do.
     let foreign = format!("/identity/sessions/{}", bert.session);

@@ -88,8 +88,15 @@ impl Person {
 
     /// Shows the refresh token.
     pub async fn refreshed(&self) -> (StatusCode, Value) {
-        let body = json!({ "refresh_token": self.refresh });
-        ask(&client(None), Method::POST, &format!("{}/identity/sessions/refresh", self.url), Some(&body)).await
+        self.refreshed_as(&uuid::Uuid::new_v4().to_string()).await
+    }
+
+    /// Shows the refresh token, as a request of this name.
+    pub async fn refreshed_as(&self, name: &str) -> (StatusCode, Value) {
+        let mut named = HeaderMap::new();
+        named.insert("idempotency-key", name.parse().unwrap());
+        let client = crate::process::http().default_headers(named).build().unwrap();
+        ask(&client, Method::POST, &format!("{}/identity/sessions/refresh", self.url), Some(&json!({ "refresh_token": self.refresh }))).await
     }
 }
 

@@ -12,6 +12,9 @@ async fn who_is_erased_is_nowhere_and_stays_so_whatever_is_restored() {
     lives(&url, 18).await; // the same again: nothing of it may look the same
     let account = done(&url, Method::POST, "/identity/accounts", json!({ "email": CANARIES[3], "password": PASSWORD })).await;
     let own = account["roles"]["customer"].as_str().unwrap().to_owned();
+    // Somebody who has an account signs up once more: refused, and written all the same.
+    let again = json!({ "email": CANARIES[3].to_uppercase(), "password": PASSWORD });
+    assert_eq!(ask(&client(None), Method::POST, &format!("{url}/identity/accounts"), Some(&again)).await.0, StatusCode::CONFLICT);
     done(&url, Method::PUT, &format!("/customers/{own}"), person()).await;
     done(&url, Method::POST, "/identity/password-resets", json!({ "email": CANARIES[3] })).await;
     let sessions = done(&url, Method::POST, "/identity/sessions", json!({ "email": CANARIES[3], "password": PASSWORD })).await;
@@ -73,6 +76,9 @@ async fn who_is_erased_is_nowhere_and_stays_so_whatever_is_restored() {
     // Who has no account any more is not signed in, and may come anew under the same address.
     let gone = get(&url, &format!("/identity/accounts/{}", account["id"].as_str().unwrap())).await;
     assert_eq!((&gone["status"], &gone["erased"], gone.get("email")), (&json!("erased"), &json!(true), None));
+    let accounts = get(&url, "/identity/accounts").await["items"].clone();
+    let refused: Vec<&Value> = accounts.as_array().unwrap().iter().filter(|account| account["status"] == "rejected").collect();
+    assert!(refused.len() == 1 && refused[0]["erased"] == true && refused[0].get("email").is_none(), "{refused:?}");
     let (status, _) = ask(&client(None), Method::POST, &format!("{url}/identity/sessions"), Some(&json!({ "email": CANARIES[3], "password": PASSWORD }))).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let (status, _) =
