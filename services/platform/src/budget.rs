@@ -101,9 +101,11 @@ pub fn parse(text: &str) -> Result<usize, String> {
         "k" => 1e3,
         "m" => 1e6,
         "g" => 1e9,
+        "t" => 1e12,
         "ki" => 1024.0,
         "mi" => MIB as f64,
         "gi" => 1024.0 * MIB as f64,
+        "ti" => 1024.0 * 1024.0 * MIB as f64,
         _ => f64::NAN,
     };
     let bytes = number.0.parse::<f64>().unwrap_or(f64::NAN) * unit;
@@ -134,9 +136,15 @@ mod tests {
 
     #[test]
     fn a_figure_is_read_as_people_write_it() {
-        for (text, bytes) in
-            [("1GiB", 1 << 30), ("1Gi", 1 << 30), ("512MiB", 512 * MIB), ("1.5GB", 1_500_000_000), ("1073741824", 1 << 30), ("2 MB", 2_000_000)]
-        {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("1Gi", 1 << 30),
+            ("512MiB", 512 * MIB),
+            ("1.5GB", 1_500_000_000),
+            ("1073741824", 1 << 30),
+            ("2 MB", 2_000_000),
+            ("1TiB", 1 << 40),
+        ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         for text in ["", "GiB", "-1GiB", "1XiB", "1e9", "1GiBs", "99999999999999999999"] {

@@ -124,12 +124,21 @@ fn exemplified(mut command: clap::Command, application: &Application) -> clap::C
         ("{id}", application.example.id),
     ];
     for sub in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
-        command = command.mut_subcommand(sub, |sub| match sub.get_after_help().map(ToString::to_string) {
-            Some(help) => sub.after_help(words.iter().fold(help, |help, (word, own)| help.replace(word, own))),
-            None => sub,
+        command = command.mut_subcommand(sub, |sub| {
+            let sub = sub.mut_args(heard);
+            match sub.get_after_help().map(ToString::to_string) {
+                Some(help) => sub.after_help(words.iter().fold(help, |help, (word, own)| help.replace(word, own))),
+                None => sub,
+            }
         });
     }
     command
+}
+
+/// OpenTelemetry's variables are as if they were not there where they are empty: its specification has it so.
+fn heard(arg: clap::Arg) -> clap::Arg {
+    let is_empty = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("OTEL_") && std::env::var_os(name).is_some_and(|value| value.is_empty());
+    if arg.get_env().is_some_and(is_empty) { arg.env(clap::builder::Resettable::Reset) } else { arg }
 }
 
 fn main_of<P: FromArgMatches>(command: clap::Command, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {

@@ -51,8 +51,15 @@ impl TracesFlags {
             misused!("--trace-ratio {ratio}: a part of all requests, from 0 to 1");
         }
         let endpoint = self.otlp_endpoint.or(file.otlp_endpoint).filter(|endpoint| !endpoint.is_empty());
+        // Never printed before it is known to hold no password.
+        if endpoint.as_deref().is_some_and(|url| url.contains('@')) {
+            misused!("--otlp-endpoint has a name or a password in it: a collector's come in the variable OTEL_EXPORTER_OTLP_HEADERS, as Authorization=...");
+        }
         if let Some(why) = endpoint.as_deref().and_then(|url| address(url).err()) {
             misused!("--otlp-endpoint: {why}");
+        }
+        if let Some(url) = endpoint.as_deref().filter(|url| url.trim().trim_end_matches('/').splitn(4, '/').nth(3).is_some() || url.contains(['?', '#'])) {
+            misused!("--otlp-endpoint {url}: an address without a path, as http://HOST:PORT: /v1/traces is added, or gRPC's own");
         }
         Ok(TracesConfig { otlp: endpoint.map(|endpoint| Otlp { endpoint, protocol }), ratio })
     }
@@ -67,5 +74,25 @@ impl TracesConfig {
             ("otlp_protocol", self.otlp.as_ref().map(protocol)),
             ("trace_ratio", self.otlp.as_ref().map(|_| format!("{:?}", self.ratio))),
         ]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_an_address_and_no_password() {
+        let told = |url: &str| TracesFlags { otlp_endpoint: Some(url.to_owned()), ..TracesFlags::default() }.or(File::default());
+        for (url, held) in [("http://127.0.0.1:4318", true), ("http://127.0.0.1:4318/", true), ("https://collector", true), ("", false)] {
+            assert_eq!(told(url).unwrap().otlp.is_some(), held, "{url}");
+        }
+        for url in
+            ["collector:4318", "http://", "http://anna:three-lamps@collector", "http://collector/v1/traces", "http://collector?key=1", "http://collector#"]
+        {
+            let why = told(url).unwrap_err().to_string();
+            assert!(why.contains("--otlp-endpoint") && !why.contains("three-lamps"), "{url}: {why}");
+        }
     }
 }

@@ -17,14 +17,21 @@ pub struct Args {
     /// Only so many of the last entries are printed; all of them are checked
     #[arg(long, value_name = "N", default_value_t = 50)]
     last: usize,
-    /// The hash of an entry that was noted before, as NUMBER:HASH: it must still be there
-    #[arg(long, value_name = "NUMBER:HASH")]
+    /// The hash of an entry that was noted before, as NUMBER:HASH: it must still be there, and what came after it is printed
+    #[arg(long, value_name = "NUMBER:HASH", value_parser = noted)]
     since: Option<String>,
     #[command(flatten)]
     target: Target,
     /// How the result is printed
     #[arg(short, long, global = true, default_value = "table")]
     output: Output,
+}
+
+/// An entry as its number and hash, as they are printed.
+fn noted(text: &str) -> Result<String, String> {
+    let parts =
+        text.split_once(':').filter(|(number, hash)| number.parse::<u64>().is_ok() && hash.len() == 64 && hash.bytes().all(|at| at.is_ascii_hexdigit()));
+    parts.map(|_| text.to_owned()).ok_or_else(|| "an entry as it was printed to be noted: its number, a colon and 64 hex digits".to_owned())
 }
 
 #[derive(Deserialize, serde::Serialize)]
@@ -46,7 +53,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listed = system.list::<Row>("/audit-log", 500, &Retry::every(Duration::from_millis(200), Duration::ZERO)).await?;
     let rows = listed.map(|listing| listing.items).unwrap_or_default();
     let broken = broken(&rows, args.since.as_deref());
-    let shown = &rows[rows.len().saturating_sub(args.last)..];
+    let after = args.since.as_deref().and_then(|noted| noted.split_once(':')?.0.parse().ok()).unwrap_or(0);
+    let new: Vec<&Row> = rows.iter().filter(|row| row.number > after || broken.is_some()).collect();
+    let shown = &new[new.len().saturating_sub(args.last)..];
     match args.output {
         Output::Json => out::line(format_args!("{:#}", json!({ "items": shown, "entries": rows.len(), "broken": broken }))),
         Output::Table => {

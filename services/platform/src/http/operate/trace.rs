@@ -109,7 +109,7 @@ impl Search<'_> {
                 return Ok(Found { more: true, ..found });
             }
             let page = self.log.read(topic, partition, next, Limits::default())?;
-            found.records.extend(page.records.iter().filter(|record| is_of_it(record)).cloned());
+            found.records.extend(page.records.iter().filter(|record| record.recorded_at >= self.from && is_of_it(record)).cloned());
             if page.next <= next {
                 std::thread::sleep(AGAIN); // a transaction that is open, or a broker that has not told yet
             }
