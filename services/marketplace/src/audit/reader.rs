@@ -51,6 +51,14 @@ impl Reader {
         self.0.find(path, None, &RETRY).await
     }
 
+    /// All dead letters, which operators alone see.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        self.pages("/dead-letters").await?.context(
+            "GET /dead-letters: there is no such listing here, and an audit needs it: where operators have a listener of their own, \
+             give its address (`load --audit-url`, `audit --url`)",
+        )
+    }
+
     /// Every row of a listing.
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Vec<T>> {
         self.pages(path).await?.with_context(|| format!("GET {path}: there is no such listing"))
@@ -87,7 +95,7 @@ impl Reader {
 
     /// Every row the audit goes by, but for histories.
     pub async fn snapshot(&self, acknowledged: &Acknowledged) -> anyhow::Result<Snapshot> {
-        let dead_letters: Vec<DeadLetter> = self.all("/dead-letters").await?;
+        let dead_letters = self.dead_letters().await?;
         let products: Vec<Product> = self.all("/products").await?;
         let mut sellers: BTreeSet<u64> = self.all::<SellerId>("/sellers").await?.into_iter().map(|seller| seller.id).collect();
         sellers.extend(products.iter().filter_map(|product| product.id.split_once('-')?.0.parse::<u64>().ok()));
