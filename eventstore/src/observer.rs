@@ -1,6 +1,6 @@
 //! What a worker tells those who watch it: counts and states, for metrics and readiness. Changes nothing.
 
-use kernel::Timestamp;
+use kernel::{Money, Timestamp};
 use schemas::envelope::Kind;
 use schemas::trace::span_of;
 use schemas::{Envelope, Partition, Topic, TraceContext};
@@ -31,6 +31,8 @@ pub enum Note {
     Stale,
     /// An event of this type was appended.
     Appended(String),
+    /// So much money changed hands with an event of this type.
+    Money(String, Money),
     /// A record became a dead letter, for this reason.
     DeadLetter(&'static str),
     /// An event of this type came by that no policy here follows.

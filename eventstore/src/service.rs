@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use kernel::{Aggregate, CLEAR_IN_ROWS, Context, Origin, Policy, Routing, SEALED_IN_ROWS, Sealed, Source, Timestamp};
+use kernel::{Aggregate, CLEAR_IN_ROWS, Context, Money, Origin, Policy, Routing, SEALED_IN_ROWS, Sealed, Source, Timestamp};
 use schemas::envelope::{Kind, Malformed};
 use schemas::wire::Shape;
 use schemas::{Codec, Readable, Stream, Topic, topic};
@@ -33,6 +33,8 @@ pub struct Decided {
     pub body: Vec<u8>,
     /// the caller whose command ends here
     pub answers: Option<Origin>,
+    /// what changes hands with it
+    pub money: Option<Money>,
     /// itself
     pub event: Erased,
 }
@@ -143,7 +145,7 @@ impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
         let events = events.map_err(|refusal| Refused { code: A::refusal_code(&refusal), detail: refusal.to_string() })?;
         let decided = |event: A::Event| {
             let (kind, body) = A::encode_event(&event);
-            Decided { kind, body, answers: A::answers(&event).cloned(), event: Box::new(event) }
+            Decided { kind, body, answers: A::answers(&event).cloned(), money: A::money(&event), event: Box::new(event) }
         };
         Ok(events.into_iter().map(decided).collect())
     }

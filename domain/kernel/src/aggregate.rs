@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Timestamp;
+use crate::{Money, Timestamp};
 
 /// How an aggregate's records find their partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,12 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     /// The caller whose command is answered by this event, when a process that began with that
     /// command ends here (a checkout ends in its order).
     fn answers(_event: &Self::Event) -> Option<&Origin> {
+        None
+    }
+
+    /// Money that changes hands with this event, for operators to see how much does: sums by type and currency. What is only
+    /// asked for, promised or refused is none.
+    fn money(_event: &Self::Event) -> Option<Money> {
         None
     }
 

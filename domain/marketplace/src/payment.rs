@@ -207,6 +207,14 @@ impl Aggregate for Payment {
         }
     }
 
+    fn money(event: &Event) -> Option<Money> {
+        match event {
+            Event::Captured(demand) => Some(demand.amount),
+            Event::Refunded { amount, .. } => Some(*amount),
+            Event::Refused { .. } | Event::Cancelled => None,
+        }
+    }
+
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Amount => "amount-out-of-range",

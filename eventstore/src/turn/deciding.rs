@@ -121,8 +121,8 @@ impl Turn<'_> {
     fn append(&mut self, asked: &Asked<'_>, handler: &dyn Handler, (version, now): (u64, Timestamp), events: Vec<Decided>, later: bool) -> Result<(), Stop> {
         let source = format!("/{}/{}", self.service.name, handler.name());
         let (key, subject, partition) = (String::from_utf8_lossy(asked.key), asked.envelope.subject.as_str(), asked.partition);
-        let (place, mut last, mut answers) = (self.effects.len(), version, vec![]);
-        for Decided { kind, body, answers: origin, event } in events {
+        let (place, mut last, mut answers, mut moved) = (self.effects.len(), version, vec![], vec![]);
+        for Decided { kind, body, answers: origin, money, event } in events {
             last += 1;
             if let Some(origin) = &origin {
                 let ended = AnsweredCommand { command_id: &origin.command_id, subject, aggregate: handler.name(), ended: Some(&kind.name), decided_as: None };
@@ -139,6 +139,7 @@ impl Turn<'_> {
                 let detail = format!("an event of it would have {} bytes; a record has at most {}", bytes.len(), self.rules.record_bytes);
                 return self.give_up(asked, Reason::TooLarge, &detail);
             }
+            moved.extend(money.map(|money| Note::Money(short(&kind), money)));
             self.effects.push(Effect::Event { kind, event, bytes });
         }
         // All of them must be evolvable before any of them stays.
@@ -159,6 +160,7 @@ impl Turn<'_> {
             }
         }
         self.heads.passed(partition, now);
+        self.notes.extend(moved);
         self.effects.extend(answers);
         self.outcome(asked, Outcome::Accepted { version: last }, now, later)?;
         Ok(())

@@ -1,7 +1,7 @@
 //! The metrics themselves: what each is called, what it tells, and its labels.
 
 use prometheus::core::Collector;
-use prometheus::{Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Upper bounds of the histograms' buckets.
 const SECONDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -14,6 +14,7 @@ pub struct Families {
     pub(super) commands: IntCounterVec,
     pub(super) stale: IntCounterVec,
     pub(super) events: IntCounterVec,
+    pub(super) money: CounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) discarded: IntCounterVec,
     pub(super) passed_over: IntCounterVec,
@@ -106,6 +107,9 @@ impl Made<'_> {
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.of(IntCounterVec::new(Opts::new(format!("daybook_{name}"), help), labels))
     }
+    fn sum(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+        self.of(CounterVec::new(Opts::new(format!("daybook_{name}"), help), labels))
+    }
     fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.of(IntGaugeVec::new(Opts::new(format!("daybook_{name}"), help), labels))
     }
@@ -137,6 +141,11 @@ impl Families {
             commands: made.counter("commands_total", "Commands answered, by type and outcome", &["service", "type", "outcome"])?,
             stale: made.counter("optimistic_conflicts_total", "Commands refused since they were for another version of their aggregate", &["service"])?,
             events: made.counter("events_appended_total", "Events committed, by type", &["service", "type"])?,
+            money: made.sum(
+                "money_total",
+                "Money that changed hands with events committed, by type, in units of the currency",
+                &["service", "type", "currency"],
+            )?,
             dead_letters: made.counter("dead_letters_total", "Records that became dead letters, by reason", &["service", "reason"])?,
             discarded: made.counter("dead_letters_discarded_total", "Dead letters that an operator discarded here", &["service"])?,
             passed_over: made.counter("events_passed_over_total", "Foreign events that no policy here follows", &["service", "type"])?,

@@ -249,6 +249,12 @@ impl Observer for Metrics {
                 Note::Command(kind, outcome) => families.commands.with_label_values(&[service, kind, outcome]).inc(),
                 Note::Stale => families.stale.with_label_values(&[service]).inc(),
                 Note::Appended(kind) => families.events.with_label_values(&[service, kind]).inc(),
+                // As a decimal, which no currency's decimals change. A negative one would be a correction, and a counter takes none.
+                Note::Money(kind, money) if money.minor > 0 => {
+                    let units = money.to_string().parse().unwrap_or_default();
+                    families.money.with_label_values(&[service, kind, money.currency.code()]).inc_by(units);
+                }
+                Note::Money(..) => {}
                 Note::DeadLetter(reason) => families.dead_letters.with_label_values(&[service, reason]).inc(),
                 // Whoever writes events of no known type makes no new label.
                 Note::PassedOver(kind) => families.passed_over.with_label_values(&[service, if self.knows(kind) { kind } else { "other" }]).inc(),

@@ -257,6 +257,7 @@ async fn metrics_are_there_from_the_start_and_say_what_happens() {
     for (series, least) in [
         ("daybook_commands_total{outcome=\"accepted\",service=\"cart\"", 2.0),
         ("daybook_events_appended_total{service=\"ordering\"", 2.0),
+        ("daybook_money_total{currency=\"GBP\",service=\"payment\",type=\"payment.captured\"}", 5.1),
         ("daybook_commits_total{outcome=\"committed\",role=\"worker\",service=\"cart\"}", 2.0),
         ("daybook_committed_records_total{role=\"worker\",service=\"ordering\"}", 2.0),
         ("daybook_log_sync_duration_seconds_count", 4.0),
