@@ -25,7 +25,8 @@ impl TraceContext {
         Self { trace, span, flags: SAMPLED }
     }
 
-    /// What a header says: version, trace, parent and flags in lower-case hex, 55 characters. None if it is no such text.
+    /// What a header says: version, trace, parent and flags in lower-case hex, 55 characters; a later version may
+    /// say more behind them, which is passed over (W3C Trace Context, 3.2.4). None if it is no such text.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = |part: &str, length: usize| {
             let wanted = part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -34,7 +35,7 @@ impl TraceContext {
         let mut parts = text.splitn(5, '-');
         let mut next = |length| hex(parts.next()?, length);
         let (version, trace, span, flags) = (next(2)?, next(32)?, next(16)?, next(2)?);
-        if version == 0xff || trace == 0 || span == 0 || parts.next().is_some() {
+        if version == 0xff || trace == 0 || span == 0 || (version == 0 && parts.next().is_some()) {
             return None;
         }
         Some(Self { trace, span: u64::try_from(span).ok()?, flags: u8::try_from(flags).ok()? })
@@ -79,6 +80,8 @@ mod tests {
         assert_eq!((child.trace, child.flags), (context.trace, context.flags));
         assert_ne!(child.span, span_of("send", "command-1"));
         assert_eq!(TraceContext::parse(&child.to_string()), Some(child));
+        assert_eq!(TraceContext::parse(&format!("cc{}-more", &text[2..])), Some(context), "a later version");
+        assert_eq!((TraceContext::parse(&format!("{text}-more")), TraceContext::parse(&format!("ff{}", &text[2..]))), (None, None));
         assert_eq!(TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-+7ad6b7169203331-01"), None, "a sign is no digit");
     }
 }

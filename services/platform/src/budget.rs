@@ -7,7 +7,7 @@ const MIB: usize = 1024 * 1024;
 /// What a process takes before it keeps anything: code, stacks, tables, the work of hashing passwords.
 const PROGRAM: usize = 96 * MIB;
 /// Bodies of requests, and commands on their way to the log.
-const REQUESTS: usize = 64 * MIB;
+pub(crate) const REQUESTS: usize = 64 * MIB;
 /// What a process may have where nothing else is said.
 pub const USUAL: usize = 1024 * MIB;
 /// The least that a process works with.
@@ -88,7 +88,7 @@ impl Budget {
 /// That a process works with so many bytes.
 pub fn check(total: usize) -> anyhow::Result<()> {
     if total < LEAST {
-        misused!("--memory: a process needs {} MiB or more, and {} MiB were given", LEAST / MIB, total / MIB);
+        misused!("--memory: a process needs {} MiB or more, and {total} bytes were given", LEAST / MIB);
     }
     Ok(())
 }

@@ -188,7 +188,10 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         if tokio::time::timeout(deadline, servers).await.is_err() {
             tracing::warn!("requests were still open at the deadline; their commands are safe in the log");
         }
-        tokio::task::block_in_place(|| platform.stop(deadline))
+        // On a thread of its own: a second signal is heard meanwhile, and nothing waits for it then.
+        let (ended, end) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || ended.send(platform.stop(deadline)));
+        end.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the end of the process panicked; what was acknowledged is safe in the log")))
     };
     let stopped = tokio::select! {
         stopped = drained => stopped,
@@ -258,13 +261,14 @@ fn greet(config: &Config, application: &Application, url: &str, operators: Optio
         |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
     );
     let admin = operators.map(|url| format!("  operators {url}\n")).unwrap_or_default();
-    let verify = "{program} verify --url {url}";
-    let next: String =
-        application.try_next.iter().chain([&verify]).map(|line| format!("\n  {}", line.replace("{program}", &program).replace("{url}", url))).collect();
+    let line = |line: &str, url: &str| format!("\n  {}", line.replace("{program}", &program).replace("{url}", url));
+    let tried = application.try_next.iter().map(|tried| line(tried, url));
+    let asked = operators.unwrap_or(url); // what operators alone may do
+    let next: String = tried.chain([line("{program} verify --url {url}", asked)]).collect();
     let open = "open: everyone may do everything, since only this machine reaches it (--auth required asks who calls)";
     let auth = if config.identity.required { "required: sign in first (`login`)" } else { open };
     out::greeting(format!(
-        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {url}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n  memory   {memory}\n{admin}\nTry next:{next}\n",
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {asked}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n  memory   {memory}\n{admin}\nTry next:{next}\n",
         data.display()
     ));
 }

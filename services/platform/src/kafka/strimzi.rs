@@ -12,6 +12,9 @@ use crate::misuse::misused;
 use crate::out;
 use crate::runtime::specs;
 
+/// Longest name of a topic, as Kafka has it.
+const TOPIC_BYTES_MAX: usize = 249;
+
 /// Of which cluster, and whose.
 #[derive(clap::Args)]
 pub struct Args {
@@ -35,14 +38,19 @@ pub fn run(args: &Args, application: &Application) -> anyhow::Result<ExitCode> {
         misused!("--cluster: '{}' is no name of a resource: small letters, digits, '-' and '.'", cluster.escape_debug());
     }
     let capabilities = application.services();
+    // Printed when all of it is known to be right: a part of it would be taken, too.
+    let mut printed = vec![];
     let mut topics = declared(&specs(&capabilities), *replicas, application.rules);
     topics.sort();
     for (topic, settings) in topics {
         let topic = format!("{}{topic}", whose.namespace());
         let settings: String = settings.iter().map(|(key, value)| format!("    {key}: {value}\n")).collect();
+        if topic.len() > TOPIC_BYTES_MAX || !is_name(&name_of(&topic)) {
+            misused!("--namespace: '{}' makes '{topic}', which is no topic, or none that Kubernetes has a name for", whose.namespace().escape_debug());
+        }
         let (name, spec) = (name_of(&topic), format!("  partitions: {partitions}\n  replicas: {replicas}\n  config:\n{settings}"));
-        let named = if name == topic { String::new() } else { format!("  topicName: {topic}\n") };
-        out::line(resource("KafkaTopic", &name, cluster, &format!("{named}{spec}")).trim_end());
+        let named = if name == topic { String::new() } else { format!("  topicName: \"{topic}\"\n") };
+        printed.push(resource("KafkaTopic", &name, cluster, &format!("{named}{spec}")));
     }
     let mut users = BTreeMap::<String, Vec<Acl>>::new();
     for acl in whose.acls(&capabilities)? {
@@ -52,13 +60,17 @@ pub fn run(args: &Args, application: &Application) -> anyhow::Result<ExitCode> {
         users.entry(name.to_owned()).or_default().push(acl);
     }
     for (name, acls) in users {
-        out::line(resource("KafkaUser", &name, cluster, &user(&acls)).trim_end());
+        printed.push(resource("KafkaUser", &name, cluster, &user(&acls)));
     }
+    printed.iter().for_each(|resource| out::line(resource.trim_end()));
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names in quotes: YAML reads some as numbers, or as a yes or a no.
 fn resource(kind: &str, name: &str, cluster: &str, spec: &str) -> String {
-    format!("---\napiVersion: kafka.strimzi.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n  labels:\n    strimzi.io/cluster: {cluster}\nspec:\n{spec}")
+    format!(
+        "---\napiVersion: kafka.strimzi.io/v1\nkind: {kind}\nmetadata:\n  name: \"{name}\"\n  labels:\n    strimzi.io/cluster: \"{cluster}\"\nspec:\n{spec}"
+    )
 }
 
 /// One entry for each resource, with all that is allowed of it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{SpanExporter as Otel, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -16,6 +16,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Spans that wait at most.
 const QUEUE: usize = 8_192;
@@ -23,8 +25,12 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 512;
 /// How long a span waits for others.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How soon it is seen that the process ends.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a collector may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last spans may take, when the process ends.
+const LAST: Duration = Duration::from_secs(2);
 /// The path of traces behind a collector's address.
 const PATH: &str = "/v1/traces";
 
@@ -52,8 +58,10 @@ pub struct Otlp {
 
 /// Sends spans to a collector.
 pub struct Exporter {
-    queue: Sender<Option<Box<SpanData>>>,
+    queue: Sender<Box<SpanData>>,
     counts: Arc<Counts>,
+    /// when it must have ended
+    ends: watch::Sender<Option<Instant>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -74,18 +82,18 @@ impl Exporter {
         let attributes = [KeyValue::new(service, told), KeyValue::new("service.instance.id", instance.to_owned())];
         exporter.set_resource(&Resource::builder().with_attributes(attributes).build());
         let ((queue, spans), counts) = (bounded(QUEUE), Arc::new(Counts::default()));
-        let told = Arc::clone(&counts);
+        let (told, (ends, mut end)) = (Arc::clone(&counts), watch::channel(None));
         let run = move || {
             let _entered = runtime.enter();
-            export(&exporter, &spans, &told, &runtime);
+            export(&exporter, &spans, &told, &runtime, &mut end);
         };
         let thread = std::thread::Builder::new().name("traces".into()).spawn(run)?;
-        Ok(Self { queue, counts, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, counts, ends, thread: Mutex::new(Some(thread)) })
     }
 
     /// Sends a span, some time.
     pub fn send(&self, span: SpanData) {
-        if self.queue.try_send(Some(Box::new(span))).is_err() {
+        if self.queue.try_send(Box::new(span)).is_err() {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -95,13 +103,18 @@ impl Exporter {
         (self.counts.exported.load(Ordering::Relaxed), self.counts.dropped.load(Ordering::Relaxed))
     }
 
-    /// Sends what waits, and ends: at most as long as a collector may take.
+    /// Sends what waits, and ends: within two seconds, whatever the collector does. What it has not taken by then is dropped.
     pub fn stop(&self) {
-        if let Some(thread) = self.thread.lock().take()
-            && self.queue.try_send(None).is_ok()
-        {
+        self.ends.send_replace(Some(Instant::now() + LAST));
+        if let Some(thread) = self.thread.lock().take() {
             let _panicked = thread.join();
         }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -111,7 +124,8 @@ fn connected(otlp: &Otlp) -> anyhow::Result<Otel> {
     if otlp.protocol == Protocol::Grpc {
         return Ok(Otel::builder().with_tonic().with_endpoint(&otlp.endpoint).with_timeout(TIMEOUT).build()?);
     }
-    let mut client = reqwest::Client::builder().timeout(TIMEOUT);
+    // A collector that sends spans elsewhere is not followed.
+    let mut client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
     if !secure {
         client = client.tls_backend_preconfigured(crate::tls::plain_client()?); // which needs no authorities of the system
     }
@@ -120,30 +134,41 @@ fn connected(otlp: &Otlp) -> anyhow::Result<Otel> {
 }
 
 /// The thread: gathers spans until there are many, or they have waited.
-fn export(exporter: &Otel, spans: &Receiver<Option<Box<SpanData>>>, counts: &Counts, runtime: &Handle) {
-    let (mut open, mut away) = (true, false);
-    while open {
-        let mut batch = vec![];
-        let until = std::time::Instant::now() + PAUSE;
+fn export(exporter: &Otel, spans: &Receiver<Box<SpanData>>, counts: &Counts, runtime: &Handle, end: &mut watch::Receiver<Option<Instant>>) {
+    let mut away = false;
+    loop {
+        let (mut batch, until) = (vec![], std::time::Instant::now() + PAUSE);
         while batch.len() < BATCH {
-            match spans.recv_deadline(until) {
-                Ok(Some(span)) => batch.push(*span),
-                Err(RecvTimeoutError::Timeout) => break,
-                Ok(None) | Err(RecvTimeoutError::Disconnected) => {
-                    open = false;
-                    break;
-                }
+            // At the end there is nothing to wait for.
+            let ends = end.borrow().is_some();
+            let next = if ends { spans.try_recv().ok() } else { spans.recv_deadline(until.min(std::time::Instant::now() + LOOK)).ok() };
+            match next {
+                Some(span) => batch.push(*span),
+                None if ends || std::time::Instant::now() >= until => break,
+                None => {}
             }
         }
-        let count = batch.len() as u64;
-        if count == 0 {
-            continue;
+        let (count, ends) = (batch.len() as u64, *end.borrow());
+        if ends.is_some_and(|end| Instant::now() >= end) {
+            counts.dropped.fetch_add(count + spans.len() as u64, Ordering::Relaxed);
+            return;
         }
-        let sent = runtime.block_on(async { tokio::time::timeout(TIMEOUT, exporter.export(batch)).await });
+        if count == 0 {
+            match ends {
+                Some(_) => return,
+                None => continue,
+            }
+        }
+        let sent = runtime.block_on(async {
+            tokio::select! {
+                sent = tokio::time::timeout(TIMEOUT, exporter.export(batch)) => sent.ok(),
+                () = ended(end) => None,
+            }
+        });
         let failed = match sent {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why.to_string()),
-            Err(_) => Some(format!("no answer within {} s", TIMEOUT.as_secs())),
+            Some(Ok(())) => None,
+            Some(Err(why)) => Some(why.to_string()),
+            None => Some("no answer in time".to_owned()),
         };
         let counted = if failed.is_none() { &counts.exported } else { &counts.dropped };
         counted.fetch_add(count, Ordering::Relaxed);
@@ -154,4 +179,10 @@ fn export(exporter: &Otel, spans: &Receiver<Option<Box<SpanData>>>, counts: &Cou
         }
         away = failed.is_some();
     }
+}
+
+/// Returns when it must have ended.
+async fn ended(end: &mut watch::Receiver<Option<Instant>>) {
+    let at = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+    tokio::time::sleep_until(at.unwrap_or_else(Instant::now)).await;
 }

@@ -275,3 +275,20 @@ async fn metrics_are_there_from_the_start_and_say_what_happens() {
     }
     assert!(server.stop());
 }
+
+/// A collector that takes connections and answers nobody keeps no process from ending in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_hangs_holds_nothing_up() {
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the kernel takes connections for it
+    let dir = TempDir::new().unwrap();
+    let endpoint = format!("http://{}", hangs.local_addr().unwrap());
+    let mut server = Server::new(binary(), &dir.path().join("data")).told(&["--otlp-endpoint", &endpoint, "--trace-ratio", "1"]);
+    tokio::task::block_in_place(|| server.start());
+    let client = crate::process::http().build().unwrap();
+    for _ in 0..2_000 {
+        assert!(client.get(format!("{}/products", server.url)).send().await.unwrap().status().is_success());
+    }
+    let began = std::time::Instant::now();
+    assert!(server.stop());
+    assert!(began.elapsed() < std::time::Duration::from_secs(6), "{:?}", began.elapsed());
+}

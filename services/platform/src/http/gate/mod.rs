@@ -47,13 +47,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What is let in.
 pub struct Gate {
     hosts: Hosts,
-    bodies: Arc<Semaphore>,
+    bodies: bodies::Budget,
 }
 
 impl Gate {
     /// Under these names.
     pub fn new(hosts: Hosts) -> Arc<Self> {
-        Arc::new(Self { hosts, bodies: Arc::new(Semaphore::new(bodies::BYTES_MAX)) })
+        Arc::new(Self { hosts, bodies: bodies::Budget::default() })
     }
 }
 
@@ -65,12 +65,14 @@ pub async fn enter(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
     }
     let to = |phase| pulse.iter().for_each(|pulse| pulse.enters(phase));
     to(Phase::Body);
-    match bodies::read(request, &gate.bodies).await {
+    let (request, held) = match bodies::read(request, &gate.bodies).await {
+        Err(failure) => return failure.into_response(),
+        Ok(read) => read,
+    };
+    to(Phase::Busy);
+    match bodies::room(held, &gate.bodies).await {
         Err(failure) => failure.into_response(),
-        Ok((request, held)) => {
-            to(Phase::Busy);
-            bodies::holding(held, next.run(request)).await
-        }
+        Ok(held) => bodies::holding(held, next.run(request)).await,
     }
 }
 

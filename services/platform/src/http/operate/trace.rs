@@ -29,6 +29,8 @@ const LOOKS: Duration = Duration::from_secs(25);
 const AGAIN: Duration = Duration::from_millis(20);
 /// So few offsets are read rather than searched.
 const READ_THROUGH: u64 = 10_000;
+/// Bytes that are looked at together: many partitions are, at once.
+const PAGE_BYTES: usize = 512 * 1024;
 /// Most records of an answer.
 const RECORDS_MAX: usize = 10_000;
 
@@ -43,28 +45,32 @@ pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, Query(a
     if since < 0 {
         return Err(Failure::bad("/query/since", "a number of seconds"));
     }
-    // A command's name as routes tell it has its service and its partition before its id.
+    // As a route's Location has it, or a part of that: a command's name has its service and its partition before its id. What
+    // looks like one may be what a client calls its command: both are looked for.
+    let id = id.strip_prefix("/commands/").map_or(id.as_str(), |rest| rest.split('?').next().unwrap_or(rest)).to_owned();
     let named = id.split_once('.').and_then(|(service, rest)| {
-        let (partition, id) = rest.split_once('.')?;
-        (app.operator.services.contains_key(service) && partition.parse::<u16>().is_ok()).then(|| id.to_owned())
+        let (partition, named) = rest.split_once('.')?;
+        (app.operator.services.contains_key(service) && partition.parse::<u16>().is_ok()).then(|| named.to_owned())
     });
-    let wanted = named.unwrap_or(id);
     let found = blocking(move || {
         let from = Timestamp(app.log.now().0.saturating_sub(since.saturating_mul(1_000_000)));
         let search = Search { log: app.log.as_ref(), from, until: Instant::now() + LOOKS };
         let readable = app.operator.services.values().filter(|service| !service.private);
         let topics = readable.flat_map(|service| [service.commands(), service.events(), service.dead_letters()]);
         let places: Vec<_> = topics.flat_map(|topic| partitions(&app).map(move |partition| (topic.clone(), partition))).collect();
-        let mut found = search.through(&places, &wanted)?;
+        let (mut wanted, mut found) = (id.clone(), search.through(&places, &id)?);
+        if let Some(named) = named.filter(|_| found.records.is_empty()) {
+            (wanted, found) = (named.clone(), search.through(&places, &named)?);
+        }
         // What a client calls its command is the correlation id; of the names it has in the log one was given here.
-        let own = found.records.iter().find(|record| record.headers.text("ce_id") == Some(&wanted));
+        let own = found.records.iter().find(|record| record.headers.text("ce_id") == Some(wanted.as_str()));
         let correlation = own.and_then(|record| record.headers.text("ce_correlationid")).filter(|correlation| *correlation != wanted);
         if let Some(correlation) = correlation.map(str::to_owned) {
             found = search.through(&places, &correlation)?;
             found.only(&wanted);
         }
         if found.records.is_empty() && !found.more {
-            return Err(Failure::not_found(format!("nothing of the last {since} s has the correlation id '{wanted}'")));
+            return Err(Failure::not_found(format!("nothing of the last {since} s has the correlation id '{id}'")));
         }
         found.records.sort_by_key(|record| (record.recorded_at, record.topic.clone(), record.offset));
         found.more |= found.records.len() > RECORDS_MAX;
@@ -108,7 +114,7 @@ impl Search<'_> {
             if Instant::now() >= self.until || found.records.len() > RECORDS_MAX {
                 return Ok(Found { more: true, ..found });
             }
-            let page = self.log.read(topic, partition, next, Limits::default())?;
+            let page = self.log.read(topic, partition, next, Limits { bytes: PAGE_BYTES, ..Limits::default() })?;
             found.records.extend(page.records.iter().filter(|record| record.recorded_at >= self.from && is_of_it(record)).cloned());
             if page.next <= next {
                 std::thread::sleep(AGAIN); // a transaction that is open, or a broker that has not told yet
