@@ -25,7 +25,7 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 512;
 /// How long a span waits for others.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How soon it is seen that the process ends.
+/// How often it is looked for spans, and for the end of the process.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a collector may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,11 +141,11 @@ fn export(exporter: &Otel, spans: &Receiver<Box<SpanData>>, counts: &Counts, run
         while batch.len() < BATCH {
             // At the end there is nothing to wait for.
             let ends = end.borrow().is_some();
-            let next = if ends { spans.try_recv().ok() } else { spans.recv_deadline(until.min(std::time::Instant::now() + LOOK)).ok() };
-            match next {
-                Some(span) => batch.push(*span),
-                None if ends || std::time::Instant::now() >= until => break,
-                None => {}
+            // It looks now and then, and waits for no single span: to wake it for each costs who sends it more than the span does.
+            match spans.try_recv() {
+                Ok(span) => batch.push(*span),
+                Err(_) if ends || std::time::Instant::now() >= until => break,
+                Err(_) => std::thread::sleep(LOOK),
             }
         }
         let (count, ends) = (batch.len() as u64, *end.borrow());
