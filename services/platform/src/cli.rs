@@ -142,6 +142,7 @@ fn heard(arg: clap::Arg) -> clap::Arg {
 }
 
 fn main_of<P: FromArgMatches>(command: clap::Command, run: impl FnOnce(P, clap::Command) -> anyhow::Result<ExitCode>) -> ExitCode {
+    crate::budget::in_small_pages();
     let parsed = command.clone().try_get_matches().and_then(|found| P::from_arg_matches(&found));
     let done = match parsed {
         Ok(program) => run(program, command),

@@ -30,8 +30,11 @@ async fn a_process_stays_within_its_memory() {
                 let asked =
                     client.post(format!("{url}/carts/{}/items", 900_000 + caller)).header("prefer", "wait=20").header("content-type", "application/json");
                 let answer = asked.body(body.clone()).send().await.unwrap();
-                assert_eq!(answer.status(), 409, "a cart holds 2000 lines");
-                answered += 1;
+                match answer.status().as_u16() {
+                    409 => answered += 1, // a cart holds 2000 lines
+                    503 => {}             // there was no room for it in time
+                    other => panic!("{other}"),
+                }
             }
             answered
         })

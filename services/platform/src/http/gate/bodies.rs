@@ -31,7 +31,7 @@ const SMALL: usize = 16 * 1024;
 const TIME: Duration = Duration::from_secs(20);
 /// How long a body waits for its share of the budget.
 const SHARE_WAIT: Duration = Duration::from_secs(5);
-// What is left is for records on their way.
+// What is left is for records on their way, and for what an allocator keeps of all that.
 const _: () = assert!(BYTES_MAX + WORK_BYTES_MAX <= REQUESTS && BODY_BYTES_MAX <= BYTES_MAX && BODY_BYTES_MAX * WORK_FOR_BYTE <= WORK_BYTES_MAX);
 
 /// What all requests share.
