@@ -67,7 +67,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod tls;
 pub mod up;
-mod uri;
+pub mod uri;
 pub mod verify;
 
 pub use application::Application;
@@ -89,7 +89,7 @@ pub mod web {
     pub use axum::response::Response;
 
     pub use crate::http::app::App;
-    pub use crate::http::body::{Amount, Body};
+    pub use crate::http::body::{Amount, AnyBody, Body};
     pub use crate::http::command::CommandRequest;
     pub use crate::http::extract::{Path, Query};
     pub use crate::http::failure::Failure;

@@ -21,6 +21,7 @@ pub struct Server {
     program: PathBuf,
     data: PathBuf,
     address: String,
+    settings: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -32,7 +33,20 @@ impl Server {
         let of_process = std::process::id().wrapping_mul(17);
         let ports = (0..4_000).map(|_| 10_000 + of_process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 4_000);
         let address = ports.map(|port| format!("127.0.0.1:{port}")).find(|address| TcpListener::bind(address).is_ok());
-        Ok(Self { program: program.into(), data: data.to_path_buf(), address: address.context("no port is free")?, child: None })
+        Ok(Self { program: program.into(), data: data.to_path_buf(), address: address.context("no port is free")?, settings: vec![], child: None })
+    }
+
+    /// The same with a setting: a variable of its environment.
+    #[must_use]
+    pub fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((name, value.into()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        command
     }
 
     /// Where it is reached.
@@ -43,7 +57,7 @@ impl Server {
     /// Starts it, and waits until it is ready.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log"))?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.args(["up", "--listen", &self.address, "--data"]).arg(&self.data);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("{} cannot be run", self.program.display()))?);
         let (began, connection) = (Instant::now(), Connection::to([self.url()]));
@@ -79,7 +93,7 @@ impl Server {
 
     /// Proves that every fold equals its fold from zero; running, or at rest.
     pub fn verify(&self) -> anyhow::Result<Value> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.args(["verify", "-o", "json"]);
         match &self.child {
             Some(_) => command.args(["--url", &self.url()]),

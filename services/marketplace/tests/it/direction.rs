@@ -8,8 +8,17 @@ use crate::wiring::{product, sources};
 type Module = Vec<String>;
 
 /// The crates that say the order of their rooms.
-const CRATES: [&str; 8] =
-    ["domain/kernel", "domain/marketplace", "schemas/record", "schemas/marketplace", "eventstore", "projections", "services/platform", "services/marketplace"];
+const CRATES: [&str; 9] = [
+    "domain/kernel",
+    "domain/marketplace",
+    "schemas/record",
+    "schemas/marketplace",
+    "eventstore",
+    "projections",
+    "services/platform",
+    "services/marketplace",
+    "bridges/cqrs-es",
+];
 
 /// A crate's files, what each uses, and what each passes on from others.
 struct House {

@@ -250,10 +250,15 @@ impl Connection {
 
     /// All rows of a listing, so many a page; none where there is no such listing.
     pub async fn list<T: DeserializeOwned>(&self, path: &str, page: usize, retry: &Retry<'_>) -> anyhow::Result<Option<Listing<T>>> {
+        self.list_at(path, page, None, retry).await
+    }
+
+    /// The same, never answered from behind `position`.
+    pub async fn list_at<T: DeserializeOwned>(&self, path: &str, page: usize, position: Option<&str>, retry: &Retry<'_>) -> anyhow::Result<Option<Listing<T>>> {
         let path = format!("{path}{}limit={page}", if path.contains('?') { '&' } else { '?' });
-        let Some(mut all) = self.find::<Listing<T>>(&path, None, retry).await? else { return Ok(None) };
+        let Some(mut all) = self.find::<Listing<T>>(&path, position, retry).await? else { return Ok(None) };
         while let Some(next) = all.next.take() {
-            let Some(page) = self.find::<Listing<T>>(&format!("{path}&cursor={}", part(&next)), None, retry).await? else { return Ok(None) };
+            let Some(page) = self.find::<Listing<T>>(&format!("{path}&cursor={}", part(&next)), position, retry).await? else { return Ok(None) };
             all.items.extend(page.items);
             all.missing.extend(page.missing);
             all.next = page.next;

@@ -6,6 +6,7 @@ use kernel::{Currency, Money};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::given::{Given, TEXT_OR_NUMBER, Wrong, given};
@@ -15,15 +16,52 @@ use super::limits::BODY_BYTES_MAX;
 /// A JSON body.
 pub struct Body<T>(pub T);
 
-/// The fields of a body, which must be an object.
-pub async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, Failure> {
+/// A JSON body of any shape: whoever takes it says what it must be.
+pub struct AnyBody(pub Value);
+
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Json, Failure> {
     let bytes = Bytes::from_request(request, state).await.map_err(|_| Failure::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")))?;
     super::scope::read(&bytes);
-    match parse(&bytes) {
-        Ok(Json::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Failure::bad("", "the body must be an object: fields in braces")),
-        Err(why) => Err(Failure::bad("", why)),
+    parse(&bytes).map_err(|why| Failure::bad("", why))
+}
+
+/// The fields of a body, which must be an object.
+pub async fn object<S: Send + Sync>(request: Request, state: &S) -> Result<Object, Failure> {
+    match read(request, state).await? {
+        Json::Object(fields) => Ok(fields),
+        _ => Err(Failure::bad("", "the body must be an object: fields in braces")),
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for AnyBody {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        value(read(request, state).await?).map(Self).map_err(|wrong| bad(&wrong))
+    }
+}
+
+/// A JSON value as libraries have it. A name that is given twice would be the last one's there: it is refused.
+fn value(json: Json) -> Result<Value, Wrong> {
+    Ok(match json {
+        Json::Null => Value::Null,
+        Json::Bool(yes) => Value::Bool(yes),
+        Json::Number(text) => Value::Number(text.parse().map_err(|_| Wrong::custom(format!("is {text}, which is too large a number")))?),
+        Json::Text(text) | Json::Parameter(text) => Value::String(text),
+        Json::List(items) => {
+            let items = items.into_iter().enumerate().map(|(at, item)| value(item).map_err(|wrong| wrong.below(&at.to_string())));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        Json::Object(fields) => {
+            let mut object = serde_json::Map::with_capacity(fields.len());
+            for (name, field) in fields {
+                let field = value(field).map_err(|wrong| wrong.below(&name))?;
+                if object.insert(name.clone(), field).is_some() {
+                    return Err(Wrong::custom("is given twice").below(&name));
+                }
+            }
+            Value::Object(object)
+        }
+    })
 }
 
 /// What is wrong with a field, as an answer.
@@ -96,5 +134,23 @@ impl Amount {
     /// As money; `pointer` names the field in the error.
     pub fn money(&self, currency: Currency, pointer: &str) -> Result<Money, Failure> {
         Money::parse(&self.0, currency).map_err(|why| Failure::bad(pointer, why.to_string()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn any_body_is_what_was_written() {
+        let read = |text: &str| value(parse(text.as_bytes()).unwrap()).map_err(|wrong| (wrong.pointer.clone(), wrong.to_string()));
+        let whole = r#"{"Pay":{"cents":-5,"most":18446744073709551615,"rate":1.5e-3,"to":["a",null,true]}}"#;
+        assert_eq!(read(whole), Ok(json!({ "Pay": { "cents": -5, "most": u64::MAX, "rate": 0.0015, "to": ["a", null, true] } })));
+        assert_eq!(read("\"Close\""), Ok(json!("Close")));
+        assert_eq!(read(r#"{"a":[{"b":1,"b":2}]}"#), Err(("/a/0/b".to_owned(), "'a/0/b' is given twice".to_owned())));
+        assert_eq!(read(r#"{"a":1e999}"#).unwrap_err().0, "/a");
     }
 }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::app::App;
-use super::body::Body;
+use super::body::{AnyBody, Body};
 use super::command::CommandRequest;
 use super::extract::{Path, Query};
 use super::failure::Failure;
@@ -191,6 +191,12 @@ impl<T: JsonSchema> Takes for Path<T> {
 impl<T: JsonSchema> Takes for Query<T> {
     fn describe(operation: &mut Operation) {
         operation.query = Some(T::json_schema);
+    }
+}
+
+impl Takes for AnyBody {
+    fn describe(operation: &mut Operation) {
+        operation.body.get_or_insert(|_| Schema::default());
     }
 }
 
