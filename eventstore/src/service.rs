@@ -5,6 +5,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kernel::{Aggregate, CLEAR_IN_ROWS, Context, Money, Origin, Policy, Routing, SEALED_IN_ROWS, Sealed, Source, Timestamp};
 use schemas::envelope::{Kind, Malformed};
@@ -12,7 +13,7 @@ use schemas::wire::Shape;
 use schemas::{Codec, Readable, Stream, Topic, topic};
 
 use crate::actor::{Actor, OPERATOR};
-use crate::log::{Begin, Input};
+use crate::log::{Begin, Fault, Input, Log, Member};
 
 /// A day, in seconds.
 const DAY: i64 = 24 * 60 * 60;
@@ -220,6 +221,14 @@ fn react<P: Policy<Source: Readable<W>>, W>(subject: &str, kind: &Kind, body: &[
     Ok(P::react(subject, &event).into_iter().map(|(target, command)| (target, Box::new(command) as Erased)).collect())
 }
 
+/// Where a service's events are kept before the log has them: a database that has its aggregates in tables of its own.
+pub trait Store: Send + Sync {
+    /// The place of the service's worker in its group, as one whose commits are kept here first. What was kept and did not reach
+    /// the log is written there, in the order in which it was kept, before the worker decides anything; and what it is given to
+    /// decide has not been decided here before.
+    fn keeping(self: Arc<Self>, service: &Arc<Service>, log: &Arc<dyn Log>, member: Box<dyn Member>) -> Result<Box<dyn Member>, Fault>;
+}
+
 /// A service: who owns what and reacts to what. Everything else is the worker's.
 ///
 /// A version that follows one service more may join beside running instances of the version before: these go on without
@@ -251,6 +260,8 @@ pub struct Service {
     personal: Vec<Kind>,
     /// what its records hold is shown to nobody
     pub private: bool,
+    /// where its events are kept first, if elsewhere than in the log
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl Service {
@@ -266,7 +277,14 @@ impl Service {
             owners: BTreeMap::new(),
             personal: vec![],
             private: false,
+            store: None,
         }
+    }
+
+    /// What it commits is kept in this store first.
+    #[must_use]
+    pub fn kept_in(self, store: Arc<dyn Store>) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// It owns aggregates of this type; `W` (see [`Codec`]) is inferred: `owns::<Cart, _>()`.

@@ -67,6 +67,10 @@ impl Worker {
         let mut inputs = service.reads(&service.direct);
         inputs.push(commands.clone().into());
         let group = log.join(Group { name: service.name.to_owned(), commands, inputs, member: member.to_owned() })?;
+        let group = match service.store.clone() {
+            Some(store) => store.keeping(&service, &log, group)?,
+            None => group,
+        };
         let heads = Heads::new(Arc::clone(&service), rows);
         Ok(Self {
             service,

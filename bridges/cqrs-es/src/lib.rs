@@ -38,4 +38,5 @@ use daybook::Context;
 pub use hosted::{CONFLICT, Hosted};
 pub use hosting::{EventRow, Hosting};
 pub use on_log::{Command, OnLog, Recorded, Refused};
+pub use records::StoredEvent;
 pub use store::{Loaded, LogStore};

@@ -132,6 +132,38 @@ impl<A: Hosted> Codec for OnLog<A> {
     }
 }
 
+/// An event as postgres-es keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEvent {
+    /// its `event_type`
+    pub event_type: String,
+    /// its `event_version`
+    pub event_version: String,
+    /// as serde writes the event
+    pub payload: Value,
+    /// what its committer said of it
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl StoredEvent {
+    /// Of an aggregate's record.
+    pub fn of<A: Hosted>(kind: &Kind, body: &[u8]) -> Result<Self, Malformed> {
+        let event_version = version_of::<A>(kind)?.to_owned();
+        let EventV1 { payload, metadata } = from_json(kind, body)?;
+        Ok(Self { event_type: kind.name.to_string(), event_version, payload, metadata })
+    }
+
+    /// Its record. One that could not be folded is none.
+    pub fn record<A: Hosted>(self) -> Result<(Kind, Vec<u8>), Malformed> {
+        let Some((name, version)) = place::<A>(&self.event_type, &self.event_version) else {
+            return Err(Malformed::UnknownKind(format!("{} of version {} of {}", self.event_type, self.event_version, A::TYPE)));
+        };
+        let kind = Kind::of(A::NAME, name, version);
+        readable::<A>(&kind, &self.event_type, &self.event_version, self.payload.clone())?;
+        Ok((kind, to_json(&EventV1 { payload: self.payload, metadata: self.metadata })))
+    }
+}
+
 /// An append, from its body.
 pub fn appended<A: Hosted>(kind: &Kind, AppendV1 { expected, events }: AppendV1) -> Result<Command<A::Event>, Malformed> {
     let one = |(at, AppendedV1 { event_type, version, payload, metadata }): (usize, AppendedV1)| {

@@ -45,6 +45,11 @@ impl Database {
         Self::started(vec!["--no-sync"])
     }
 
+    /// Starts one that takes no connection without TLS.
+    pub fn with_tls() -> Self {
+        Self::started(vec!["--tls"])
+    }
+
     fn started(how: Vec<&'static str>) -> Self {
         let mut database = Self { dir: TempDir::new().unwrap(), port: port(), how, running: None, url: String::new() };
         database.go();

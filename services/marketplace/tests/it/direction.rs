@@ -8,7 +8,7 @@ use crate::wiring::{product, sources};
 type Module = Vec<String>;
 
 /// The crates that say the order of their rooms.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "domain/kernel",
     "domain/marketplace",
     "schemas/record",
@@ -18,6 +18,7 @@ const CRATES: [&str; 9] = [
     "services/platform",
     "services/marketplace",
     "bridges/cqrs-es",
+    "bridges/postgres",
 ];
 
 /// A crate's files, what each uses, and what each passes on from others.

@@ -222,6 +222,9 @@ impl Parts {
             return Ok(());
         }
         threads.metrics.born(&service);
+        if service.store.is_some() {
+            threads.metrics.standing.apart(service.name);
+        }
         // What heads must pass over they drop by themselves, partition by partition.
         let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &eventstore::heads::shape(&service), control.id(), &[], memory)?);
         threads.worker(&service, log, &rows, sealer.as_ref())?;

@@ -25,12 +25,32 @@ struct State {
     topics: Vec<String>,
     /// parts whose turns fail by now
     troubled: BTreeMap<String, String>,
+    /// services that need what no other does
+    apart: Vec<&'static str>,
+}
+
+impl State {
+    /// What is wrong with each service that knows nothing of its partitions yet, and each part whose turns fail; those of services
+    /// that stand apart, or all others.
+    fn waits(&self, apart: bool) -> impl Iterator<Item = (String, Option<String>)> {
+        let owned = self.owned.iter().filter(move |(service, _)| self.apart.contains(service) == apart);
+        let owned =
+            owned.map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
+        let of = |part: &str| part.strip_suffix(" worker").is_some_and(|service| self.apart.contains(&service));
+        let troubled = self.troubled.iter().filter(move |(part, _)| of(part) == apart);
+        owned.chain(troubled.map(|(part, why)| (format!("{part}'s turns"), Some(why.clone()))))
+    }
 }
 
 impl Standing {
     /// Of these services, none of which knows its partitions yet.
     pub fn of(services: Vec<&'static str>) -> Self {
         Self(Mutex::new(State { owned: services.into_iter().map(|service| (service, None)).collect(), ..State::default() }))
+    }
+
+    /// A service has its events in a store of its own: while that is away it stands still, and the process serves all others.
+    pub fn apart(&self, service: &'static str) {
+        self.0.lock().apart.push(service);
     }
 
     /// A part cannot go on.
@@ -41,21 +61,17 @@ impl Standing {
     /// Each check of readiness with what is wrong, if anything.
     pub fn checks(&self) -> Vec<(String, Option<String>)> {
         let state = self.0.lock();
-        let owned = state
-            .owned
-            .iter()
-            .map(|(service, owned)| (format!("{service} knows its partitions and its heads are current"), owned.is_none().then(|| "not yet".to_owned())));
         let failed = state.failed.iter().map(|(part, why)| (part.clone(), Some(why.clone())));
         let topics = ("topics are as they were made".to_owned(), Some(state.topics.join("; ")).filter(|wrong| !wrong.is_empty()));
-        let troubled = state.troubled.iter().map(|(part, why)| (format!("{part}'s turns"), Some(why.clone())));
-        owned.chain(failed).chain(troubled).chain(std::iter::once(topics)).collect()
+        state.waits(false).chain(failed).chain(std::iter::once(topics)).collect()
     }
 
     /// What does not take the process out, and must not pass unseen: stopped partitions above all.
     pub fn notes(&self) -> Vec<(String, String)> {
         let state = self.0.lock();
         let stops = state.stops.iter().map(|((reader, _), (stuck, _))| (reader.clone(), stuck.to_string()));
-        stops.chain(state.notes.iter().map(|(part, why)| (part.clone(), why.clone()))).collect()
+        let apart = state.waits(true).filter_map(|(part, wrong)| Some((part, wrong?)));
+        stops.chain(apart).chain(state.notes.iter().map(|(part, why)| (part.clone(), why.clone()))).collect()
     }
 
     /// Something of a part that operators should know; none once it is over.

@@ -1,0 +1,6 @@
+//! What stands in migrations is compiled in.
+
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+    println!("cargo:rerun-if-changed=examples/account/migrations");
+}

@@ -1,0 +1,352 @@
+//! A worker's place in its group, whose commits PostgreSQL keeps before the log has them.
+//!
+//! ```text
+//! poll ── what waits there goes into the log first ── decide ── commit ── PostgreSQL: events, positions, records ── log
+//! ```
+//!
+//! Whatever dies in between: PostgreSQL is never behind the log, and what it has more is written there before anything is decided.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daybook::eventstore::log::{Assignment, BATCH_BYTES_MAX, Commit, Fault, Limits, Log, Member, Message, Offset, Polled, Positions, Record};
+use daybook::eventstore::outcome::Outcome;
+use daybook::schemas::envelope::event_id;
+use daybook::schemas::{Envelope, Partition, Topic};
+use daybook::{Service, Timestamp};
+
+use crate::database::{Batch, Database, Foreign, Kept, NewEvent, Waiting};
+use crate::held::Held;
+use crate::listener::Heard;
+
+/// How often it is looked whether others have written, if nobody says so.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the log is waited for before what was heard is looked at.
+const SLICE: Duration = Duration::from_millis(20);
+/// Records at the end of a partition of dead letters among which one that waits is looked for.
+const LETTERS: u64 = 1_000;
+
+/// Aggregate types by their names on the platform.
+pub type All = BTreeMap<&'static str, Arc<dyn Held>>;
+
+/// See the module.
+pub struct KeptMember {
+    pub service: Arc<Service>,
+    pub log: Arc<dyn Log>,
+    pub inner: Box<dyn Member>,
+    pub database: Database,
+    pub held: All,
+    pub heard: Heard,
+    pub state: State,
+}
+
+/// What is known of the two places.
+#[derive(Default)]
+pub struct State {
+    /// its tables are there
+    made: bool,
+    /// what follows is so
+    known: bool,
+    /// up to where each input was taken in there
+    taken: BTreeMap<(Topic, Partition), Offset>,
+    /// the position of the newest event that the log has; before all, if it has none
+    relayed: BTreeMap<Partition, i64>,
+    /// dead letters that the log has
+    done: Vec<i64>,
+    looked: Option<Instant>,
+}
+
+impl KeptMember {
+    /// Reads how far both are, and brings the log up to what is kept. Says whether something was written there.
+    fn catch_up(&mut self, assignment: &Assignment) -> Result<bool, Fault> {
+        self.state.looked = Some(Instant::now());
+        if !self.state.known {
+            self.look(assignment)?;
+        }
+        while self.make()? {}
+        let (events, mut written) = (self.service.events(), false);
+        let behind = assignment.partitions.iter().map(|partition| self.state.relayed.get(partition).copied().unwrap_or(-1)).min();
+        let Some(mut from) = behind else { return Ok(false) };
+        loop {
+            let page = self.database.waiting(&events, &assignment.partitions, from)?;
+            let Some(last) = page.last().map(|last| last.position) else { break };
+            let missing = |waiting: &Waiting| waiting.position > self.state.relayed.get(&waiting.message.partition).copied().unwrap_or(-1);
+            let mut bytes = 0;
+            let fits = |waiting: &Waiting| {
+                let first = bytes == 0;
+                bytes += waiting.message.bytes();
+                first || bytes <= BATCH_BYTES_MAX
+            };
+            let missing: Vec<Waiting> = page.into_iter().filter(missing).take_while(fits).collect();
+            from = missing.last().map_or(last, |last| last.position);
+            if missing.is_empty() {
+                continue;
+            }
+            tracing::info!(service = self.service.name, records = missing.len(), "what PostgreSQL has is written into the log");
+            self.write(missing.iter().map(|waiting| waiting.message.clone()).collect(), assignment)?;
+            self.state.relayed.extend(missing.iter().map(|waiting| (waiting.message.partition, waiting.position)));
+            written = true;
+        }
+        self.state.known = true;
+        Ok(written)
+    }
+
+    /// Writes what is kept already.
+    fn write(&mut self, messages: Vec<Message>, assignment: &Assignment) -> Result<(), Fault> {
+        self.state.known = false; // whatever comes of it
+        match self.inner.commit(messages, &vec![], assignment)? {
+            Commit::Committed(_) => {
+                self.state.known = true;
+                Ok(())
+            }
+            Commit::Lost | Commit::Unknown => Err(Fault::Abort("what PostgreSQL has could not be written into the log".to_owned())),
+        }
+    }
+
+    fn look(&mut self, assignment: &Assignment) -> Result<(), Fault> {
+        if !self.state.made {
+            self.database.migrate()?;
+            self.state.made = true;
+        }
+        self.state.taken = self.database.positions()?.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect();
+        for (topic, partition, next) in self.log.committed(self.service.name)? {
+            let taken = self.state.taken.get(&(topic.clone(), partition)).copied().unwrap_or_default();
+            if assignment.partitions.contains(&partition) && next > taken {
+                return Err(Fault::Retry(format!(
+                    "{topic}/{partition} was decided up to offset {next}, and PostgreSQL has it up to {taken}: it is another database, or an older copy"
+                )));
+            }
+        }
+        let events = self.service.events();
+        self.state.relayed.clear();
+        for partition in &assignment.partitions {
+            let position = match self.newest(&events, *partition)? {
+                None => -1,
+                Some(newest) => {
+                    let id = newest.headers.text("ce_id").unwrap_or_default();
+                    self.database.position_of(&events, *partition, id)?.ok_or_else(|| {
+                        Fault::Retry(format!(
+                            "{events}/{partition} ends with event {id} at offset {}, which PostgreSQL does not have as the last that went there: it is another \
+                             database, or an older copy, or somebody else writes into the topic",
+                            newest.offset
+                        ))
+                    })?
+                }
+            };
+            self.state.relayed.insert(*partition, position);
+        }
+        self.letters(assignment)
+    }
+
+    /// Dead letters of what was kept and did not reach the log.
+    fn letters(&mut self, assignment: &Assignment) -> Result<(), Fault> {
+        let letters = self.service.dead_letters();
+        let waiting = self.database.waiting(&letters, &assignment.partitions, -1)?;
+        let mut missing = vec![];
+        for Waiting { message, .. } in &waiting {
+            let end = self.log.end(&letters, message.partition)?;
+            let tail = self.read(&letters, message.partition, Offset(end.0.saturating_sub(LETTERS)), end)?;
+            let same = |record: &Arc<Record>| (&record.key, &record.headers, &record.value) == (&message.key, &message.headers, &message.value);
+            missing.extend((!tail.iter().any(same)).then(|| message.clone()));
+        }
+        if !missing.is_empty() {
+            self.write(missing, assignment)?;
+            self.state.known = false; // by this it is not
+        }
+        self.state.done = waiting.iter().map(|waiting| waiting.position).collect();
+        Ok(())
+    }
+
+    /// The newest record of a partition.
+    fn newest(&self, topic: &Topic, partition: Partition) -> Result<Option<Arc<Record>>, Fault> {
+        let (start, end) = (self.log.start(topic, partition)?, self.log.end(topic, partition)?);
+        let mut back = 64;
+        loop {
+            let from = Offset(end.0.saturating_sub(back)).max(start);
+            let newest = self.read(topic, partition, from, end)?.pop();
+            if newest.is_some() || from == start {
+                return Ok(newest);
+            }
+            back *= 8; // offsets have gaps
+        }
+    }
+
+    fn read(&self, topic: &Topic, partition: Partition, mut from: Offset, end: Offset) -> Result<Vec<Arc<Record>>, Fault> {
+        let mut all = vec![];
+        while from < end {
+            let page = self.log.read(topic, partition, from, Limits::default())?;
+            all.extend(page.records);
+            if page.next <= from {
+                break;
+            }
+            from = page.next;
+        }
+        Ok(all)
+    }
+
+    /// Makes records of events that others wrote, a page of them; says whether there were any.
+    fn make(&self) -> Result<bool, Fault> {
+        let foreign = self.database.foreign()?;
+        let made = foreign.into_iter().map(|foreign| self.record(foreign)).collect::<Result<Vec<_>, _>>()?;
+        self.database.made(&made)?;
+        Ok(!made.is_empty())
+    }
+
+    fn record(&self, foreign: Foreign) -> Result<Waiting, Fault> {
+        let Foreign { position, aggregate_type, id, sequence, at, event } = foreign;
+        // Nothing behind it goes into the log: its order would be another. The service stands still, and no other does.
+        let wrong = |why: String| Fault::Retry(format!("event {sequence} of {aggregate_type} {id} in PostgreSQL cannot go into the log: {why}"));
+        let held = self.held.values().find(|held| held.row_type() == aggregate_type).ok_or_else(|| wrong("no aggregate of this type lives here".to_owned()))?;
+        let handler = self.service.handler(held.name()).ok_or_else(|| wrong(format!("{} does not own {}", self.service.name, held.name())))?;
+        handler.check_id(&id).map_err(&wrong)?;
+        let (kind, body) = held.record(event).map_err(|why| wrong(why.to_string()))?;
+        let (source, key) = (format!("/{}/{}", self.service.name, held.name()), (self.log.rules().routing_key)(&id));
+        let mut envelope = Envelope::new(event_id(&source, key, &id, sequence), source, kind, &id);
+        (envelope.version, envelope.time, envelope.correlation) = (Some(sequence), Some(Timestamp(at)), Some(envelope.id.clone()));
+        let message = Message {
+            topic: self.service.events(),
+            partition: self.log.partition_of(&id),
+            key: key.as_bytes().to_vec(),
+            headers: envelope.headers(),
+            value: Some(body),
+        };
+        message.fits(self.log.rules().record_bytes).map_err(|why| wrong(why.to_string()))?;
+        Ok(Waiting { position, message })
+    }
+
+    /// What came of a batch, as PostgreSQL takes it.
+    fn event<'m>(&self, message: &'m Message) -> Result<Option<NewEvent<'m>>, Fault> {
+        let wrong = |why: String| Fault::Fatal(format!("what was just decided cannot be kept: {why}"));
+        let envelope = Envelope::read(&message.headers).map_err(|why| wrong(why.to_string()))?;
+        let body = message.value.as_deref().unwrap_or_default();
+        if Outcome::of_marker(&envelope.kind, body).map_err(|why| wrong(why.to_string()))?.is_some() {
+            return Ok(None);
+        }
+        let of = self.held.get(envelope.kind.aggregate.as_ref()).ok_or_else(|| wrong(format!("{} does not live in PostgreSQL", envelope.kind.aggregate)))?;
+        let row = of.row(&envelope.kind, body).map_err(|why| wrong(why.to_string()))?;
+        let sequence = envelope.version.ok_or_else(|| wrong("an event without a version".to_owned()))?;
+        Ok(Some(NewEvent { of: Arc::clone(of), id: envelope.subject, sequence, kind: envelope.kind, row, body }))
+    }
+
+    /// Keeps what came of a batch; none if it is to be decided again.
+    fn keep(&mut self, outputs: &[Message], positions: &Positions) -> Result<Result<Vec<i64>, Commit>, Fault> {
+        let (events, letters) = (self.service.events(), self.service.dead_letters());
+        let known = |topic: &Topic, partition: Partition| self.state.taken.get(&(topic.clone(), partition)).copied();
+        let moves = positions.iter().map(|(topic, partition, next)| (topic.clone(), *partition, known(topic, *partition), *next));
+        let moves: Vec<_> = moves.filter(|(_, _, known, next)| known.is_none_or(|known| known < *next)).collect();
+        let records: Vec<&Message> = outputs.iter().filter(|message| message.topic == events || message.topic == letters).collect();
+        if moves.is_empty() && records.is_empty() {
+            return Ok(Ok(vec![]));
+        }
+        let new = records.iter().filter(|message| message.topic == events).map(|message| self.event(message));
+        let new = new.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let relayed = (&events, self.state.relayed.iter().map(|(partition, position)| (*partition, *position)).collect());
+        let batch = Batch { moves, events: new, records, relayed, done: &self.state.done };
+        self.state.known = false; // until the log has it
+        match self.database.keep(&batch)? {
+            Kept::Yes(positions) => {
+                self.state.done.clear();
+                Ok(Ok(positions))
+            }
+            Kept::No(why) => {
+                tracing::debug!(service = self.service.name, why, "decided again");
+                Ok(Err(Commit::Lost))
+            }
+            Kept::Unknown(why) => {
+                tracing::warn!(service = self.service.name, why, "whether PostgreSQL has it is not known");
+                Ok(Err(Commit::Unknown))
+            }
+        }
+    }
+
+    /// The log has it as well.
+    fn committed(&mut self, outputs: &[(Topic, Partition)], kept: Vec<i64>, positions: &Positions) {
+        let (events, letters) = (self.service.events(), self.service.dead_letters());
+        let records = outputs.iter().filter(|(topic, _)| *topic == events || *topic == letters);
+        for ((topic, partition), position) in records.zip(kept) {
+            if *topic == events {
+                self.state.relayed.insert(*partition, position);
+            } else {
+                self.state.done.push(position);
+            }
+        }
+        for (topic, partition, next) in positions {
+            let taken = self.state.taken.entry((topic.clone(), *partition)).or_default();
+            *taken = (*next).max(*taken);
+        }
+        self.state.known = true;
+    }
+}
+
+impl Member for KeptMember {
+    fn poll(&mut self, limits: Limits, wait: Duration) -> Result<Polled, Fault> {
+        let began = Instant::now();
+        loop {
+            let polled = self.inner.poll(limits, wait.saturating_sub(began.elapsed()).min(SLICE))?;
+            let mut batch = match polled {
+                Polled::Assigned(assignment) => {
+                    self.state.known = false;
+                    self.catch_up(&assignment)?; // what fails is tried again with the next batch
+                    return Ok(Polled::Assigned(assignment));
+                }
+                Polled::Revoked { deadline } => {
+                    self.state.known = false;
+                    return Ok(Polled::Revoked { deadline });
+                }
+                Polled::Batch(batch) => batch,
+            };
+            if batch.assignment.partitions.is_empty() {
+                return Ok(Polled::Batch(batch));
+            }
+            let due = self.heard.taken() || self.state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+            if !self.state.known || due {
+                let was_known = self.state.known;
+                let caught = self.catch_up(&batch.assignment);
+                if !matches!(caught, Ok(false)) || !was_known {
+                    self.inner.rewind()?; // the batch comes again
+                    caught?;
+                    return Ok(Polled::Assigned(batch.assignment)); // what it decides by has changed
+                }
+            }
+            let taken = &self.state.taken;
+            batch.records.retain(|record| taken.get(&(record.topic.clone(), record.partition)).is_none_or(|taken| record.offset >= *taken));
+            if !batch.records.is_empty() || !batch.positions.is_empty() || began.elapsed() >= wait {
+                return Ok(Polled::Batch(batch));
+            }
+        }
+    }
+
+    fn commit(&mut self, outputs: Vec<Message>, positions: &Positions, assignment: &Assignment) -> Result<Commit, Fault> {
+        let kept = match self.keep(&outputs, positions) {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(ended)) => {
+                self.inner.rewind()?;
+                return Ok(ended);
+            }
+            Err(fault) => {
+                self.inner.rewind()?;
+                return Err(fault);
+            }
+        };
+        let places: Vec<(Topic, Partition)> = outputs.iter().map(|message| (message.topic.clone(), message.partition)).collect();
+        let ended = self.inner.commit(outputs, positions, assignment);
+        match &ended {
+            Ok(Commit::Committed(_)) => self.committed(&places, kept, positions),
+            _ => self.state.known = false,
+        }
+        ended
+    }
+
+    fn behind(&self) -> Vec<(Topic, u64)> {
+        self.inner.behind()
+    }
+
+    fn rewind(&mut self) -> Result<(), Fault> {
+        self.inner.rewind()
+    }
+
+    fn leave(self: Box<Self>) -> Result<(), Fault> {
+        self.inner.leave()
+    }
+}

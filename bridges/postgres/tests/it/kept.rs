@@ -1,0 +1,197 @@
+//! The same events in both places, whoever writes.
+
+use std::time::{Duration, Instant};
+
+use cqrs_es::persist::PersistedEventStore;
+use cqrs_es::{AggregateContext, AggregateError, EventStore};
+use daybook::client::connection::{Command, Connection};
+use daybook::testing::{PATIENCE, Server};
+use daybook::web::Method;
+use postgres_es::PostgresEventRepository;
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use crate::account::{BankAccount, BankAccountCommand, upcasters};
+use crate::broker::Broker;
+use crate::postgres::Database;
+use crate::stage::{RETRY, Stage, database, plain};
+use crate::statement::Statement;
+
+fn open(account: u64) -> Value {
+    json!({ "OpenAccount": { "account_id": account.to_string() } })
+}
+
+fn deposit(cents: i64) -> Value {
+    json!({ "DepositMoney": { "cents": cents } })
+}
+
+async fn both_places(broker: Option<&Broker>) {
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, broker).await;
+    stage.done(7, "open", open(7)).await;
+    stage.done(7, "deposit", deposit(20_000)).await;
+    stage.done(7, "deposit", deposit(20_000)).await; // a repeat
+    assert_eq!(stage.ask(7, "deposit", deposit(5)).await, (422, "id-used".to_owned()));
+    assert_eq!(stage.ask(8, "early", deposit(5)).await, (404, "unknown-account".to_owned()));
+    assert_eq!(stage.ask(7, "stamped", json!("StampMoney")).await, (422, "panicked".to_owned()));
+    assert_eq!(stage.ask(7, "early", deposit(0)).await, (422, "amount-out-of-range".to_owned()));
+    // An application that knows nothing of a log, in the same tables; and the service again, which decides by what that wrote.
+    plain(&pool).execute("7", BankAccountCommand::WithdrawMoney { cents: 19_000, atm_id: "A1".into() }).await.unwrap();
+    assert_eq!(stage.same(&pool, [7, 8]).await, 3);
+    assert_eq!(stage.ask(7, "check", json!({ "WriteCheck": { "check_number": "1", "cents": 1_001 } })).await, (409, "funds-short".to_owned()));
+    stage.done(7, "check-2", json!({ "WriteCheck": { "check_number": "2", "cents": 1_000 } })).await;
+    assert_eq!(stage.same(&pool, [7]).await, 4);
+    // What cqrs-es loads is what the log folds to.
+    let store = PersistedEventStore::<_, BankAccount>::new_event_store(PostgresEventRepository::new(pool.clone())).with_upcasters(upcasters());
+    let mut loaded = store.load_aggregate("7").await.unwrap();
+    let shown = stage.connection.find::<Value>("/accounts/7", None, &RETRY).await.unwrap().unwrap();
+    assert_eq!(shown["state"], serde_json::to_value(loaded.aggregate()).unwrap());
+    // Its view there has what the service wrote, each event once; the plain application has told its own views, if it has any.
+    let view: Value = sqlx::query("SELECT payload FROM statements WHERE view_id = '7'").fetch_one(&pool).await.unwrap().get(0);
+    assert_eq!(serde_json::from_value::<Statement>(view).unwrap(), Statement { events: 3, balance: 19_000 });
+    stage.server.verify().unwrap();
+    // A dead letter was kept and written once: the rows of it are gone with the next commit, the letter is there.
+    let letters = stage.connection.find::<Value>("/dead-letters", None, &RETRY).await.unwrap().unwrap();
+    assert_eq!(letters["items"].as_array().map(Vec::len), Some(1), "{letters}");
+    stage.server.stop().unwrap();
+    stage.server.start().await.unwrap();
+    stage.done(7, "deposit", deposit(20_000)).await; // the same repeat, after a restart
+    assert_eq!(stage.same(&pool, [7]).await, 4);
+    let waiting: i64 = sqlx::query("SELECT count(*) FROM outbox").fetch_one(&pool).await.unwrap().get(0);
+    assert!(waiting <= 8, "{waiting} rows wait for a log that has them");
+    stage.server.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_log_of_its_own() {
+    both_places(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_kafka() {
+    both_places(Some(Broker::shared())).await;
+}
+
+/// Plain applications and the service at once on the same accounts: who comes second is told, or decides again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_writes_nothing_is_lost_or_doubled() {
+    const EACH: i64 = 60;
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, None).await;
+    for account in 1..=3 {
+        stage.done(account, &format!("open-{account}"), open(account)).await;
+    }
+    let plain_ones: Vec<_> = (1..=3_u64)
+        .map(|account| {
+            let framework = plain(&pool);
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    while let Err(why) = framework.execute(&account.to_string(), BankAccountCommand::DepositMoney { cents: 1 }).await {
+                        assert!(matches!(why, AggregateError::AggregateConflict), "{why}");
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 0..EACH {
+        for account in 1..=3 {
+            stage.done(account, &format!("deposit-{account}-{number}"), deposit(100)).await;
+        }
+    }
+    for task in plain_ones {
+        task.await.unwrap();
+    }
+    assert_eq!(stage.same(&pool, 1..=3).await, 3 * (1 + 2 * usize::try_from(EACH).unwrap()));
+    for account in 1..=3 {
+        let shown = stage.connection.find::<Value>(&format!("/accounts/{account}"), None, &RETRY).await.unwrap().unwrap();
+        assert_eq!(shown["state"]["cents"], 101 * EACH);
+    }
+    stage.server.verify().unwrap();
+    stage.server.stop().unwrap();
+}
+
+/// What cannot be right is said, and nothing is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_database_is_not_taken_for_its_own() {
+    let ((one, _), (other, other_pool)) = (database(Database::shared()).await, database(Database::shared()).await);
+    let mut stage = Stage::new(&one, None).await;
+    stage.done(7, "open", open(7)).await;
+    stage.server.stop().unwrap();
+    let data = stage.dir.path().join("data");
+    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/account-in-postgres");
+    let mut elsewhere = Server::new(program, &data).unwrap().set("ACCOUNT_POSTGRES", &other);
+    elsewhere.start().await.unwrap();
+    let connection = Connection::to([elsewhere.url()]);
+    let began = Instant::now();
+    loop {
+        let said = connection.once(connection.get("/readyz?verbose")).await.unwrap();
+        assert!(said.status.is_success(), "no other service is ready: {}", said.text);
+        if said.text.contains("it is another database, or an older copy") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", said.text);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let events: i64 = sqlx::query("SELECT count(*) FROM events").fetch_one(&other_pool).await.unwrap().get(0);
+    assert_eq!(events, 0);
+    elsewhere.kill().unwrap();
+}
+
+/// While PostgreSQL is away its service stands still and says so, every other goes on, and nothing that was asked is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_stops_nobody_else() {
+    const AWAY: Duration = Duration::from_secs(12);
+    let mut server = Database::start();
+    let (url, pool) = database(&server).await;
+    let mut stage = Stage::new(&url, None).await;
+    stage.done(7, "open", open(7)).await;
+    tokio::task::block_in_place(|| server.kill());
+    let began = Instant::now();
+    let (mut said, mut others) = (false, 0);
+    let waiting = async {
+        let asked = stage.ask(7, "deposit", deposit(5)).await;
+        (asked, began.elapsed())
+    };
+    let watched = async {
+        while began.elapsed() < AWAY {
+            let ready = stage.connection.once(stage.connection.get("/readyz?verbose")).await.unwrap();
+            assert!(ready.status.is_success(), "{}", ready.text);
+            said |= ready.text.contains("accounts worker's turns") && ready.text.contains("PostgreSQL at 127.0.0.1:");
+            // Another service: its commands are decided meanwhile.
+            let (id, body) = (format!("sign-up-{others}"), json!({ "email": format!("anna-{others}@example.com"), "password": "correct horse battery" }));
+            let command = Command { method: Method::POST, path: "/identity/accounts", id: &id, occurred_at: None, body: &body };
+            let answer = stage.connection.command(&command, &RETRY).await.unwrap();
+            assert!(answer.status.is_success(), "{}", answer.text);
+            others += 1;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        tokio::task::block_in_place(|| server.go());
+    };
+    let ((answer, took), ()) = tokio::join!(waiting, watched);
+    assert_eq!(answer, (200, "accepted".to_owned()));
+    println!("away for {AWAY:?}: its command was answered after {took:?}, {others} of another service meanwhile");
+    assert!(said && others > 5 && took >= AWAY);
+    assert_eq!(stage.same(&pool, [7]).await, 2);
+    let began = Instant::now();
+    while stage.connection.once(stage.connection.get("/readyz?verbose")).await.unwrap().text.contains("PostgreSQL at") {
+        assert!(began.elapsed() < PATIENCE, "it is still said");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stage.server.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_and_no_other_way() {
+    let server = Database::with_tls();
+    let (url, pool) = database(&server).await;
+    let mut stage = Stage::new(&url, None).await;
+    stage.done(7, "open", open(7)).await;
+    assert_eq!(stage.same(&pool, [7]).await, 1);
+    let encrypted: bool = sqlx::query("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'daybook'")
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+        .get(0);
+    assert!(encrypted);
+    stage.server.stop().unwrap();
+}
