@@ -42,6 +42,15 @@ pub struct Recorded<E> {
     pub event: E,
     /// cqrs-es' metadata
     pub metadata: BTreeMap<String, String>,
+    /// The `event_version` and payload that it was upcast from, if it was: a history that is brought here stays what it was.
+    pub was: Option<(String, Value)>,
+}
+
+impl<E> Recorded<E> {
+    /// Of the newest version, and nothing said of it.
+    pub fn of(event: E) -> Self {
+        Self { event, metadata: BTreeMap::new(), was: None }
+    }
 }
 
 /// A business no.
@@ -71,7 +80,7 @@ impl<A: Hosted> Aggregate for OnLog<A> {
     fn decide(&self, command: Command<A::Event>, context: &Context<'_>) -> Result<Vec<Recorded<A::Event>>, Refused> {
         match command {
             Command::Handle(command) => match decide(&self.state, &command, context) {
-                Ok(events) => Ok(events.into_iter().map(|event| Recorded { event, metadata: BTreeMap::new() }).collect()),
+                Ok(events) => Ok(events.into_iter().map(Recorded::of).collect()),
                 Err((code, detail)) => Err(Refused { code, detail }),
             },
             Command::Append { expected, .. } if expected != self.version => {

@@ -70,39 +70,55 @@ pub fn version_of<A: Hosted>(kind: &Kind) -> Result<&'static str, Malformed> {
     versions.get(usize::from(kind.version) - 1).copied().ok_or_else(|| Malformed::FromTheFuture(kind.to_string()))
 }
 
-fn readable<A: Hosted>(kind: &Kind, event_type: &str, version: &str, payload: Value) -> Result<A::Event, Malformed> {
-    upcast::<A>(event_type, version, payload).map_err(|why| Malformed::Body { kind: kind.to_string(), why: format!("'payload': {why}") })
+/// An event of whichever version, upcast to the newest.
+fn recorded<A: Hosted>(
+    kind: &Kind,
+    event_type: &str,
+    version: &str,
+    payload: Value,
+    metadata: BTreeMap<String, String>,
+) -> Result<Recorded<A::Event>, Malformed> {
+    let newest = A::EVENTS.iter().any(|(name, versions)| *name == event_type && versions.last() == Some(&version));
+    let was = (!newest).then(|| (version.to_owned(), payload.clone()));
+    let wrong = |why: serde_json::Error| Malformed::Body { kind: kind.to_string(), why: format!("'payload': {why}") };
+    Ok(Recorded { event: upcast::<A>(event_type, version, payload).map_err(wrong)?, metadata, was })
+}
+
+/// An event as it is written.
+#[derive(Serialize)]
+struct Written<'e, P> {
+    payload: &'e P,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'e BTreeMap<String, String>,
 }
 
 impl<A: Hosted> Codec for OnLog<A> {
-    fn encode_event(Recorded { event, metadata }: &Recorded<A::Event>) -> (Kind, Vec<u8>) {
-        let (event_type, event_version) = (event.event_type(), event.event_version());
+    fn encode_event(Recorded { event, metadata, was }: &Recorded<A::Event>) -> (Kind, Vec<u8>) {
+        let event_type = event.event_type();
+        let event_version = was.as_ref().map_or_else(|| event.event_version(), |(version, _)| version.clone());
         let (name, version) = place::<A>(&event_type, &event_version)
             .unwrap_or_else(|| panic!("{} does not say in EVENTS that it has {event_type} in version {event_version}", A::TYPE));
-        #[derive(Serialize)]
-        struct Written<'e, E> {
-            payload: &'e E,
-            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-            metadata: &'e BTreeMap<String, String>,
-        }
-        (Kind::of(A::NAME, name, version), to_json(&Written { payload: event, metadata }))
+        let body = match was {
+            Some((_, payload)) => to_json(&Written { payload, metadata }),
+            None => to_json(&Written { payload: event, metadata }),
+        };
+        (Kind::of(A::NAME, name, version), body)
     }
 
     fn decode_event(kind: &Kind, body: &[u8]) -> Result<Recorded<A::Event>, Malformed> {
         let version = version_of::<A>(kind)?;
         let EventV1 { payload, metadata } = from_json(kind, body)?;
-        Ok(Recorded { event: readable::<A>(kind, &kind.name, version, payload)?, metadata })
+        recorded::<A>(kind, &kind.name, version, payload, metadata)
     }
 
     fn encode_command(command: &Command<A::Event>) -> (Kind, Vec<u8>) {
         match command {
             Command::Handle(command) => (Kind::of(A::NAME, HANDLE, 1), to_json(command)),
             Command::Append { expected, events } => {
-                let appended = |Recorded { event, metadata }: &Recorded<A::Event>| AppendedV1 {
-                    event_type: event.event_type(),
-                    version: event.event_version(),
-                    payload: serde_json::to_value(event).unwrap_or_else(|why| panic!("{} is no event: {why}", event.event_type())),
-                    metadata: metadata.clone(),
+                let appended = |Recorded { event, metadata, was }: &Recorded<A::Event>| {
+                    let now = || serde_json::to_value(event).unwrap_or_else(|why| panic!("{} is no event: {why}", event.event_type()));
+                    let (version, payload) = was.clone().unwrap_or_else(|| (event.event_version(), now()));
+                    AppendedV1 { event_type: event.event_type(), version, payload, metadata: metadata.clone() }
                 };
                 (Kind::of(A::NAME, APPEND, 1), to_json(&AppendV1 { expected: *expected, events: events.iter().map(appended).collect() }))
             }
@@ -159,8 +175,8 @@ impl StoredEvent {
             return Err(Malformed::UnknownKind(format!("{} of version {} of {}", self.event_type, self.event_version, A::TYPE)));
         };
         let kind = Kind::of(A::NAME, name, version);
-        readable::<A>(&kind, &self.event_type, &self.event_version, self.payload.clone())?;
-        Ok((kind, to_json(&EventV1 { payload: self.payload, metadata: self.metadata })))
+        recorded::<A>(&kind, &self.event_type, &self.event_version, self.payload.clone(), BTreeMap::new())?;
+        Ok((kind, to_json(&Written { payload: &self.payload, metadata: &self.metadata })))
     }
 }
 
@@ -171,7 +187,7 @@ pub fn appended<A: Hosted>(kind: &Kind, AppendV1 { expected, events }: AppendV1)
             let why = format!("'events/{at}': {} knows no {event_type} of version {version}", A::TYPE);
             return Err(Malformed::Body { kind: kind.to_string(), why });
         }
-        Ok(Recorded { event: readable::<A>(kind, &event_type, &version, payload)?, metadata })
+        recorded::<A>(kind, &event_type, &version, payload, metadata)
     };
     Ok(Command::Append { expected, events: events.into_iter().enumerate().map(one).collect::<Result<_, _>>()? })
 }

@@ -22,6 +22,14 @@ impl std::fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// An address. What is wrong is said without it, since it may hold a password.
+pub fn address(url: &str) -> Result<PgConnectOptions, SettingsError> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(SettingsError("PostgreSQL's address begins with postgres://".to_owned()));
+    }
+    PgConnectOptions::from_str(url).map_err(|why| SettingsError(format!("PostgreSQL's address cannot be read: {why}")))
+}
+
 /// Where a service's tables are.
 #[derive(Clone)]
 pub struct Settings {
@@ -40,11 +48,7 @@ impl Settings {
         if !is_name(schema) || schema.len() > 60 {
             return Err(SettingsError(format!("'{schema}' is no name for a schema: small letters, digits and _, at most 60")));
         }
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(SettingsError("PostgreSQL's address begins with postgres://".to_owned()));
-        }
-        // What is wrong is said without the address, which may hold a password.
-        let connect = PgConnectOptions::from_str(url).map_err(|why| SettingsError(format!("PostgreSQL's address cannot be read: {why}")))?;
+        let connect = address(url)?;
         let seconds = |time: Duration| format!("{}s", time.as_secs());
         let connect = connect.application_name("daybook").options([
             ("search_path", schema.to_owned()),

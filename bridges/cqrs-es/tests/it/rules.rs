@@ -11,7 +11,7 @@ use crate::account::{BankAccount, BankAccountCommand, BankAccountEvent};
 type Account = OnLog<BankAccount>;
 
 pub fn recorded(event: BankAccountEvent) -> Recorded<BankAccountEvent> {
-    Recorded { event, metadata: Default::default() }
+    Recorded::of(event)
 }
 
 pub fn opened() -> Recorded<BankAccountEvent> {

@@ -63,10 +63,29 @@ const BANK: Application = Application {
     try_next: &["curl -X POST {url}/accounts/7 -H 'content-type: application/json' -d '{\"OpenAccount\":{\"account_id\":\"7\"}}'"],
 };
 
+/// The platform's commands, and one more.
+#[derive(clap::Parser)]
+#[command(propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    #[command(flatten)]
+    Platform(daybook::cli::Verb),
+    /// Brings a history of postgres-es here, and proves that all of it is
+    ImportEvents(daybook_postgres::import::Args),
+}
+
 fn main() -> std::process::ExitCode {
     if let Err(why) = store() {
         eprintln!("{why}");
         return std::process::ExitCode::from(2);
     }
-    daybook::cli::run(&BANK)
+    daybook::cli::main(&BANK, |program: Program, command| match program.verb {
+        Verb::Platform(verb) => verb.run(&BANK, command),
+        Verb::ImportEvents(args) => daybook_postgres::import::run(&args),
+    })
 }

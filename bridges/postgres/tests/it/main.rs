@@ -12,6 +12,7 @@
 mod account;
 #[path = "../../../../eventstore/tests/it/broker.rs"]
 mod broker;
+mod import;
 mod kept;
 mod killed;
 mod order;

@@ -27,7 +27,7 @@ pub struct Stage {
 }
 
 /// The example's program: cargo builds it with the tests, beside them.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/account-in-postgres");
     assert!(program.exists(), "{} is not built: `cargo test` builds it", program.display());
     program
