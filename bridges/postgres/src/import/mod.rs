@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn imported(args: &Args) -> anyhow::Result<ExitCode> {
     let is_name = |part: &str| !part.is_empty() && part.chars().all(|sign| sign.is_alphanumeric() || sign == '_');
     if !args.table.split('.').all(is_name) {
-        misused!("--table {}: a table's name, perhaps with its schema: shop.events", args.table);
+        misused!("--table {}: a table's name, or SCHEMA.TABLE", args.table);
     }
     let mapping = mapping::read(&args.mapping)?;
     let options = address(&args.from_postgres).map_err(|why| Misuse::new(format!("--from-postgres: {why}")))?;
