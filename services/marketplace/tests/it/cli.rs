@@ -112,6 +112,26 @@ fn version_help_completions_and_manual_say_what_there_is() {
     assert!(page.contains("dead\\-letters") && page.contains("\\-\\-reason"), "{page}");
 }
 
+/// Where all of it is not right nothing is printed: a part of it would be taken, too.
+#[test]
+fn what_kubernetes_is_given_is_whole_and_in_quotes() {
+    let strimzi = |more: &[&str]| with(&[&["strimzi", "--cluster", "1"], more].concat(), &[]);
+    let whole = text(&strimzi(&["--principal", "User:on", "--http", "all"]).stdout);
+    for named in ["strimzi.io/cluster: \"1\"", "name: \"on\"", "name: \"cart.events\"", "kind: KafkaUser"] {
+        assert!(whole.contains(named), "no {named}");
+    }
+    let refused = strimzi(&["--principal", "User:Not_One", "--http", "all"]);
+    assert_eq!((refused.status.code(), text(&refused.stdout).as_str()), (Some(2), ""), "{}", text(&refused.stderr));
+}
+
+/// As OpenTelemetry has it: a variable that is empty is one that is not set.
+#[test]
+fn an_empty_variable_of_opentelemetry_is_none() {
+    let empty = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_TRACES_SAMPLER_ARG"].map(|name| (name, ""));
+    let shown = with(&["config"], &empty);
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+}
+
 #[test]
 fn a_port_alone_and_a_name_are_listened_on() {
     let dir = TempDir::new().unwrap();

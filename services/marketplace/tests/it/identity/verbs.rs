@@ -80,6 +80,12 @@ async fn operators_sign_in_and_everything_they_do_is_in_the_trail() {
     let last = entries.last().unwrap();
     let noted = format!("{}:{}", last["number"], last["hash"].as_str().unwrap());
     assert!(run(&["audit-log", "--since", &noted], "").status.success());
+    // What came after it, and nothing of before.
+    assert!(run(&["trim", "--all", "--yes"], "").status.success());
+    let after: Value = serde_json::from_slice(&run(&["audit-log", "--since", &noted, "-o", "json"], "").stdout).unwrap();
+    let after = after["items"].as_array().unwrap();
+    assert!(after.iter().any(|entry| entry["act"] == "POST /trim"), "{after:?}");
+    assert!(after.iter().all(|entry| entry["number"].as_u64() > last["number"].as_u64()), "{after:?}");
     let gone = run(&["audit-log", "--since", &format!("999:{}", "0".repeat(64))], "");
     assert!(gone.status.code() == Some(3) && said(&gone).contains("that was noted is not in it"), "{}", said(&gone));
     // Keys are renewed while everything goes on.
