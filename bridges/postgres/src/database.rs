@@ -230,11 +230,12 @@ async fn within(connection: &mut PgConnection, batch: &Batch<'_>) -> Result<Resu
         }
     }
     for NewEvent { of, id, sequence, kind, row, body } in &batch.events {
+        // As text: a value would go as jsonb, which holds neither every number nor every character that JSON has.
         let insert = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let metadata = serde_json::to_value(&row.metadata).map_err(|why| sqlx::Error::Encode(why.into()))?;
+            VALUES ($1, $2, $3, $4, $5, $6::text::json, $7::text::json)";
+        let metadata = serde_json::to_string(&row.metadata).map_err(|why| sqlx::Error::Encode(why.into()))?;
         let query = sqlx::query(insert).bind(of.row_type()).bind(id).bind(signed(*sequence)?).bind(&row.event_type).bind(&row.event_version);
-        query.bind(&row.payload).bind(metadata).execute(&mut *connection).await?;
+        query.bind(row.payload.to_string()).bind(metadata).execute(&mut *connection).await?;
         let number = usize::try_from(*sequence).map_err(|why| sqlx::Error::Encode(why.into()))?;
         of.tell(&mut *connection, id, number, kind, body).await?;
     }

@@ -41,9 +41,9 @@ impl<V: View<A>, A: Hosted> InTransaction<A> for TableView<V, A> {
                 None => (0, V::default()),
             };
             view.update(event);
-            let payload = serde_json::to_value(&view).map_err(|why| sqlx::Error::Encode(why.into()))?;
+            let payload = serde_json::to_string(&view).map_err(|why| sqlx::Error::Encode(why.into()))?;
             let upsert = format!(
-                "INSERT INTO {} (view_id, version, payload) VALUES ($1, $2, $3)
+                "INSERT INTO {} (view_id, version, payload) VALUES ($1, $2, $3::text::json)
                  ON CONFLICT (view_id) DO UPDATE SET version = excluded.version, payload = excluded.payload",
                 self.table
             );

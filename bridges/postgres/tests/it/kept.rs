@@ -41,6 +41,10 @@ async fn both_places(broker: Option<&Broker>) {
     assert_eq!(stage.ask(7, "check", json!({ "WriteCheck": { "check_number": "1", "cents": 1_001 } })).await, (409, "funds-short".to_owned()));
     stage.done(7, "check-2", json!({ "WriteCheck": { "check_number": "2", "cents": 1_000 } })).await;
     assert_eq!(stage.same(&pool, [7]).await, 4);
+    // Whatever JSON holds: PostgreSQL's other JSON would take neither of these.
+    stage.done(9, "odd", json!({ "OpenAccount": { "account_id": "a\u{0}b" } })).await;
+    stage.done(9, "odd-deposit", deposit(i64::MAX)).await;
+    assert_eq!(stage.same(&pool, [9]).await, 2);
     // What cqrs-es loads is what the log folds to.
     let store = PersistedEventStore::<_, BankAccount>::new_event_store(PostgresEventRepository::new(pool.clone())).with_upcasters(upcasters());
     let mut loaded = store.load_aggregate("7").await.unwrap();
