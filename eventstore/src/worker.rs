@@ -50,6 +50,8 @@ pub struct Worker {
     /// the last batch's fate is not known here: fold before deciding
     cold: bool,
     stopped: BTreeMap<Partition, Stuck>,
+    /// partitions that the member gives nothing of, as they were told
+    withheld: Vec<Stuck>,
     control: Option<Arc<Control>>,
     sealer: Option<Sealer>,
     /// the orders that were heard of
@@ -81,6 +83,7 @@ impl Worker {
             limits,
             cold: true,
             stopped: BTreeMap::new(),
+            withheld: vec![],
             control: None,
             sealer: None,
             orders: 0,
@@ -114,7 +117,9 @@ impl Worker {
     /// One turn: at most `wait` for a record, then all the way to the fold.
     pub fn turn(&mut self, wait: Duration) -> Result<Progress, Fault> {
         self.obey()?;
-        let batch = match self.member.poll(self.limits, wait)? {
+        let polled = self.member.poll(self.limits, wait);
+        self.withhold();
+        let batch = match polled? {
             Polled::Assigned(assignment) => return self.take_over(&assignment),
             Polled::Revoked { .. } => return self.give_back(),
             Polled::Batch(batch) if batch.assignment.partitions.is_empty() => return Ok(Progress::Idle), // still cold, if it was
@@ -200,6 +205,23 @@ impl Worker {
         self.cold = true;
         self.observer.owns(self.service.name, false, None);
         Ok(Progress::Worked)
+    }
+
+    /// Tells of partitions that the member gives nothing of, when that changes.
+    fn withhold(&mut self) {
+        let withheld = self.member.stopped();
+        if withheld == self.withheld {
+            return;
+        }
+        let reader = worker(self.service.name);
+        for gone in self.withheld.iter().filter(|stuck| !withheld.contains(stuck)) {
+            self.observer.goes_on(&reader, gone.partition);
+        }
+        for stuck in withheld.iter().filter(|stuck| !self.withheld.contains(stuck)) {
+            tracing::error!(service = self.service.name, partition = stuck.partition.0, why = %stuck, "partition stopped");
+            self.observer.stopped(&reader, stuck);
+        }
+        self.withheld = withheld;
     }
 
     /// After a new order: what stopped is tried again, with its batch; what is passed over now and was folded goes.

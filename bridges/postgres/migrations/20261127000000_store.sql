@@ -3,7 +3,7 @@ CREATE TABLE events
 (
     aggregate_type text                         NOT NULL,
     aggregate_id   text                         NOT NULL,
-    sequence       bigint CHECK (sequence >= 0) NOT NULL,
+    sequence       bigint CHECK (sequence >= 1) NOT NULL,
     event_type     text                         NOT NULL,
     event_version  text                         NOT NULL,
     payload        json                         NOT NULL,
@@ -42,6 +42,12 @@ CREATE TABLE inbox
     PRIMARY KEY (topic, partition)
 );
 
+-- The log that all of it goes into, by a fingerprint: this database is no other's.
+CREATE TABLE home
+(
+    log text NOT NULL
+);
+
 CREATE FUNCTION outbox_turn() RETURNS void LANGUAGE sql SET search_path FROM CURRENT AS
 $$
 SELECT pg_advisory_xact_lock(hashtext('daybook outbox'), hashtext(current_schema()))
@@ -62,12 +68,36 @@ $$;
 
 CREATE CONSTRAINT TRIGGER events_written AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION events_written();
 
--- What was committed cannot be changed or taken back: the log has it.
-CREATE FUNCTION events_are_kept() RETURNS trigger LANGUAGE plpgsql AS
+-- A gap would stand in the log for good, and nothing could be decided behind it.
+CREATE FUNCTION events_follow() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
+$$
+DECLARE
+    last bigint;
+BEGIN
+    SELECT coalesce(max(sequence), 0) INTO last FROM events WHERE aggregate_type = NEW.aggregate_type AND aggregate_id = NEW.aggregate_id;
+    IF NEW.sequence > last + 1 THEN
+        RAISE EXCEPTION '% % is at version %: its next event is %, and not %', NEW.aggregate_type, NEW.aggregate_id, last, last + 1, NEW.sequence;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER events_follow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION events_follow();
+
+-- What the log has cannot be changed or taken back. What cannot go there can be taken back.
+CREATE FUNCTION events_are_kept() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS
 $$
 BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM outbox o
+        WHERE o.topic IS NULL AND o.aggregate_type = OLD.aggregate_type AND o.aggregate_id = OLD.aggregate_id AND o.sequence = OLD.sequence;
+        IF FOUND THEN
+            RETURN OLD;
+        END IF;
+    END IF;
     RAISE EXCEPTION 'events are never changed: the log has them';
 END
 $$;
 
-CREATE TRIGGER events_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION events_are_kept();
+CREATE TRIGGER events_are_kept BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION events_are_kept();
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE OR TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION events_are_kept();

@@ -67,6 +67,8 @@ pub struct Batch<'m> {
     pub relayed: (&'m Topic, Vec<(Partition, i64)>),
     /// letters that the log has
     pub done: &'m [i64],
+    /// the aggregate types that live here
+    pub types: &'m [&'static str],
 }
 
 /// What became of a transaction.
@@ -120,6 +122,24 @@ impl Database {
         })
     }
 
+    /// The log that this database belongs to: the given one, if it had none.
+    pub fn home(&self, log: &str) -> Result<String, Fault> {
+        self.ask(async {
+            let mut transaction = self.pool.begin().await?;
+            // Two that begin at once would both be the first.
+            sqlx::query("SELECT outbox_turn()").execute(&mut *transaction).await?;
+            sqlx::query("INSERT INTO home (log) SELECT $1 WHERE NOT EXISTS (SELECT FROM home)").bind(log).execute(&mut *transaction).await?;
+            let home = sqlx::query_scalar("SELECT log FROM home").fetch_one(&mut *transaction).await?;
+            transaction.commit().await.map(|()| home)
+        })
+    }
+
+    /// Events of other types than these are nobody's here: the log never gets them.
+    pub fn pass_over(&self, types: &[&str]) -> Result<(), Fault> {
+        let query = "DELETE FROM outbox WHERE topic IS NULL AND aggregate_type <> ALL($1)";
+        self.ask(async { sqlx::query(query).bind(types).execute(&self.pool).await.map(drop) })
+    }
+
     /// Up to where each topic's partitions were taken in.
     pub fn positions(&self) -> Result<Vec<(Topic, Partition, Offset)>, Fault> {
         self.ask(async {
@@ -136,21 +156,26 @@ impl Database {
         })
     }
 
-    /// Events that others wrote and that are not records yet, the first of them.
-    pub fn foreign(&self) -> Result<Vec<Foreign>, Fault> {
+    /// Events of these types that others wrote and that are not records yet, behind a position, the first of them.
+    pub fn foreign(&self, types: &[&str], after: i64) -> Result<Vec<Foreign>, Fault> {
         let query = "SELECT o.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata,
                 (extract(epoch FROM e.created_at) * 1000000)::bigint AS at
-            FROM outbox o JOIN events e USING (aggregate_type, aggregate_id, sequence) WHERE o.topic IS NULL ORDER BY o.position LIMIT $1";
+            FROM outbox o JOIN events e USING (aggregate_type, aggregate_id, sequence)
+            WHERE o.topic IS NULL AND o.position > $2 AND o.aggregate_type = ANY($3) ORDER BY o.position LIMIT $1";
         self.ask(async {
-            let rows = sqlx::query(query).bind(PAGE).fetch_all(&self.pool).await?;
+            let rows = sqlx::query(query).bind(PAGE).bind(after).bind(types).fetch_all(&self.pool).await?;
             rows.iter().map(read_foreign).collect()
         })
     }
 
-    /// What was made of them is what the log will get.
-    pub fn made(&self, records: &[Waiting]) -> Result<(), Fault> {
+    /// What was made of them is what the log will get; of the others it is known in which partition they lie.
+    pub fn made(&self, records: &[Waiting], stuck: &[(i64, Partition)]) -> Result<(), Fault> {
         self.ask(async {
             let mut transaction = self.pool.begin().await?;
+            for (position, partition) in stuck {
+                let update = sqlx::query("UPDATE outbox SET partition = $2 WHERE position = $1 AND topic IS NULL").bind(position);
+                update.bind(i32::from(partition.0)).execute(&mut *transaction).await?;
+            }
             for Waiting { position, message } in records {
                 let update = "UPDATE outbox SET topic = $2, partition = $3, id = $4, key = $5, names = $6, contents = $7, body = $8
                     WHERE position = $1 AND topic IS NULL";
@@ -190,10 +215,26 @@ impl Database {
         })
     }
 
+    /// Why there is no connection: a pool does not say.
+    fn unreachable(&self) -> String {
+        let connected = async { tokio::time::timeout(CONNECT, PgConnection::connect_with(&self.settings.connect)).await };
+        match self.runtime.block_on(connected) {
+            Ok(Ok(_)) => "all connections are in use".to_owned(),
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => format!("no connection in {} s", CONNECT.as_secs()),
+        }
+    }
+
     fn ask<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Fault> {
         let ended = self.runtime.block_on(async { tokio::time::timeout(ANSWER, work).await });
         let why = match ended {
             Ok(Ok(done)) => return Ok(done),
+            Ok(Err(sqlx::Error::PoolTimedOut)) => self.unreachable(),
+            Ok(Err(why)) if why.as_database_error().and_then(|why| why.code()).as_deref() == Some("55P03") => {
+                format!(
+                    "{why}: another transaction holds what this one needs (SELECT * FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')); end it"
+                )
+            }
             Ok(Err(why)) => why.to_string(),
             Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
         };
@@ -244,10 +285,13 @@ async fn within(connection: &mut PgConnection, batch: &Batch<'_>) -> Result<Resu
     }
     // From here to the end of the commit nobody else draws a position.
     sqlx::query("SELECT outbox_turn()").execute(&mut *connection).await?;
-    let before = "SELECT EXISTS (SELECT FROM outbox WHERE topic IS NULL)
+    // Rows that can be no records have their partition, and hold up that one alone.
+    let before = "SELECT EXISTS (SELECT FROM outbox WHERE topic IS NULL AND aggregate_type = ANY($4) AND (partition IS NULL OR partition = ANY($5)))
         OR EXISTS (SELECT FROM outbox o JOIN unnest($2::integer[], $3::bigint[]) AS r (partition, position) USING (partition)
             WHERE o.topic = $1 AND o.position > r.position)";
-    if sqlx::query_scalar(before).bind(topic.as_str()).bind(partitions).bind(ends).fetch_one(&mut *connection).await? {
+    let written: Vec<i32> = batch.records.iter().map(|message| i32::from(message.partition.0)).collect();
+    let query = sqlx::query_scalar(before).bind(topic.as_str()).bind(partitions).bind(ends).bind(batch.types).bind(written);
+    if query.fetch_one(&mut *connection).await? {
         return Ok(Err("others have written what the log must get first"));
     }
     let mut positions = Vec::with_capacity(batch.records.len());

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daybook::eventstore::log::{Assignment, BATCH_BYTES_MAX, Commit, Fault, Limits, Log, Member, Message, Offset, Polled, Positions, Record};
+use daybook::eventstore::fingerprint;
+use daybook::eventstore::log::{Assignment, BATCH_BYTES_MAX, Commit, Fault, Limits, Log, Member, Message, Offset, Polled, Positions, Record, Stuck};
 use daybook::eventstore::outcome::Outcome;
 use daybook::schemas::envelope::event_id;
 use daybook::schemas::{Envelope, Partition, Topic};
@@ -54,20 +55,23 @@ pub struct State {
     relayed: BTreeMap<Partition, i64>,
     /// dead letters that the log has
     done: Vec<i64>,
+    /// partitions that stand still: what others wrote there cannot go into the log
+    stuck: BTreeMap<Partition, Stuck>,
+    /// the worker was not told of its partitions yet
+    owes: bool,
     looked: Option<Instant>,
 }
 
 impl KeptMember {
-    /// Reads how far both are, and brings the log up to what is kept. Says whether something was written there.
+    /// Reads how far both are, and brings the log up to what is kept. Says whether something has changed of what is decided by.
     fn catch_up(&mut self, assignment: &Assignment) -> Result<bool, Fault> {
         self.state.looked = Some(Instant::now());
         if !self.state.known {
             self.look(assignment)?;
         }
-        while self.make()? {}
-        let (events, mut written) = (self.service.events(), false);
+        let (events, mut written) = (self.service.events(), self.make(assignment)?);
         let behind = assignment.partitions.iter().map(|partition| self.state.relayed.get(partition).copied().unwrap_or(-1)).min();
-        let Some(mut from) = behind else { return Ok(false) };
+        let Some(mut from) = behind else { return Ok(written) };
         loop {
             let page = self.database.waiting(&events, &assignment.partitions, from)?;
             let Some(last) = page.last().map(|last| last.position) else { break };
@@ -109,6 +113,13 @@ impl KeptMember {
             self.database.migrate()?;
             self.state.made = true;
         }
+        let own = fingerprint::of(&[&self.log.secret()]);
+        if self.database.home(&own)? != own {
+            return Err(Fault::Retry(
+                "PostgreSQL has the events of another log: bring that log back, or give this one a schema or a database of its own".to_owned(),
+            ));
+        }
+        self.database.pass_over(&self.types())?;
         self.state.taken = self.database.positions()?.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect();
         for (topic, partition, next) in self.log.committed(self.service.name)? {
             let taken = self.state.taken.get(&(topic.clone(), partition)).copied().unwrap_or_default();
@@ -118,7 +129,15 @@ impl KeptMember {
                 )));
             }
         }
-        let events = self.service.events();
+        let (events, commands) = (self.service.events(), self.service.commands());
+        for ((topic, partition), next) in self.state.taken.iter().filter(|((topic, _), _)| *topic == commands) {
+            let end = self.log.end(topic, *partition)?;
+            if *next > end {
+                return Err(Fault::Retry(format!(
+                    "PostgreSQL has {topic}/{partition} up to offset {next}, and it ends at {end}: the log is an older copy. Bring the newer one back"
+                )));
+            }
+        }
         self.state.relayed.clear();
         for partition in &assignment.partitions {
             let position = match self.newest(&events, *partition)? {
@@ -185,18 +204,49 @@ impl KeptMember {
         Ok(all)
     }
 
-    /// Makes records of events that others wrote, a page of them; says whether there were any.
-    fn make(&self) -> Result<bool, Fault> {
-        let foreign = self.database.foreign()?;
-        let made = foreign.into_iter().map(|foreign| self.record(foreign)).collect::<Result<Vec<_>, _>>()?;
-        self.database.made(&made)?;
-        Ok(!made.is_empty())
+    fn types(&self) -> Vec<&'static str> {
+        self.held.values().map(|held| held.row_type()).collect()
     }
 
-    fn record(&self, foreign: Foreign) -> Result<Waiting, Fault> {
+    /// Makes records of events that others wrote. One that can be none holds up its partition, where the order would be another
+    /// without it; says whether those have changed.
+    fn make(&mut self, assignment: &Assignment) -> Result<bool, Fault> {
+        let (types, mut after, mut stuck) = (self.types(), -1, BTreeMap::<Partition, String>::new());
+        loop {
+            let foreign = self.database.foreign(&types, after)?;
+            let Some(last) = foreign.last() else { break };
+            after = last.position;
+            let (mut made, mut held_up) = (vec![], vec![]);
+            for foreign in foreign {
+                let (position, partition) = (foreign.position, self.log.partition_of(&foreign.id));
+                let record = if stuck.contains_key(&partition) { Err(String::new()) } else { self.record(foreign) };
+                match record {
+                    Ok(waiting) => made.push(waiting),
+                    Err(why) => {
+                        stuck.entry(partition).or_insert(why);
+                        held_up.push((position, partition));
+                    }
+                }
+            }
+            self.database.made(&made, &held_up)?;
+        }
+        let topic = self.service.events();
+        let own = stuck.into_iter().filter(|(partition, _)| assignment.partitions.contains(partition));
+        let at = |(partition, why)| Ok((partition, Stuck { offset: self.log.end(&topic, partition)?, topic: topic.clone(), partition, why }));
+        let own = own.map(at).collect::<Result<BTreeMap<_, _>, Fault>>()?;
+        let changed = own != self.state.stuck;
+        self.state.stuck = own;
+        Ok(changed)
+    }
+
+    fn record(&self, foreign: Foreign) -> Result<Waiting, String> {
         let Foreign { position, aggregate_type, id, sequence, at, event } = foreign;
-        // Nothing behind it goes into the log: its order would be another. The service stands still, and no other does.
-        let wrong = |why: String| Fault::Retry(format!("event {sequence} of {aggregate_type} {id} in PostgreSQL cannot go into the log: {why}"));
+        let wrong = |why: String| {
+            format!(
+                "event {sequence} of {aggregate_type} {id} in PostgreSQL cannot go into the log: {why}. Where no newer version of this program knows it, take it \
+                 back: DELETE FROM events WHERE aggregate_type = '{aggregate_type}' AND aggregate_id = '{id}' AND sequence >= {sequence}"
+            )
+        };
         let held = self.held.values().find(|held| held.row_type() == aggregate_type).ok_or_else(|| wrong("no aggregate of this type lives here".to_owned()))?;
         let handler = self.service.handler(held.name()).ok_or_else(|| wrong(format!("{} does not own {}", self.service.name, held.name())))?;
         handler.check_id(&id).map_err(&wrong)?;
@@ -242,7 +292,8 @@ impl KeptMember {
         let new = records.iter().filter(|message| message.topic == events).map(|message| self.event(message));
         let new = new.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let relayed = (&events, self.state.relayed.iter().map(|(partition, position)| (*partition, *position)).collect());
-        let batch = Batch { moves, events: new, records, relayed, done: &self.state.done };
+        let (done, types) = (&self.state.done, &self.types());
+        let batch = Batch { moves, events: new, records, relayed, done, types };
         self.state.known = false; // until the log has it
         match self.database.keep(&batch)? {
             Kept::Yes(positions) => {
@@ -286,8 +337,9 @@ impl Member for KeptMember {
             let polled = self.inner.poll(limits, wait.saturating_sub(began.elapsed()).min(SLICE))?;
             let mut batch = match polled {
                 Polled::Assigned(assignment) => {
-                    self.state.known = false;
+                    (self.state.known, self.state.owes) = (false, true);
                     self.catch_up(&assignment)?; // what fails is tried again with the next batch
+                    self.state.owes = false;
                     return Ok(Polled::Assigned(assignment));
                 }
                 Polled::Revoked { deadline } => {
@@ -301,16 +353,21 @@ impl Member for KeptMember {
             }
             let due = self.heard.taken() || self.state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
             if !self.state.known || due {
-                let was_known = self.state.known;
-                let caught = self.catch_up(&batch.assignment);
-                if !matches!(caught, Ok(false)) || !was_known {
-                    self.inner.rewind()?; // the batch comes again
-                    caught?;
-                    return Ok(Polled::Assigned(batch.assignment)); // what it decides by has changed
+                match self.catch_up(&batch.assignment) {
+                    Ok(false) if !self.state.owes => {} // whoever threw a batch away folds before it decides
+                    caught => {
+                        self.inner.rewind()?; // the batch comes again
+                        caught?;
+                        self.state.owes = false;
+                        return Ok(Polled::Assigned(batch.assignment)); // what it decides by has changed
+                    }
                 }
             }
             let taken = &self.state.taken;
             batch.records.retain(|record| taken.get(&(record.topic.clone(), record.partition)).is_none_or(|taken| record.offset >= *taken));
+            // Once they go on, all that was not taken in of them comes again.
+            batch.records.retain(|record| !self.state.stuck.contains_key(&record.partition));
+            batch.positions.retain(|(_, partition, _)| !self.state.stuck.contains_key(partition));
             if !batch.records.is_empty() || !batch.positions.is_empty() || began.elapsed() >= wait {
                 return Ok(Polled::Batch(batch));
             }
@@ -340,6 +397,10 @@ impl Member for KeptMember {
 
     fn behind(&self) -> Vec<(Topic, u64)> {
         self.inner.behind()
+    }
+
+    fn stopped(&self) -> Vec<Stuck> {
+        self.state.stuck.values().cloned().collect()
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {

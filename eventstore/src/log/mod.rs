@@ -478,6 +478,11 @@ pub trait Member: Send {
         vec![]
     }
 
+    /// Owned partitions of which nothing is given by now, and why: the rest go on.
+    fn stopped(&self) -> Vec<Stuck> {
+        vec![]
+    }
+
     /// Throws away what was polled since the last commit: the next poll gives it again. Whoever cannot work on a batch
     /// must say so; a later commit would pass over it.
     fn rewind(&mut self) -> Result<(), Fault>;

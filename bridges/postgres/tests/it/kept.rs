@@ -9,12 +9,12 @@ use daybook::testing::{PATIENCE, Server};
 use daybook::web::Method;
 use postgres_es::PostgresEventRepository;
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{PgPool, Row};
 
 use crate::account::{BankAccount, BankAccountCommand, upcasters};
 use crate::broker::Broker;
 use crate::postgres::Database;
-use crate::stage::{RETRY, Stage, database, plain};
+use crate::stage::{RETRY, Stage, database, plain, program};
 use crate::statement::Statement;
 
 fn open(account: u64) -> Value {
@@ -122,8 +122,7 @@ async fn another_database_is_not_taken_for_its_own() {
     stage.done(7, "open", open(7)).await;
     stage.server.stop().unwrap();
     let data = stage.dir.path().join("data");
-    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/account-in-postgres");
-    let mut elsewhere = Server::new(program, &data).unwrap().set("ACCOUNT_POSTGRES", &other);
+    let mut elsewhere = Server::new(program(), &data).unwrap().set("ACCOUNT_POSTGRES", &other);
     elsewhere.start().await.unwrap();
     let connection = Connection::to([elsewhere.url()]);
     let began = Instant::now();
@@ -197,5 +196,120 @@ async fn over_tls_and_no_other_way() {
         .unwrap()
         .get(0);
     assert!(encrypted);
+    stage.server.stop().unwrap();
+}
+
+async fn insert(pool: &PgPool, (aggregate_type, id, sequence): (&str, &str, i64), (event_type, version): (&str, &str), payload: Value) -> Result<(), String> {
+    let insert = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+        VALUES ($1, $2, $3, $4, $5, $6, '{}')";
+    let query = sqlx::query(insert).bind(aggregate_type).bind(id).bind(sequence).bind(event_type).bind(version).bind(payload);
+    query.execute(pool).await.map(drop).map_err(|why| why.to_string())
+}
+
+/// What others wrote and cannot go into the log holds up its partition, and no other; taken back, it holds up nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_rows_hold_up_their_own_partition_alone() {
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, None).await;
+    let partition = |id: &str| daybook::schemas::partition_of(id.as_bytes(), 8);
+    let beside = |id: &str| (20..).find(|account: &u64| partition(&account.to_string()) == partition(id) && account.to_string() != id).unwrap();
+    let elsewhere = (20..).find(|account: &u64| ["8", "abc"].iter().all(|id| partition(&account.to_string()) != partition(id))).unwrap();
+    stage.done(8, "open-8", open(8)).await;
+    stage.done(elsewhere, "open-elsewhere", open(elsewhere)).await;
+    // Of a type that does not live here: the log is not asked to take it, and nothing waits for it.
+    insert(&pool, ("customer", "8", 1), ("Renamed", "1.0"), json!({ "x": 1 })).await.unwrap();
+    stage.done(8, "deposit-8", deposit(1)).await;
+    let gap = insert(&pool, ("account", "8", 7), ("AccountOpened", "1.0"), open(8)).await.unwrap_err();
+    assert!(gap.contains("account 8 is at version 2: its next event is 3, and not 7"), "{gap}");
+    assert!(sqlx::query("DELETE FROM events WHERE aggregate_id = '8'").execute(&pool).await.unwrap_err().to_string().contains("events are never changed"));
+    let large = json!({ "CustomerDepositedMoney": { "cents": 1, "balance": 1, "note": "x".repeat(600_000) } });
+    let odd = [
+        ("8", 3, ("NoSuchEvent", "1.0"), json!({}), "type NoSuchEvent of version 1.0 of account is unknown here"),
+        ("8", 3, ("AccountOpened", "9.9"), json!({}), "type AccountOpened of version 9.9 of account is unknown here"),
+        ("8", 3, ("AccountOpened", "1.0"), json!({ "garbage": 1 }), "'payload': unknown variant `garbage`"),
+        ("8", 3, ("CustomerDepositedMoney", "2.0"), large, "a record has at most"),
+        ("abc", 1, ("AccountOpened", "1.0"), json!({ "AccountOpened": { "account_id": "abc" } }), "'abc' is no id"),
+    ];
+    for (number, (id, sequence, kind, payload, said)) in odd.into_iter().enumerate() {
+        insert(&pool, ("account", id, sequence), kind, payload).await.unwrap();
+        let began = Instant::now();
+        loop {
+            let stands = stage.connection.once(stage.connection.get("/partitions")).await.unwrap().text;
+            if stands.contains(said) && stands.contains("take it back: DELETE FROM events WHERE") {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{said}: {stands}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Another partition goes on; what is asked of this one waits, and is answered once the row is gone.
+        stage.done(elsewhere, &format!("deposit-{number}"), deposit(1)).await;
+        let (waits, waited) = (beside(id), format!("open-beside-{number}"));
+        let taken_back = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let delete = "DELETE FROM events WHERE aggregate_type = 'account' AND aggregate_id = $1 AND sequence >= $2";
+            sqlx::query(delete).bind(id).bind(sequence).execute(&pool).await.unwrap();
+            Instant::now()
+        };
+        let asked = async {
+            stage.done(waits, &waited, open(waits)).await;
+            Instant::now()
+        };
+        let (answered, taken_back) = tokio::join!(asked, taken_back);
+        assert!(answered > taken_back, "{said}");
+    }
+    stage.same(&pool, [8, elsewhere]).await;
+    stage.server.verify().unwrap();
+    stage.server.stop().unwrap();
+}
+
+/// The log is gone and PostgreSQL is not: a new log is not taken for the old one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_log_is_not_taken_for_its_own() {
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, None).await;
+    stage.done(7, "open", open(7)).await;
+    stage.server.stop().unwrap();
+    let mut other = Server::new(program(), &stage.dir.path().join("another")).unwrap().set("ACCOUNT_POSTGRES", &url);
+    other.start().await.unwrap();
+    let connection = Connection::to([other.url()]);
+    let began = Instant::now();
+    loop {
+        let said = connection.once(connection.get("/readyz?verbose")).await.unwrap();
+        assert!(said.status.is_success(), "{}", said.text);
+        if said.text.contains("PostgreSQL has the events of another log") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", said.text);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(connection.list::<Value>("/accounts/7/events", 10, &RETRY).await.unwrap().unwrap().items.len(), 0);
+    other.stop().unwrap();
+    stage.server.start().await.unwrap();
+    stage.done(7, "deposit", deposit(5)).await;
+    assert_eq!(stage.same(&pool, [7]).await, 2);
+    stage.server.stop().unwrap();
+}
+
+/// What PostgreSQL refuses for good is said, too: its turns fail, although each begins well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_postgres_refuses_is_said() {
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, None).await;
+    stage.done(7, "open", open(7)).await;
+    sqlx::raw_sql("ALTER TABLE statements RENAME TO elsewhere").execute(&pool).await.unwrap();
+    let watched = async {
+        let began = Instant::now();
+        loop {
+            let said = stage.connection.once(stage.connection.get("/readyz?verbose")).await.unwrap().text;
+            if said.contains("relation \"statements\" does not exist") {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{said}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO statements").execute(&pool).await.unwrap();
+    };
+    tokio::join!(stage.done(7, "deposit", deposit(5)), watched);
+    assert_eq!(stage.same(&pool, [7]).await, 2);
     stage.server.stop().unwrap();
 }

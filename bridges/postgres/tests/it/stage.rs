@@ -86,7 +86,7 @@ impl Stage {
 
 /// The events of an account as its table has them.
 pub async fn kept(pool: &PgPool, account: u64) -> Vec<Value> {
-    let query = "SELECT sequence, event_type, payload FROM events WHERE aggregate_id = $1 ORDER BY sequence";
+    let query = "SELECT sequence, event_type, payload FROM events WHERE aggregate_type = 'account' AND aggregate_id = $1 ORDER BY sequence";
     let rows = sqlx::query(query).bind(account.to_string()).fetch_all(pool).await.unwrap();
     rows.iter().map(|row| json!([row.get::<i64, _>(0), row.get::<String, _>(1), row.get::<Value, _>(2)])).collect()
 }
