@@ -293,6 +293,18 @@ impl Caller {
         &self.urls[self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len()]
     }
 
+    /// A command that is accepted: sent again under another id while a cart has not heard of its product, which it does a moment after that
+    /// was registered: a refusal is its command's answer for good.
+    pub async fn accepted(&self, method: Method, path: &str, id: &str, body: Value) {
+        let began = Instant::now();
+        let (mut status, mut answer) = self.command(method.clone(), path, id, body.clone()).await;
+        while answer["code"] == "unknown-product" && began.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            (status, answer) = self.command(method.clone(), path, &format!("{id} {:?}", began.elapsed()), body.clone()).await;
+        }
+        assert!(status.is_success(), "{path}: {status} {answer}");
+    }
+
     /// A command's end: status and body, however often the server dies meanwhile.
     pub async fn command(&self, method: Method, path: &str, id: &str, body: Value) -> (StatusCode, Value) {
         let deadline = Instant::now() + 2 * PATIENCE;
