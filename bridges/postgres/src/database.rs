@@ -7,7 +7,6 @@ use std::time::Duration;
 use daybook::eventstore::log::{Fault, Message, Offset};
 use daybook::schemas::{Headers, Partition, Topic};
 use daybook_cqrs_es::StoredEvent;
-use serde_json::Value;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{Connection, PgConnection, PgPool, Row};
@@ -42,8 +41,14 @@ pub struct Foreign {
     pub sequence: u64,
     /// when it was written, in microseconds since 1970
     pub at: i64,
-    /// itself
-    pub event: StoredEvent,
+    /// its `event_type`
+    pub event_type: String,
+    /// its `event_version`
+    pub event_version: String,
+    /// its payload, as it stands there
+    pub payload: String,
+    /// its metadata, as it stands there
+    pub metadata: String,
 }
 
 /// An event as its row and its views take it.
@@ -158,7 +163,7 @@ impl Database {
 
     /// Events of these types that others wrote and that are not records yet, behind a position, the first of them.
     pub fn foreign(&self, types: &[&str], after: i64) -> Result<Vec<Foreign>, Fault> {
-        let query = "SELECT o.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata,
+        let query = "SELECT o.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
                 (extract(epoch FROM e.created_at) * 1000000)::bigint AS at
             FROM outbox o JOIN events e USING (aggregate_type, aggregate_id, sequence)
             WHERE o.topic IS NULL AND o.position > $2 AND o.aggregate_type = ANY($3) ORDER BY o.position LIMIT $1";
@@ -332,14 +337,17 @@ fn read_waiting(row: &PgRow) -> Result<Waiting, sqlx::Error> {
     Ok(Waiting { position: row.try_get("position")?, message })
 }
 
+/// As text: what cannot be read must not keep others from being read.
 fn read_foreign(row: &PgRow) -> Result<Foreign, sqlx::Error> {
-    let metadata: Value = row.try_get("metadata")?;
-    let event = StoredEvent {
+    Ok(Foreign {
+        position: row.try_get("position")?,
+        aggregate_type: row.try_get("aggregate_type")?,
+        id: row.try_get("aggregate_id")?,
+        sequence: unsigned(row.try_get("sequence")?)?,
+        at: row.try_get("at")?,
         event_type: row.try_get("event_type")?,
         event_version: row.try_get("event_version")?,
         payload: row.try_get("payload")?,
-        metadata: serde_json::from_value(metadata).map_err(|why| sqlx::Error::Decode(why.into()))?,
-    };
-    let (aggregate_type, id) = (row.try_get("aggregate_type")?, row.try_get("aggregate_id")?);
-    Ok(Foreign { position: row.try_get("position")?, aggregate_type, id, sequence: unsigned(row.try_get("sequence")?)?, at: row.try_get("at")?, event })
+        metadata: row.try_get("metadata")?,
+    })
 }

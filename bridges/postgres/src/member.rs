@@ -16,6 +16,7 @@ use daybook::eventstore::outcome::Outcome;
 use daybook::schemas::envelope::event_id;
 use daybook::schemas::{Envelope, Partition, Topic};
 use daybook::{Service, Timestamp};
+use daybook_cqrs_es::StoredEvent;
 
 use crate::database::{Batch, Database, Foreign, Kept, NewEvent, Waiting};
 use crate::held::Held;
@@ -240,7 +241,7 @@ impl KeptMember {
     }
 
     fn record(&self, foreign: Foreign) -> Result<Waiting, String> {
-        let Foreign { position, aggregate_type, id, sequence, at, event } = foreign;
+        let Foreign { position, aggregate_type, id, sequence, at, event_type, event_version, payload, metadata } = foreign;
         let wrong = |why: String| {
             format!(
                 "event {sequence} of {aggregate_type} {id} in PostgreSQL cannot go into the log: {why}. Where no newer version of this program knows it, take it \
@@ -250,6 +251,9 @@ impl KeptMember {
         let held = self.held.values().find(|held| held.row_type() == aggregate_type).ok_or_else(|| wrong("no aggregate of this type lives here".to_owned()))?;
         let handler = self.service.handler(held.name()).ok_or_else(|| wrong(format!("{} does not own {}", self.service.name, held.name())))?;
         handler.check_id(&id).map_err(&wrong)?;
+        let payload = serde_json::from_str(&payload).map_err(|why| wrong(format!("its payload: {why}")))?;
+        let metadata = serde_json::from_str(&metadata).map_err(|why| wrong(format!("its metadata: {why}")))?;
+        let event = StoredEvent { event_type, event_version, payload, metadata };
         let (kind, body) = held.record(event).map_err(|why| wrong(why.to_string()))?;
         let (source, key) = (format!("/{}/{}", self.service.name, held.name()), (self.log.rules().routing_key)(&id));
         let mut envelope = Envelope::new(event_id(&source, key, &id, sequence), source, kind, &id);

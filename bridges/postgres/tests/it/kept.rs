@@ -199,10 +199,14 @@ async fn over_tls_and_no_other_way() {
     stage.server.stop().unwrap();
 }
 
+/// An event as others write it; without a payload one whose metadata is not cqrs-es'.
 async fn insert(pool: &PgPool, (aggregate_type, id, sequence): (&str, &str, i64), (event_type, version): (&str, &str), payload: Value) -> Result<(), String> {
     let insert = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
-        VALUES ($1, $2, $3, $4, $5, $6, '{}')";
-    let query = sqlx::query(insert).bind(aggregate_type).bind(id).bind(sequence).bind(event_type).bind(version).bind(payload);
+        VALUES ($1, $2, $3, $4, $5, $6::text::json, $7::text::json)";
+    // What no number of ours can hold, JSON can.
+    let metadata = if payload.is_null() { "{\"number\":1}" } else { "{}" };
+    let payload = payload.to_string().replace("\"beyond\"", "1e999");
+    let query = sqlx::query(insert).bind(aggregate_type).bind(id).bind(sequence).bind(event_type).bind(version).bind(payload).bind(metadata);
     query.execute(pool).await.map(drop).map_err(|why| why.to_string())
 }
 
@@ -229,6 +233,8 @@ async fn odd_rows_hold_up_their_own_partition_alone() {
         ("8", 3, ("AccountOpened", "1.0"), json!({ "garbage": 1 }), "'payload': unknown variant `garbage`"),
         ("8", 3, ("CustomerDepositedMoney", "2.0"), large, "a record has at most"),
         ("abc", 1, ("AccountOpened", "1.0"), json!({ "AccountOpened": { "account_id": "abc" } }), "'abc' is no id"),
+        ("8", 3, ("AccountOpened", "1.0"), json!({ "AccountOpened": "beyond" }), "its payload: number out of range"),
+        ("8", 3, ("AccountOpened", "1.0"), Value::Null, "its metadata: invalid type: integer `1`, expected a string"),
     ];
     for (number, (id, sequence, kind, payload, said)) in odd.into_iter().enumerate() {
         insert(&pool, ("account", id, sequence), kind, payload).await.unwrap();
