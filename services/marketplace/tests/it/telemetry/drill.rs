@@ -245,7 +245,8 @@ async fn the_right_alert_fires_and_clears_and_no_other() {
     let alerts: BTreeMap<&str, &str> = drill.table.iter().map(|(broken, alert, ..)| (broken.as_str(), alert.as_str())).collect();
     assert_eq!(alerts.len(), 5, "{alerts:?}");
     for started in [&mut server, &mut others, &mut small] {
-        assert!(tokio::task::block_in_place(|| started.stop()));
+        let ended = tokio::task::block_in_place(|| started.stop());
+        assert!(ended, "it did not end well: {}", started.log());
     }
 }
 
