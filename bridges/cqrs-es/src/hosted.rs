@@ -35,6 +35,11 @@ pub trait Hosted: Aggregate<Command: Serialize + DeserializeOwned> + 'static {
     /// A refusal's stable name, kebab case: callers match on it.
     fn refusal_code(error: &Self::Error) -> &'static str;
 
+    /// Whether only policies make this command, which is as serde writes it; see [`daybook::Aggregate::made_inside`].
+    fn made_inside(_command: &Value) -> bool {
+        false
+    }
+
     /// What brings the payloads of older versions to the newest one.
     fn upcasters() -> &'static [Box<dyn EventUpcaster>] {
         &[]

@@ -22,14 +22,22 @@ pub struct Hosting {
     /// Who may append events that were decided elsewhere: [`crate::LogStore`] does. They are not decided again, so nobody who may
     /// not decide in its place. None where nobody does: then there is no such route.
     pub commits: Option<Access>,
-    /// the view of its states, and the route of all of them: `("accounts", "/accounts")`
-    pub states: (&'static str, &'static str),
-    /// the route of one, and of its commands: `/accounts/{id}`
-    pub one: &'static str,
+    /// where its states are; none where the capability has routes of its own for that
+    pub states: Option<HostedStates>,
     /// the view of its events, and the route of one's: `("account-events", "/accounts/{id}/events")`
     pub events: (&'static str, &'static str),
     /// the id of one, for documents, and what ids look like
     pub example: (&'static str, &'static str),
+}
+
+/// Where an aggregate's states are read, and it is sent its own commands.
+pub struct HostedStates {
+    /// their view
+    pub view: &'static str,
+    /// the route of all of them: `/accounts`
+    pub all: &'static str,
+    /// the route of one, and of its commands: `/accounts/{id}`
+    pub one: &'static str,
 }
 
 /// An event, as `CqrsFramework` has it.
@@ -88,27 +96,33 @@ fn is_id<A: Hosted>(id: &str) -> Result<(), Failure> {
 impl Hosting {
     /// A capability with the views and routes of `A`, which its service owns.
     pub fn of<A: Hosted>(&self, capability: Capability) -> Capability {
-        capability.view(self.states.0, 1, states::<OnLog<A>, _>).view(self.events.0, 1, fold_events::<A>).routes(self.routes::<A>())
+        let capability = capability.view(self.events.0, 1, fold_events::<A>).routes(self.history::<A>());
+        let Some(of) = &self.states else { return capability };
+        capability.view(of.view, 1, states::<OnLog<A>, _>).routes(self.states::<A>(of))
     }
 
-    fn routes<A: Hosted>(&self) -> Routes {
-        let (id, pattern) = self.example;
-        let (service, view) = (self.service, self.events.0);
+    fn states<A: Hosted>(&self, of: &HostedStates) -> Routes {
+        let ((id, pattern), service) = (self.example, self.service);
         let one = |operation: Operation| operation.text_part("id", id, pattern);
         let handle = async move |State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, AnyBody(command): AnyBody| {
             is_id::<A>(&id)?;
             A::Command::deserialize(&command).map_err(|why| Failure::bad("", format!("no command of {}: {why}", A::TYPE)))?;
             CommandRequest::<OnLog<A>>::own(service, id, &headers)?.send(&app, &Command::Handle(command)).await
         };
+        Routes::of(service, self.access)
+            .post(of.one, handle, one(Operation::command::<OnLog<A>>("Sends it one of its commands")).about("The body is the command as serde writes it."))
+            .row::<StateRow<OnLog<A>>, A::Id>(of.one, of.view, str::to_owned, |row| row.revision, one(Operation::new("Shows its state")))
+            .page::<StateRow<OnLog<A>>>(of.all, of.view, "", Operation::new("Lists states"))
+    }
+
+    fn history<A: Hosted>(&self) -> Routes {
+        let ((id, pattern), service, view) = (self.example, self.service, self.events.0);
+        let one = |operation: Operation| operation.text_part("id", id, pattern);
         let events = async move |State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap| {
             is_id::<A>(&id)?;
             list::<EventRow>(&app, view, Under::one(&id, &prefix(&id)), listing, &headers).await
         };
-        let routes = Routes::of(service, self.access)
-            .post(self.one, handle, one(Operation::command::<OnLog<A>>("Sends it one of its commands")).about("The body is the command as serde writes it."))
-            .row::<StateRow<OnLog<A>>, A::Id>(self.one, self.states.0, str::to_owned, |row| row.revision, one(Operation::new("Shows its state")))
-            .page::<StateRow<OnLog<A>>>(self.states.1, self.states.0, "", Operation::new("Lists states"))
-            .get(self.events.1, events, one(Operation::page::<EventRow>("Lists its events, from the first")));
+        let routes = Routes::of(service, self.access).get(self.events.1, events, one(Operation::page::<EventRow>("Lists its events, from the first")));
         let Some(commits) = self.commits else { return routes };
         let append = async move |State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, AnyBody(given): AnyBody| {
             is_id::<A>(&id)?;

@@ -36,7 +36,7 @@ pub use cqrs_es;
 #[cfg(doc)]
 use daybook::Context;
 pub use hosted::{CONFLICT, Hosted};
-pub use hosting::{EventRow, Hosting};
+pub use hosting::{EventRow, HostedStates, Hosting};
 pub use on_log::{Command, OnLog, Recorded, Refused};
 pub use records::StoredEvent;
 pub use store::{Loaded, LogStore};

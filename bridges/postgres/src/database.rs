@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use daybook::eventstore::log::{Fault, Message, Offset};
 use daybook::schemas::{Headers, Partition, Topic};
@@ -15,8 +14,6 @@ use tokio::runtime::Runtime;
 use crate::held::Held;
 use crate::settings::{CONNECT, Settings};
 
-/// Longest that a whole transaction may take, and whatever else is asked.
-const ANSWER: Duration = Duration::from_secs(60);
 /// Rows of a page.
 const PAGE: i64 = 1_000;
 
@@ -231,7 +228,8 @@ impl Database {
     }
 
     fn ask<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Fault> {
-        let ended = self.runtime.block_on(async { tokio::time::timeout(ANSWER, work).await });
+        let answer = 2 * self.settings.statement; // for a whole transaction, and whatever else is asked
+        let ended = self.runtime.block_on(async { tokio::time::timeout(answer, work).await });
         let why = match ended {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(sqlx::Error::PoolTimedOut)) => self.unreachable(),
@@ -241,7 +239,7 @@ impl Database {
                 )
             }
             Ok(Err(why)) => why.to_string(),
-            Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
+            Err(_) => format!("no answer in {} s", answer.as_secs()),
         };
         Err(Fault::Retry(format!("PostgreSQL at {}: {why}", self.settings.place())))
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub(crate) connect: PgConnectOptions,
     /// the schema that the tables lie in
     pub(crate) schema: String,
+    /// longest that a statement may take
+    pub(crate) statement: Duration,
 }
 
 impl Settings {
@@ -49,14 +51,18 @@ impl Settings {
             return Err(SettingsError(format!("'{schema}' is no name for a schema: small letters, digits and _, at most 60")));
         }
         let connect = address(url)?;
-        let seconds = |time: Duration| format!("{}s", time.as_secs());
-        let connect = connect.application_name("daybook").options([
-            ("search_path", schema.to_owned()),
-            ("statement_timeout", seconds(STATEMENT)),
-            ("lock_timeout", seconds(STATEMENT / 3)),
-            ("idle_in_transaction_session_timeout", seconds(STATEMENT)),
-        ]);
-        Ok(Self { connect, schema: schema.to_owned() })
+        let connect = connect.application_name("daybook").options([("search_path", schema)]);
+        Ok(Self { connect, schema: schema.to_owned(), statement: STATEMENT }.statements(STATEMENT))
+    }
+
+    /// A statement may take so long there, and a third of it wait for a lock. 30 seconds if it is not said.
+    #[must_use]
+    pub fn statements(mut self, longest: Duration) -> Self {
+        let seconds = |time: Duration| format!("{}s", time.as_secs().max(1));
+        let (all, lock) = (seconds(longest), seconds(longest / 3));
+        self.statement = longest;
+        self.connect = self.connect.options([("statement_timeout", &all), ("lock_timeout", &lock), ("idle_in_transaction_session_timeout", &all)]);
+        self
     }
 
     /// Where it is, without who signs in.

@@ -96,6 +96,30 @@ impl FromStr for SaleId {
     }
 }
 
+/// What a customer makes of a product: `<customer>-<product>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReviewId {
+    /// whose
+    pub customer: CustomerId,
+    /// of what
+    pub product: ProductRef,
+}
+
+impl fmt::Display for ReviewId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}", self.customer, self.product)
+    }
+}
+
+impl FromStr for ReviewId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('-').and_then(|(customer, product)| Some((customer.parse().ok()?, product.parse().ok()?)));
+        let (customer, product) = parts.ok_or_else(|| format!("'{text}' is no id of the form <customer>-<seller>-<product>"))?;
+        Ok(Self { customer, product })
+    }
+}
+
 /// A run of deliveries, named by its caller: 1 to 100 of letters, digits and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionId(String);

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `ids`, `text`, `charge`, `customer`, `product`, `payment`, `replica`, `seller`,
+//! Low to high: `ids`, `text`, `charge`, `customer`, `product`, `payment`, `rating`, `replica`, `seller`,
 //! `cart`, `delivery`, `shipment`, `stock`, `order`, `sale`, `policies`.
 
 pub mod cart;
@@ -23,6 +23,7 @@ pub mod order;
 pub mod payment;
 pub mod policies;
 pub mod product;
+pub mod rating;
 pub mod replica;
 pub mod sale;
 pub mod seller;
@@ -31,5 +32,5 @@ pub mod stock;
 mod text;
 
 pub use charge::Charge;
-pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, SaleId, SellerId, TransactionId};
+pub use ids::{CustomerId, ID_MAX, OrderId, PaymentId, ProductId, ProductRef, ReviewId, SaleId, SellerId, TransactionId};
 pub use kernel::{Aggregate, Context, Currency, Heads, Money, MoneyError, NoHeads, Origin, Policy, Routing, Source, Timestamp, routing_key, testing};

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `marketplace`, `maybe`, `product`, `replica`, `customer`, `seller`, `payment`, `cart`, `stock`, `order`, `shipment`, `sale`.
+//! Low to high: `marketplace`, `maybe`, `product`, `rating`, `replica`, `customer`, `seller`, `payment`, `cart`, `stock`, `order`, `shipment`, `sale`.
 
 mod cart;
 mod customer;
@@ -23,6 +23,7 @@ mod maybe;
 mod order;
 mod payment;
 mod product;
+mod rating;
 mod replica;
 mod sale;
 mod seller;
@@ -32,8 +33,8 @@ mod stock;
 pub use marketplace::Marketplace;
 
 use domain::{
-    cart::Cart, customer::Customer, delivery::DeliveryRun, order::Order, payment::Payment, product::Product, replica::ProductCopy, sale::Sale, seller::Seller,
-    shipment::Shipment, stock::StockItem,
+    cart::Cart, customer::Customer, delivery::DeliveryRun, order::Order, payment::Payment, product::Product, rating::Rating, replica::ProductCopy, sale::Sale,
+    seller::Seller, shipment::Shipment, stock::StockItem,
 };
 use schemas::Codec;
 use schemas::wire::Shape;
@@ -42,6 +43,7 @@ use schemas::wire::Shape;
 pub fn shapes() -> Vec<Shape> {
     [
         Product::shapes(),
+        Rating::shapes(),
         Seller::shapes(),
         ProductCopy::shapes(),
         Customer::shapes(),

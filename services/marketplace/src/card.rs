@@ -5,7 +5,7 @@ use domain::payment::REFUSED_TOKEN;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use daybook::config::{AppSettings, KeySetting, Secret};
+use daybook::config::{KeySetting, Secret, Table};
 use daybook::http::body::Text;
 use daybook::http::failure::Failure;
 use daybook::http::given::Unused;
@@ -17,7 +17,7 @@ const REFUSED_NUMBER: &str = "4000000000000002";
 /// The key of card tokens: the same number is the same token within an installation, so that a retry has the same body.
 pub const KEY: KeySpec = KeySpec { name: "card", makes: "card tokens" };
 
-/// The marketplace's own settings.
+/// The settings of that key.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct CardSettings {
     /// Key of card tokens, 64 hex digits; made and kept in the data directory if not given
@@ -28,8 +28,9 @@ pub struct CardSettings {
     new_card_key: bool,
 }
 
-impl AppSettings for CardSettings {
-    fn keys(&self, file: &mut daybook::config::Table) -> anyhow::Result<Vec<KeySetting>> {
+impl CardSettings {
+    /// It, from flags, or else from the settings file.
+    pub fn keys(&self, file: &mut Table) -> anyhow::Result<Vec<KeySetting>> {
         Ok(vec![KeySetting::of(KEY, self.card_key.clone(), self.new_card_key, file)?])
     }
 }

@@ -10,7 +10,7 @@ use daybook::cli::Verb as Platform;
 use daybook::eventstore::log::Rules;
 use daybook::http::route::Example;
 
-use crate::card::CardSettings;
+use crate::settings::MarketplaceSettings;
 use crate::{audit, benchmark, capabilities, import, load};
 
 /// The marketplace.
@@ -40,7 +40,7 @@ struct Daybook {
 #[derive(Subcommand)]
 enum Verb {
     #[command(flatten)]
-    Platform(Platform<CardSettings>),
+    Platform(Platform<MarketplaceSettings>),
     /// Turns a shop's order history (CSV) into commands of a running marketplace
     #[command(
         after_help = "Every line is accepted, or refused with its number and reason in the report.\nAn interrupted import is resumed by running it again; a second import changes nothing.\n\nExit code 3 if a line was refused that should have been a sale, which is for any reason but not_goods, quantity_not_positive,\nprice_not_positive and cancellation_unmatched, if not one line was a sale, or if orders or refunds are not what the file says."
@@ -53,6 +53,11 @@ enum Verb {
     Load(load::Args),
     /// Checks what must hold between stock, orders, payments, shipments and views, when all processes have ended
     Audit(audit::Args),
+    /// Brings a history of postgres-es into the log, and proves that all of it is there and folds to what cqrs-es loads
+    #[command(
+        after_help = "What is there already is compared: it may be ended anywhere and run again. Exit code 3 if an aggregate could not be brought.\n\nExample:\n  daybook import-events --from-postgres postgres://anna@db/shop --mapping mapping.toml"
+    )]
+    ImportEvents(daybook_postgres::import::Args),
 }
 
 /// The whole program.
@@ -62,5 +67,6 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => asynchronous(import::run(args)),
         Verb::Load(args) => asynchronous(load::run(args)),
         Verb::Audit(args) => asynchronous(audit::run(args)),
+        Verb::ImportEvents(args) => daybook_postgres::import::run(&args),
     })
 }

@@ -3,11 +3,11 @@
 //!
 //! ```
 //! let services: Vec<&str> = marketplace::capabilities::all().iter().map(|capability| capability.service.name).collect();
-//! assert!(services.contains(&"ordering") && services.len() == 8);
+//! assert!(services.contains(&"ordering") && services.len() == 9);
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `money`, `recently`, `card`, `capabilities`, `benchmark`, `audit`, `import`, `load`, `cli`.
+//! Low to high: `money`, `recently`, `card`, `settings`, `capabilities`, `benchmark`, `audit`, `import`, `load`, `cli`.
 
 pub mod audit;
 pub mod benchmark;
@@ -18,6 +18,7 @@ pub mod import;
 pub mod load;
 pub mod money;
 pub mod recently;
+pub mod settings;
 
 pub use cli::{APPLICATION, main};
 pub use shapes::Marketplace;

@@ -9,6 +9,7 @@ use kernel::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::application::Application;
+use crate::capability::Capability;
 use crate::config::{AppSettings, Config, Flags};
 use crate::http::doors::Doors;
 use crate::identity::limits::Limits;
@@ -48,6 +49,9 @@ pub fn some<S: AppSettings>(args: Args<S>, application: &Application) -> anyhow:
     let known: Vec<&str> = application.services().iter().map(|capability| capability.service.name).collect();
     if let Some(other) = args.services.iter().find(|service| !known.contains(&service.as_str())) {
         misused!("there is no service '{other}': {}", known.join(", "));
+    }
+    if let Some(homeless) = config.stores.iter().find(|setting| setting.store.is_none() && args.services.iter().any(|service| service == setting.service)) {
+        misused!("{} lives in a store that is not named: add --{}", homeless.service, homeless.name);
     }
     if config.cluster.brokers().is_none() {
         misused!("serve needs --brokers: a log in a directory belongs to one process, which is what `up` is for");
@@ -112,6 +116,12 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         ..IdentityStart::of(application)
     };
     let sealing = config.sealing.start(&config.data, runs.is_some())?;
+    let mut capabilities = application.services();
+    config.stores.iter().for_each(|setting| setting.keep(&mut capabilities));
+    if runs.is_none() {
+        homeless(config).for_each(|(service, setting)| tracing::info!("{service} does not run here: it lives in a store that is not named, with --{setting}"));
+    }
+    let runs = runs.or_else(|| all_but_homeless(config, &capabilities));
     let system = if log.is_here() { "daybook" } else { "kafka" };
     let spans = match &config.traces.otlp {
         Some(otlp) => Spans::to(Exporter::start(otlp, application.name, &advertised, tokio::runtime::Handle::current())?, config.traces.ratio, system),
@@ -123,7 +133,8 @@ async fn serve(config: &Config, runs: Option<Vec<String>>, application: &Applica
         rules: application.rules,
         runs,
         keys,
-        capabilities: application.services(),
+        capabilities,
+        homeless: homeless(config).collect(),
         sealing,
         identity,
         memory: config.memory,
@@ -236,6 +247,18 @@ fn ended_in_start(broken: bool) -> anyhow::Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Services whose store is not named, and what would name it.
+fn homeless(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
+    config.stores.iter().filter(|setting| setting.store.is_none()).map(|setting| (setting.service, setting.name))
+}
+
+/// The services that run where nobody said which, if not all can.
+fn all_but_homeless(config: &Config, capabilities: &[Capability]) -> Option<Vec<String>> {
+    homeless(config).next()?;
+    let names = capabilities.iter().map(|capability| capability.service.name);
+    Some(names.filter(|name| homeless(config).all(|(service, _)| service != *name)).map(str::to_owned).collect())
+}
+
 /// Waits until everything is current, and says on the way how far it is.
 async fn until_ready(app: &http::app::App) {
     let mut told = tokio::time::Instant::now();
@@ -261,6 +284,7 @@ fn greet(config: &Config, application: &Application, url: &str, operators: Optio
         |brokers| format!("Kafka at {brokers} (durable: every answer is acknowledged by all replicas in sync first)"),
     );
     let admin = operators.map(|url| format!("  operators {url}\n")).unwrap_or_default();
+    let missing: String = homeless(config).map(|(service, setting)| format!("  without  {service}, which lives elsewhere: --{setting} says where\n")).collect();
     let line = |line: &str, url: &str| format!("\n  {}", line.replace("{program}", &program).replace("{url}", url));
     let tried = application.try_next.iter().map(|tried| line(tried, url));
     let asked = operators.unwrap_or(url); // what operators alone may do
@@ -268,7 +292,7 @@ fn greet(config: &Config, application: &Application, url: &str, operators: Optio
     let open = "open: everyone may do everything, since only this machine reaches it (--auth required asks who calls)";
     let auth = if config.identity.required { "required: sign in first (`login`)" } else { open };
     out::greeting(format!(
-        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {asked}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n  memory   {memory}\n{admin}\nTry next:{next}\n",
+        "Daybook is ready.\n\n  HTTP     {url}\n  health   {url}/readyz?verbose\n  metrics  {asked}/metrics\n  data     {}\n  log      {log}\n  sign-in  {auth}\n  memory   {memory}\n{admin}{missing}\nTry next:{next}\n",
         data.display()
     ));
 }

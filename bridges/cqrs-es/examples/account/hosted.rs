@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use cqrs_es::persist::EventUpcaster;
 use daybook::web::{Access, OPERATORS};
 use daybook::{Context, Number};
-use daybook_cqrs_es::{CONFLICT, Hosted, Hosting};
+use daybook_cqrs_es::{CONFLICT, Hosted, HostedStates, Hosting};
 
 use crate::account::{BankAccount, BankAccountError, BankAccountServices, upcasters};
 
@@ -41,8 +41,7 @@ pub const ACCOUNTS: Hosting = Hosting {
     service: "accounts",
     access: Access::Owners(&["holder"]),
     commits: Some(OPERATORS),
-    states: ("accounts", "/accounts"),
-    one: "/accounts/{id}",
+    states: Some(HostedStates { view: "accounts", all: "/accounts", one: "/accounts/{id}" }),
     events: ("account-events", "/accounts/{id}/events"),
     example: ("7", "^[0-9]+$"),
 };

@@ -5,6 +5,7 @@ use domain::customer::Customer;
 use domain::order::Order;
 use domain::payment::Payment;
 use domain::product::Product;
+use domain::rating::Rating;
 use domain::replica::ProductCopy;
 use domain::stock::StockItem;
 use proptest::prelude::*;
@@ -38,7 +39,7 @@ fn decode_all(kind: &Kind, body: &[u8]) {
         events::<A>(kind, body);
         commands::<A>(kind, body);
     }
-    for decode in [both::<Product>, both::<ProductCopy>, both::<Customer>, both::<Cart>, both::<StockItem>, both::<Order>, both::<Payment>] {
+    for decode in [both::<Product>, both::<Rating>, both::<ProductCopy>, both::<Customer>, both::<Cart>, both::<StockItem>, both::<Order>, both::<Payment>] {
         decode(kind, body);
     }
 }

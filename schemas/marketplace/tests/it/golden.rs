@@ -8,6 +8,7 @@ use domain::delivery::{self, DeliveryRun};
 use domain::order::{self, Order};
 use domain::payment::{self, Payment};
 use domain::product::{self, Product};
+use domain::rating::{self, Rating};
 use domain::replica::{self, ProductCopy};
 use domain::sale::{self, Sale};
 use domain::seller::{self, Seller};
@@ -27,6 +28,7 @@ fn every_kind_has_its_golden_record() {
     let dir = dir("golden");
     for held in [
         check::<Product, _>(&dir, &product::sample::events(), &product::sample::commands()),
+        check::<Rating, _>(&dir, &rating::sample::events(), &rating::sample::commands()),
         check::<ProductCopy, _>(&dir, &replica::sample::events(), &replica::sample::commands()),
         check::<Customer, _>(&dir, &customer::sample::events(), &customer::sample::commands()),
         check::<Cart, _>(&dir, &cart::sample::events(), &cart::sample::commands()),
@@ -61,6 +63,7 @@ fn fields_of_a_later_release_are_passed_over() {
         }
     }
     hold::<Product>(product::sample::events(), product::sample::commands());
+    hold::<Rating>(rating::sample::events(), rating::sample::commands());
     hold::<ProductCopy>(replica::sample::events(), replica::sample::commands());
     hold::<Customer>(customer::sample::events(), customer::sample::commands());
     hold::<Cart>(cart::sample::events(), cart::sample::commands());

@@ -7,14 +7,16 @@ use daybook::eventstore::service::Service;
 use daybook::projections::{FoldError, Overlay, Seen};
 use daybook::schemas::wire::Code;
 use domain::product::{Command, Details, Event, Product};
+use domain::rating::Rating;
 use domain::seller::Seller;
 use domain::{Currency, Money, ProductRef};
+use reviews::policies::CountStars;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rows::{PAIR, listing_key};
-use super::sellers;
+use super::{ratings, sellers};
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
@@ -41,11 +43,15 @@ pub fn capability() -> Capability {
             command("Replaces a product by another version of it").example(json!({ "name": "Lantern", "price": "3.10", "currency": "GBP", "version": "2" })),
         )
         .delete("/products/{id}", withdraw, command("Withdraws a product from sale").text_part("id", "42-1", PAIR));
-    Capability::of(Service::new("catalog").owns::<Product, _>().belongs_to("seller").owns::<Seller, _>().belongs_to("seller"))
+    let service = Service::new("catalog").owns::<Product, _>().belongs_to("seller").owns::<Seller, _>().belongs_to("seller");
+    let service = service.owns::<Rating, _>().follows_across::<CountStars, _>(reviews::SERVICE);
+    Capability::of(service)
         .view("products", 1, fold)
         .view("sellers", 2, sellers::fold)
+        .view("ratings", 1, ratings::fold)
         .routes(routes)
         .routes(sellers::routes())
+        .routes(ratings::routes())
 }
 
 /// What readers see of a product.

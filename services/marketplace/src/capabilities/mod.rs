@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod customer;
 pub mod ordering;
 pub mod payment;
+pub mod ratings;
 pub mod rows;
 pub mod seller;
 pub mod sellers;
@@ -26,5 +27,6 @@ pub fn all() -> Vec<Capability> {
         payment::capability(),
         shipment::capability(),
         seller::capability(),
+        reviews::capability(),
     ]
 }

@@ -30,8 +30,11 @@ mod openapi;
 mod operate;
 mod outage;
 mod outside;
+#[path = "../../../../eventstore/tests/it/postgres.rs"]
+mod postgres;
 mod process;
 mod readme;
+mod reviews;
 mod sagas;
 mod seeded;
 mod stopped;

@@ -23,6 +23,7 @@ async fn half(data: &Path, runs: &[&str]) -> (Platform, tokio::task::JoinHandle<
         data: data.to_path_buf(),
         log: LogLocation::here(None, false).unwrap(),
         rules: marketplace::APPLICATION.rules,
+        homeless: vec![],
         runs: Some(runs),
         keys: vec![(marketplace::card::KEY, KeyOrigin::Kept)],
         capabilities: marketplace::APPLICATION.services(),

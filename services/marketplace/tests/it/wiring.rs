@@ -48,7 +48,7 @@ fn the_bank_is_small() {
 }
 
 /// Our crates: their folders, packages, and what each may depend on of ours. The platform's never name the marketplace's.
-const CRATES: [(&str, &str, &[&str]); 11] = [
+const CRATES: [(&str, &str, &[&str]); 12] = [
     ("domain/kernel", "daybook-kernel", &[]),
     ("domain/marketplace", "marketplace-domain", &["kernel"]),
     ("schemas/record", "daybook-schemas", &["kernel"]),
@@ -56,7 +56,8 @@ const CRATES: [(&str, &str, &[&str]); 11] = [
     ("eventstore", "daybook-eventstore", &["kernel", "schemas"]),
     ("projections", "daybook-projections", &["eventstore", "kernel", "schemas"]),
     ("services/platform", "daybook", &["eventstore", "kernel", "projections", "schemas"]),
-    ("services/marketplace", "marketplace", &["daybook", "domain", "shapes"]),
+    ("services/reviews", "marketplace-reviews", &["daybook", "daybook-cqrs-es", "daybook-postgres", "domain", "shapes"]),
+    ("services/marketplace", "marketplace", &["daybook", "daybook-postgres", "domain", "reviews", "shapes"]),
     ("bridges/cqrs-es", "daybook-cqrs-es", &["daybook"]),
     ("bridges/postgres", "daybook-postgres", &["daybook", "daybook-cqrs-es"]),
     ("benches", "benches", &[]),
@@ -79,8 +80,20 @@ fn code(text: &str) -> String {
 }
 
 /// Names under which our own crates are known in the workspace.
-const OURS: [&str; 11] =
-    ["kernel", "domain", "schemas", "shapes", "eventstore", "projections", "daybook", "marketplace", "daybook-cqrs-es", "daybook-postgres", "benches"];
+const OURS: [&str; 12] = [
+    "kernel",
+    "domain",
+    "schemas",
+    "shapes",
+    "eventstore",
+    "projections",
+    "daybook",
+    "marketplace",
+    "reviews",
+    "daybook-cqrs-es",
+    "daybook-postgres",
+    "benches",
+];
 
 /// Every table of dependencies of a manifest: also those of some targets alone.
 fn tables<'m>(manifest: &'m toml::Table, kinds: &[&str]) -> Vec<&'m toml::Table> {

@@ -26,6 +26,7 @@ mod identity;
 mod listen;
 mod sealing;
 mod secret;
+mod store;
 mod tls;
 mod traces;
 
@@ -34,6 +35,7 @@ pub use identity::IdentityConfig;
 use listen::Listen;
 pub use sealing::SealingConfig;
 pub use secret::{KeySetting, Secret};
+pub use store::StoreSetting;
 pub use tls::TlsConfig;
 pub use traces::TracesConfig;
 
@@ -41,6 +43,12 @@ pub use traces::TracesConfig;
 pub trait AppSettings: Args + Clone + fmt::Debug {
     /// Its keys. What the settings file says of them is taken out of `file`; flags and variables go before it.
     fn keys(&self, file: &mut toml::Table) -> anyhow::Result<Vec<KeySetting>>;
+
+    /// The stores that services of its live in, named or not; the settings file is read as for keys.
+    fn stores(&self, file: &mut toml::Table) -> anyhow::Result<Vec<StoreSetting>> {
+        let _none = file;
+        Ok(vec![])
+    }
 }
 
 /// No settings but the platform's.
@@ -181,6 +189,8 @@ pub struct Config {
     pub access_log: bool,
     /// the application's keys
     pub keys: Vec<KeySetting>,
+    /// where services are kept that live in a store
+    pub stores: Vec<StoreSetting>,
     /// a damaged log is opened as far as it can be read
     pub accept_loss: bool,
     /// where the log is
@@ -196,7 +206,7 @@ impl Config {
     pub fn from<S: AppSettings>(flags: Flags<S>) -> anyhow::Result<Self> {
         let path = flags.config;
         let mut file = path.as_deref().map(read).transpose()?.unwrap_or_default();
-        let keys = flags.application.keys(&mut file.rest)?;
+        let (keys, stores) = (flags.application.keys(&mut file.rest)?, flags.application.stores(&mut file.rest)?);
         let listen = flags.listen.or(file.listen.take()).map(|listen| listen.address()).transpose()?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let admin_listen = flags.tls.admin_listen.clone().or(file.tls.admin_listen.take()).map(|listen| listen.address()).transpose()?;
@@ -214,6 +224,7 @@ impl Config {
             log_format: flags.log_format.or(file.log_format),
             access_log: flags.access_log || file.access_log == Some(true),
             keys,
+            stores,
             accept_loss: flags.accept_loss,
             cluster: flags.cluster.or(file.cluster),
             advertise: flags.advertise.or(file.advertise),
@@ -272,6 +283,9 @@ impl Config {
         set("access_log", Some(self.access_log.to_string()));
         for key in &self.keys {
             set(&format!("# {}_key", key.spec.name), key.given.as_ref().map(|_| quoted("(redacted)")));
+        }
+        for setting in &self.stores {
+            set(&format!("# {}", setting.name), setting.store.as_ref().map(|_| quoted("(redacted)")));
         }
         self.cluster.lines(quoted).into_iter().for_each(|(key, value)| set(key, Some(value)));
         set("advertise", self.advertise.as_deref().map(quoted));

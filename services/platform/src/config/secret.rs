@@ -56,7 +56,18 @@ impl std::str::FromStr for Secret {
     }
 }
 
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl Secret {
+    /// Itself, for whoever must know it and prints nothing of it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// As a key of 32 bytes.
     fn key(&self, spec: KeySpec) -> anyhow::Result<[u8; 32]> {
         let digits: Option<Vec<u8>> = self.0.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();

@@ -45,11 +45,19 @@ pub struct AppState {
     pub identity: Arc<Identity>,
     /// counters, and what readiness goes by
     pub metrics: Arc<Metrics>,
+    /// Services that run nowhere: the log is this process's alone, which lacks what would name the store that they live in.
+    pub absent: BTreeMap<&'static str, &'static str>,
     /// when nothing is waited for any more: the process stops
     pub waits_end: watch::Sender<Option<Instant>>,
 }
 
 impl AppState {
+    /// That a service runs somewhere, or may.
+    pub fn is_somewhere(&self, service: &str) -> Result<(), Failure> {
+        let why = |setting: &&str| Failure::unavailable(format!("{service} does not run: it lives in a store that is not named, start with --{setting}"));
+        self.absent.get(service).map_or(Ok(()), |setting| Err(why(setting)))
+    }
+
     /// Nothing is waited for past this instant, whatever callers asked for.
     pub fn end_waits(&self, at: Instant) {
         self.waits_end.send_replace(Some(at));

@@ -166,6 +166,7 @@ impl<A> CommandRequest<A> {
         let (began, aggregate, rules) = (Instant::now(), kind.aggregate.clone(), app.log.rules());
         let key = (rules.routing_key)(&self.subject);
         scope::owned(Some(key))?;
+        app.is_somewhere(self.service)?;
         let service = app.operator.services.get(self.service);
         if let Some(why) = service.and_then(|service| service.forbids(&aggregate, key.as_bytes(), self.actor.as_deref())) {
             return Err(Failure::denied(why));

@@ -39,10 +39,10 @@ pub async fn view<'a>(app: &'a App, name: &'static str, headers: &HeaderMap) -> 
 pub async fn view_of<'a>(app: &'a App, name: &'static str, of: Option<Partition>, headers: &HeaderMap) -> Result<&'a Arc<Projection>, Failure> {
     let token = token::read(headers)?;
     let missing = || {
-        app.views
-            .forward
-            .service_of(name)
-            .map_or_else(|| Failure::internal(format!("there is no view {name}")), |service| Failure::elsewhere(Elsewhere::of(service)))
+        app.views.forward.service_of(name).map_or_else(
+            || Failure::internal(format!("there is no view {name}")),
+            |service| app.is_somewhere(service).err().unwrap_or_else(|| Failure::elsewhere(Elsewhere::of(service))),
+        )
     };
     let view = app.views.get(name).ok_or_else(missing)?;
     let (began, deadline) = (Instant::now(), Instant::now() + Prefer::of(headers).wait.unwrap_or(WAIT));

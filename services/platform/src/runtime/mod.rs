@@ -77,6 +77,8 @@ pub struct Start {
     pub rules: Rules,
     /// the services that run here, if not all of them
     pub runs: Option<Vec<String>>,
+    /// services that cannot run here since the store that they live in is not named, and what would name it
+    pub homeless: Vec<(&'static str, &'static str)>,
     /// where the application's keys come from
     pub keys: Vec<(KeySpec, KeyOrigin)>,
     /// every service of the application, and those of accounts
@@ -263,6 +265,7 @@ impl Platform {
             metrics.families.sampled.budget.with_label_values(&[part]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let of_log = Arc::clone(&metrics);
+        let here_alone = start.log.is_here();
         let opened = Opened::open(&start, &budget, Arc::new(move |took| of_log.synced(took)), &patience)?;
         metrics.answered();
         let mut threads = Threads::new(signals, &metrics, &opened.control, budget.heads);
@@ -300,6 +303,7 @@ impl Platform {
             sealer,
             identity,
             metrics,
+            absent: if here_alone { start.homeless.into_iter().collect() } else { BTreeMap::new() },
             waits_end: tokio::sync::watch::channel(None).0,
         });
         threads.identity(&app)?;
