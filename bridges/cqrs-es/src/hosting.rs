@@ -7,7 +7,7 @@ use daybook::web::{Access, AnyBody, App, CommandRequest, Failure, HeaderMap, Lis
 use daybook::{Capability, FoldError, Overlay, Seen, StateRow, states};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::hosted::Hosted;
 use crate::on_log::{Command, OnLog};
@@ -131,7 +131,10 @@ impl Hosting {
             CommandRequest::<OnLog<A>>::own(service, id, &headers)?.send(&app, &command).await
         };
         let about = "They are appended as they are if the aggregate is at the version at which they were decided, and refused as `version-conflict` if not.";
-        let appends = Operation::commands("Appends events that were decided elsewhere", A::REFUSALS).about(about).by(commits);
+        let appends = Operation::commands("Appends events that were decided elsewhere", A::REFUSALS)
+            .about(about)
+            .example(json!({ "expected": 0, "events": [] }))
+            .by(commits);
         routes.merge(Routes::of(service, commits).post(self.events.1, append, one(appends)))
     }
 }

@@ -140,7 +140,7 @@ impl<A: Hosted> Codec for OnLog<A> {
     }
 
     fn shapes() -> Vec<Shape> {
-        let shape = |name, version, group, schema| Shape { kind: Kind::of(A::NAME, name, version), group, schema };
+        let shape = |name, version, group, schema| Shape { kind: Kind::of(A::NAME, name, version), group, schema, beside: false };
         let versions = |versions: &[&str]| 1..=u16::try_from(versions.len()).unwrap_or(u16::MAX);
         let events = A::EVENTS.iter().flat_map(|(name, all)| versions(all).map(move |version| shape(*name, version, "events", schema_for!(EventV1))));
         let commands = [shape(HANDLE, 1, "commands", Schema::default()), shape(APPEND, 1, "commands", schema_for!(AppendV1))];

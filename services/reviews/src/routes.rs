@@ -99,7 +99,8 @@ async fn answer(
     if id.product.seller != seller {
         return Err(Failure::bad("/review", format!("{} is no product of seller {seller}", id.product)));
     }
-    send(&app, id, &headers, &ReviewCommand::Answer { text: given.text }).await
+    let command = OnLog::<Review>::handle(&ReviewCommand::Answer { text: given.text }).map_err(Failure::internal)?;
+    CommandRequest::<OnLog<Review>>::own(REVIEWS, id.to_string(), &headers)?.by_owner_of(seller.to_string()).send(&app, &command).await
 }
 
 async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -64,7 +64,7 @@ pub struct ReplyV1 {
 /// The shapes of markers and replies. Markers carry the name of the aggregate that was asked; here `daybook` stands for any.
 pub fn shapes() -> Vec<Shape> {
     use crate::envelope::Kind;
-    let shape = |kind, schema| Shape { kind, group: "platform", schema };
+    let shape = |kind, schema| Shape { kind, group: "platform", schema, beside: true };
     vec![
         shape(Kind::of("daybook", ACCEPTED, 1), schema_for!(AcceptedV1)),
         shape(Kind::of("daybook", REFUSED, 1), schema_for!(RefusedV1)),

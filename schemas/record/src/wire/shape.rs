@@ -11,6 +11,8 @@ pub struct Shape {
     pub group: &'static str,
     /// JSON Schema 2020-12 of its body
     pub schema: schemars::Schema,
+    /// Its schema is a file beside its application's documents; where it is not, documents hold it.
+    pub beside: bool,
 }
 
 impl Shape {

@@ -106,7 +106,7 @@ macro_rules! codec {
         }
         fn $shapes() -> Vec<$crate::wire::Shape> {
             let shape = |name, version, schema| {
-                $crate::wire::Shape { kind: $crate::envelope::Kind::of(<$aggregate as $crate::kernel::Aggregate>::NAME, name, version), group: $group, schema }
+                $crate::wire::Shape { kind: $crate::envelope::Kind::of(<$aggregate as $crate::kernel::Aggregate>::NAME, name, version), group: $group, schema, beside: true }
             };
             vec![$(
                 shape($name, $version, $crate::codec!(@schema $($shape)? $($named)?)),

@@ -288,6 +288,12 @@ impl Caller {
         Self { client: http().timeout(Duration::from_secs(20)).build().unwrap(), urls, turn: Arc::default(), seen: Arc::default() }
     }
 
+    /// Asks through this client, which may show who asks.
+    pub fn with(mut self, client: Client) -> Self {
+        self.client = client;
+        self
+    }
+
     /// The instances in turn.
     pub fn url(&self) -> &str {
         &self.urls[self.turn.fetch_add(1, Ordering::Relaxed) % self.urls.len()]

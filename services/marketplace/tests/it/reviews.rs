@@ -11,6 +11,7 @@ use sqlx::{PgPool, Row};
 use tempfile::TempDir;
 
 use crate::broker::Broker;
+use crate::identity::people;
 use crate::postgres::Database;
 use crate::process::{Caller, KEY, PATIENCE, Server, binary, daybook};
 
@@ -131,6 +132,46 @@ async fn who_bought_may_review_and_the_catalog_hears_of_it() {
 async fn the_same_on_kafka() {
     let (dir, database) = (TempDir::new().unwrap(), Database::start());
     whole_story(Server::on_kafka(binary(), &dir.path().join("data"), Broker::shared(), &Broker::namespace(), &[]), &database).await;
+}
+
+/// Who signs in does their own: customers review, sellers answer, and neither for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_does_their_own() {
+    let (dir, database) = (TempDir::new().unwrap(), Database::start());
+    let data = dir.path().join("data");
+    let server = people::told(&data, &["--postgres", database.url()]);
+    let mut persons = vec![];
+    for role in ["customer=17", "customer=18", "seller=42", "seller=43", "operator"] {
+        let email = format!("{}@example.com", role.replace('=', ""));
+        people::create(&server, &data, &email, &[role]);
+        persons.push(people::Person::sign_in(&server.url, &email, people::PASSWORD).await);
+    }
+    let [anna, bert, rose, otto, olga] = persons.try_into().ok().unwrap();
+    let caller = Caller::new(&server.url).with(olga.client.clone());
+    offered(&caller, 1).await;
+    bought(&caller, 17, &[1]).await;
+    let thanks = json!({ "text": "Thank you." });
+    for (person, method, path, body, wanted) in [
+        (&bert, Method::POST, "/reviews/17-42-1", opinion(1), 403),
+        (&rose, Method::POST, "/reviews/17-42-1", opinion(5), 403),
+        (&anna, Method::POST, "/reviews/17-42-1", opinion(4), 200),
+        (&bert, Method::PUT, "/reviews/17-42-1", opinion(1), 403),
+        (&bert, Method::DELETE, "/reviews/17-42-1", Value::Null, 403),
+        (&bert, Method::GET, "/customers/17/reviews", Value::Null, 403),
+        (&bert, Method::GET, "/reviews/17-42-1/events", Value::Null, 403),
+        (&anna, Method::POST, "/reviews/17-42-1/events", json!({ "expected": 2, "events": [] }), 403),
+        (&anna, Method::POST, "/sellers/42/reviews/17-42-1/answer", thanks.clone(), 403),
+        (&otto, Method::POST, "/sellers/42/reviews/17-42-1/answer", thanks.clone(), 403),
+        (&otto, Method::POST, "/sellers/43/reviews/17-42-1/answer", thanks.clone(), 400),
+        (&rose, Method::POST, "/sellers/42/reviews/17-42-1/answer", thanks, 200),
+        (&bert, Method::GET, "/products/42-1/reviews", Value::Null, 200),
+        (&olga, Method::PUT, "/reviews/17-42-1", opinion(3), 200),
+    ] {
+        let body = Some(&body).filter(|body| !body.is_null());
+        let (status, answer) = person.ask(method.clone(), path, body).await;
+        assert_eq!(status.as_u16(), wanted, "{method} {path}: {answer}");
+    }
+    rated(&caller, &[json!(["42-1", 1, "3.00"])]).await;
 }
 
 /// Everything but reviews runs, and it is said; nothing is taken that nobody decides.

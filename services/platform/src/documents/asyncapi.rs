@@ -20,7 +20,7 @@ pub fn document(application: &Application) -> Value {
     let shapes = shapes(&capabilities);
     // The application's shapes have their schemas beside the document; those that every application has come with it.
     let of_all: Vec<&str> = application::of_all().iter().flat_map(|capability| capability.service.aggregates.iter().map(|of| of.name())).collect();
-    let own = |shape: &Shape| !of_all.contains(&shape.kind.aggregate.as_ref());
+    let own = |shape: &Shape| shape.beside && !of_all.contains(&shape.kind.aggregate.as_ref());
     let mut channel = |topic: &Topic, description: String, retention_ms: i64, kinds: &[&Shape]| {
         let of_channel: Map<String, Value> =
             kinds.iter().map(|shape| (key(&shape.kind), json!({ "$ref": format!("#/components/messages/{}", key(&shape.kind)) }))).collect();

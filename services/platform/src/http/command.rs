@@ -94,6 +94,7 @@ pub struct CommandRequest<A> {
     expected: Expected,
     trace: Option<TraceContext>,
     actor: Option<String>,
+    owner: Option<String>,
     of: PhantomData<fn() -> A>,
 }
 
@@ -129,6 +130,7 @@ impl<A> CommandRequest<A> {
             expected: conditions::of_command(headers)?,
             trace: headers.get("traceparent").and_then(|value| TraceContext::parse(value.to_str().ok()?)),
             actor,
+            owner: None,
             of: PhantomData,
         })
     }
@@ -137,6 +139,13 @@ impl<A> CommandRequest<A> {
     #[must_use]
     pub fn named(mut self, sort: &'static str, id: String) -> Self {
         self.name = Name::Of(sort, id);
+        self
+    }
+
+    /// Whoever sends it owns what is routed by this key, and need not own its aggregate: that decides by who acts.
+    #[must_use]
+    pub fn by_owner_of(mut self, key: String) -> Self {
+        self.owner = Some(key);
         self
     }
 
@@ -165,7 +174,7 @@ impl<A> CommandRequest<A> {
     pub async fn write(self, app: &App, Written { kind, body, later }: Written) -> Result<Response, Failure> {
         let (began, aggregate, rules) = (Instant::now(), kind.aggregate.clone(), app.log.rules());
         let key = (rules.routing_key)(&self.subject);
-        scope::owned(Some(key))?;
+        scope::owned(Some(self.owner.as_deref().unwrap_or(key)))?;
         app.is_somewhere(self.service)?;
         let service = app.operator.services.get(self.service);
         if let Some(why) = service.and_then(|service| service.forbids(&aggregate, key.as_bytes(), self.actor.as_deref())) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
+use eventstore::{Fault, Offset};
+use schemas::Partition;
 
 use crate::application::Application;
 use crate::capability::Capability;
@@ -18,15 +20,21 @@ pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow
     let all = at.is_here();
     let there = if all { layout.log() } else { layout.views() };
     anyhow::ensure!(there.is_dir(), "{} holds no Daybook data: name the directory that `daybook up --data` was given", data.display());
-    let control = Control::look(at.look(&layout, &memory, application.rules)?)?;
+    let at_rest = at.look(&layout, &memory, application.rules)?;
+    let control = Control::look(Arc::clone(&at_rest))?;
     let log = Some(control.id()).filter(|id| !id.is_empty());
     let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
-    // On Kafka an instance has the folds of the services it ran; with a log of its own it ran all of them.
-    let here = |capability: &Capability| {
+    // On Kafka an instance has the folds of the services it ran. With a log of its own it ran all that ever did something, and
+    // perhaps not those that live in a store.
+    let here = |capability: &Capability| -> Result<bool, Fault> {
         let views = capability.views.iter().any(|view| layout.views().join(&view.name).is_dir());
-        all || views || layout.heads(capability.service.name).is_dir()
+        let mut ends = (0..if all { at_rest.partitions() } else { 0 }).map(|partition| at_rest.end(&capability.service.events(), Partition(partition)));
+        Ok(views || layout.heads(capability.service.name).is_dir() || ends.try_fold(false, |any, end| end.map(|end| any || end > Offset(0)))?)
     };
-    for capability in application.services().into_iter().filter(here) {
+    for capability in application.services() {
+        if !here(&capability)? {
+            continue;
+        }
         let service = Arc::new(capability.service);
         // One on Kafka folds the views of accounts whatever it runs, and no others of a service that it does not run.
         for view in capability.views.into_iter().filter(|view| all || layout.views().join(&view.name).is_dir()) {

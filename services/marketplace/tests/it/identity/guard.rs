@@ -11,7 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::people::{PASSWORD, Person, ask, client, create, guarded};
+use super::people::{PASSWORD, Person, ask, client, create, guarded, told};
+use crate::postgres::Database;
 
 /// Somebody who asks.
 struct Asker {
@@ -36,7 +37,8 @@ fn path(route: &daybook::http::route::Route, owner: &str) -> String {
 async fn every_route_lets_in_whom_it_says() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let server = guarded(&data);
+    let database = Database::start();
+    let server = told(&data, &["--postgres", database.url()]);
     let mut askers = vec![Asker { name: "nobody", person: None, actor: None }];
     for (name, roles) in [
         ("operator", vec!["operator"]),

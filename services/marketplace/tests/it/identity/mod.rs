@@ -5,7 +5,7 @@ mod claims;
 mod erasure;
 mod guard;
 mod passwords;
-mod people;
+pub mod people;
 mod secrets;
 mod tls;
 mod verbs;
