@@ -79,6 +79,8 @@ pub enum Kept {
     Yes(Vec<i64>),
     /// It is not: others were here first.
     No(&'static str),
+    /// It is not, and will not be: what a view or a constraint says.
+    Refused(String),
     /// Nobody knows: the connection broke while it was committed.
     Unknown(String),
 }
@@ -207,10 +209,12 @@ impl Database {
                 Ok(Ok(positions)) => positions,
                 Ok(Err(first)) => return transaction.rollback().await.map(|()| Kept::No(first)),
                 Err(why) if is_taken(&why) => return transaction.rollback().await.map(|()| Kept::No("others have written to one of its aggregates")),
+                Err(why) if is_for_good(&why) => return transaction.rollback().await.map(|()| Kept::Refused(why.to_string())),
                 Err(why) => return Err(why),
             };
             match transaction.commit().await {
                 Ok(()) => Ok(Kept::Yes(positions)),
+                Err(why) if is_for_good(&why) => Ok(Kept::Refused(why.to_string())),
                 Err(why @ sqlx::Error::Database(_)) => Err(why), // it was told that it is not
                 Err(why) => Ok(Kept::Unknown(why.to_string())),
             }
@@ -248,6 +252,14 @@ impl Database {
 /// A primary key that is taken: somebody else wrote this version of an aggregate.
 fn is_taken(why: &sqlx::Error) -> bool {
     why.as_database_error().is_some_and(|why| why.is_unique_violation() && why.table() == Some("events"))
+}
+
+/// What is refused for what it says, whenever it comes: classes 22, 23 and 42 (data, constraints, names), `RAISE`, and what a view
+/// cannot read or write. PostgreSQL's manual, appendix A.
+fn is_for_good(why: &sqlx::Error) -> bool {
+    let code = why.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let by_code = code.is_some_and(|code| ["22", "23", "42", "P0"].iter().any(|class| code.starts_with(class)));
+    by_code || matches!(why, sqlx::Error::Decode(_) | sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_))
 }
 
 /// All of a batch's statements; the positions of its records, or who was first.

@@ -27,13 +27,15 @@
 //! While PostgreSQL is away the service decides nothing; its commands wait in their topic.
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `settings`, `listener`, `views`, `held`, `database`, `member`, `store`, `import`.
+//! Low to high: `settings`, `ends`, `listener`, `views`, `held`, `database`, `refusals`, `member`, `store`, `import`.
 
 mod database;
+mod ends;
 mod held;
 pub mod import;
 mod listener;
 mod member;
+mod refusals;
 mod settings;
 mod store;
 mod views;

@@ -19,8 +19,10 @@ use daybook::{Service, Timestamp};
 use daybook_cqrs_es::StoredEvent;
 
 use crate::database::{Batch, Database, Foreign, Kept, NewEvent, Waiting};
+use crate::ends::{newest, read};
 use crate::held::Held;
 use crate::listener::Heard;
+use crate::refusals::Refusals;
 
 /// How often it is looked whether others have written, if nobody says so.
 const LOOK: Duration = Duration::from_secs(1);
@@ -58,6 +60,8 @@ pub struct State {
     done: Vec<i64>,
     /// partitions that stand still: what others wrote there cannot go into the log
     stuck: BTreeMap<Partition, Stuck>,
+    /// partitions that stand still, or may: what was decided there is refused for good
+    refusals: Refusals,
     /// the worker was not told of its partitions yet
     owes: bool,
     looked: Option<Instant>,
@@ -141,7 +145,7 @@ impl KeptMember {
         }
         self.state.relayed.clear();
         for partition in &assignment.partitions {
-            let position = match self.newest(&events, *partition)? {
+            let position = match newest(self.log.as_ref(), &events, *partition)? {
                 None => -1,
                 Some(newest) => {
                     let id = newest.headers.text("ce_id").unwrap_or_default();
@@ -166,7 +170,7 @@ impl KeptMember {
         let mut missing = vec![];
         for Waiting { message, .. } in &waiting {
             let end = self.log.end(&letters, message.partition)?;
-            let tail = self.read(&letters, message.partition, Offset(end.0.saturating_sub(LETTERS)), end)?;
+            let tail = read(self.log.as_ref(), &letters, message.partition, Offset(end.0.saturating_sub(LETTERS)), end)?;
             let same = |record: &Arc<Record>| (&record.key, &record.headers, &record.value) == (&message.key, &message.headers, &message.value);
             missing.extend((!tail.iter().any(same)).then(|| message.clone()));
         }
@@ -176,33 +180,6 @@ impl KeptMember {
         }
         self.state.done = waiting.iter().map(|waiting| waiting.position).collect();
         Ok(())
-    }
-
-    /// The newest record of a partition.
-    fn newest(&self, topic: &Topic, partition: Partition) -> Result<Option<Arc<Record>>, Fault> {
-        let (start, end) = (self.log.start(topic, partition)?, self.log.end(topic, partition)?);
-        let mut back = 64;
-        loop {
-            let from = Offset(end.0.saturating_sub(back)).max(start);
-            let newest = self.read(topic, partition, from, end)?.pop();
-            if newest.is_some() || from == start {
-                return Ok(newest);
-            }
-            back *= 8; // offsets have gaps
-        }
-    }
-
-    fn read(&self, topic: &Topic, partition: Partition, mut from: Offset, end: Offset) -> Result<Vec<Arc<Record>>, Fault> {
-        let mut all = vec![];
-        while from < end {
-            let page = self.log.read(topic, partition, from, Limits::default())?;
-            all.extend(page.records);
-            if page.next <= from {
-                break;
-            }
-            from = page.next;
-        }
-        Ok(all)
     }
 
     fn types(&self) -> Vec<&'static str> {
@@ -308,6 +285,15 @@ impl KeptMember {
                 tracing::debug!(service = self.service.name, why, "decided again");
                 Ok(Err(Commit::Lost))
             }
+            Kept::Refused(why) => {
+                let why = format!("PostgreSQL refuses what was decided: {why}");
+                if positions.is_empty() {
+                    return Err(Fault::Retry(why)); // it has no partition that could be tried alone
+                }
+                tracing::warn!(service = self.service.name, why, "decided again");
+                self.state.refusals.refused(positions, &why);
+                Ok(Err(Commit::Lost))
+            }
             Kept::Unknown(why) => {
                 tracing::warn!(service = self.service.name, why, "whether PostgreSQL has it is not known");
                 Ok(Err(Commit::Unknown))
@@ -342,6 +328,7 @@ impl Member for KeptMember {
             let mut batch = match polled {
                 Polled::Assigned(assignment) => {
                     (self.state.known, self.state.owes) = (false, true);
+                    self.state.refusals.forget();
                     self.catch_up(&assignment)?; // what fails is tried again with the next batch
                     self.state.owes = false;
                     return Ok(Polled::Assigned(assignment));
@@ -367,11 +354,16 @@ impl Member for KeptMember {
                     }
                 }
             }
+            if self.state.refusals.due() {
+                self.inner.rewind()?;
+                continue;
+            }
             let taken = &self.state.taken;
             batch.records.retain(|record| taken.get(&(record.topic.clone(), record.partition)).is_none_or(|taken| record.offset >= *taken));
             // Once they go on, all that was not taken in of them comes again.
             batch.records.retain(|record| !self.state.stuck.contains_key(&record.partition));
             batch.positions.retain(|(_, partition, _)| !self.state.stuck.contains_key(partition));
+            self.state.refusals.narrow(&mut batch);
             if !batch.records.is_empty() || !batch.positions.is_empty() || began.elapsed() >= wait {
                 return Ok(Polled::Batch(batch));
             }
@@ -393,7 +385,12 @@ impl Member for KeptMember {
         let places: Vec<(Topic, Partition)> = outputs.iter().map(|message| (message.topic.clone(), message.partition)).collect();
         let ended = self.inner.commit(outputs, positions, assignment);
         match &ended {
-            Ok(Commit::Committed(_)) => self.committed(&places, kept, positions),
+            Ok(Commit::Committed(_)) => {
+                self.committed(&places, kept, positions);
+                if self.state.refusals.taken() {
+                    self.inner.rewind()?;
+                }
+            }
             _ => self.state.known = false,
         }
         ended
@@ -404,7 +401,7 @@ impl Member for KeptMember {
     }
 
     fn stopped(&self) -> Vec<Stuck> {
-        self.state.stuck.values().cloned().collect()
+        self.state.stuck.values().chain(self.state.refusals.stops()).cloned().collect()
     }
 
     fn rewind(&mut self) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{AggregateContext, AggregateError, EventStore};
-use daybook::client::connection::{Command, Connection};
+use daybook::client::connection::{Command, Connection, Retry};
 use daybook::testing::{PATIENCE, Server};
 use daybook::web::Method;
 use postgres_es::PostgresEventRepository;
@@ -297,6 +297,49 @@ async fn another_log_is_not_taken_for_its_own() {
 }
 
 /// What PostgreSQL refuses for good is said, too: its turns fail, although each begins well.
+/// What a view refuses for good holds up the partition in which it was decided, which is listed, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_view_refuses_stops_its_partition_alone() {
+    let (url, pool) = database(Database::shared()).await;
+    let mut stage = Stage::new(&url, None).await;
+    for account in 1..=12 {
+        stage.done(account, &format!("open {account}"), open(account)).await;
+    }
+    sqlx::raw_sql("ALTER TABLE statements ADD CONSTRAINT small CHECK (view_id <> '7' OR (payload ->> 'balance')::bigint < 100)").execute(&pool).await.unwrap();
+    let listed = async || stage.connection.find::<Value>("/partitions", None, &RETRY).await.unwrap().unwrap()["items"].clone();
+    let refused = stage.done(7, "too much", deposit(100));
+    let others = async {
+        let began = Instant::now();
+        while listed().await.as_array().is_none_or(Vec::is_empty) {
+            assert!(began.elapsed() < PATIENCE, "it is not listed");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut on = 0;
+        for account in (1..=12).filter(|account| *account != 7) {
+            let path = format!("/accounts/{account}");
+            let body = deposit(100);
+            let retry = Retry::every(Duration::from_millis(50), Duration::from_secs(4));
+            let command = Command { method: Method::POST, path: &path, id: &format!("deposit {account}"), occurred_at: None, body: &body };
+            on += u32::from(stage.connection.command(&command, &retry).await.is_ok_and(|answer| answer.status.as_u16() == 200));
+        }
+        let stops = listed().await;
+        let why = stops[0]["why"].as_str().unwrap_or_default();
+        assert_eq!(stops.as_array().map(Vec::len), Some(1), "{stops}");
+        assert!(why.contains("PostgreSQL refuses what was decided") && why.contains("\"small\""), "{stops}");
+        println!("{on} of 11 others went on");
+        assert!(on >= 6, "only {on} of 11 others went on"); // 7 shares its partition with some
+        sqlx::raw_sql("ALTER TABLE statements DROP CONSTRAINT small").execute(&pool).await.unwrap();
+    };
+    tokio::join!(refused, others);
+    for account in (1..=12).filter(|account| *account != 7) {
+        stage.done(account, &format!("deposit {account}"), deposit(100)).await; // those that waited
+    }
+    assert_eq!(stage.same(&pool, 1..=12).await, 24);
+    assert_eq!(listed().await, json!([]));
+    stage.server.verify().unwrap();
+    stage.server.stop().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_postgres_refuses_is_said() {
     let (url, pool) = database(Database::shared()).await;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use eventstore::Log;
 use eventstore::control::Control;
 use eventstore::rows::Rows;
 use eventstore::sealing::Sealer;
 use eventstore::service::Service;
+use eventstore::{Fault, Log};
 use projections::Projection;
 use schemas::Topic;
 use tokio::sync::futures::Notified;
@@ -45,8 +45,10 @@ pub struct AppState {
     pub identity: Arc<Identity>,
     /// counters, and what readiness goes by
     pub metrics: Arc<Metrics>,
-    /// Services that run nowhere: the log is this process's alone, which lacks what would name the store that they live in.
-    pub absent: BTreeMap<&'static str, &'static str>,
+    /// Services that cannot run here, since the store that they live in is not named, and what would name it.
+    pub homeless: BTreeMap<&'static str, &'static str>,
+    /// the log is this process's alone
+    pub alone: bool,
     /// when nothing is waited for any more: the process stops
     pub waits_end: watch::Sender<Option<Instant>>,
 }
@@ -55,7 +57,12 @@ impl AppState {
     /// That a service runs somewhere, or may.
     pub fn is_somewhere(&self, service: &str) -> Result<(), Failure> {
         let why = |setting: &&str| Failure::unavailable(format!("{service} does not run: it lives in a store that is not named, start with --{setting}"));
-        self.absent.get(service).map_or(Ok(()), |setting| Err(why(setting)))
+        self.homeless.get(service).filter(|_| self.alone).map_or(Ok(()), |setting| Err(why(setting)))
+    }
+
+    /// Whether a service cannot run here, and never ran anywhere: nobody misses it.
+    pub fn is_left_out(&self, service: &str) -> Result<bool, Fault> {
+        Ok(self.homeless.contains_key(service) && self.log.committed(service)?.is_empty())
     }
 
     /// Nothing is waited for past this instant, whatever callers asked for.

@@ -265,7 +265,7 @@ impl Platform {
             metrics.families.sampled.budget.with_label_values(&[part]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let of_log = Arc::clone(&metrics);
-        let here_alone = start.log.is_here();
+        let alone = start.log.is_here();
         let opened = Opened::open(&start, &budget, Arc::new(move |took| of_log.synced(took)), &patience)?;
         metrics.answered();
         let mut threads = Threads::new(signals, &metrics, &opened.control, budget.heads);
@@ -303,7 +303,8 @@ impl Platform {
             sealer,
             identity,
             metrics,
-            absent: if here_alone { start.homeless.into_iter().collect() } else { BTreeMap::new() },
+            homeless: start.homeless.into_iter().collect(),
+            alone,
             waits_end: tokio::sync::watch::channel(None).0,
         });
         threads.identity(&app)?;

@@ -54,7 +54,7 @@ async fn a_forgotten_password_is_set_anew_by_mail() {
     assert_eq!(reset("anna@example.com").await.0, StatusCode::ACCEPTED);
     let second = mail(&data, 2).await[1]["token"].as_str().unwrap().to_owned();
     // Only the newest token is good, once, for a password that is good, and for nobody who made it up.
-    let altered = format!("{}0", &second[..second.len() - 1]);
+    let altered = format!("{}{}", &second[..second.len() - 1], if second.ends_with('0') { '1' } else { '0' });
     for (token, password) in [(first.as_str(), NEW), (altered.as_str(), NEW), ("", NEW), (second.as_str(), "short"), (second.as_str(), "anna@example.com")] {
         let (status, answer) = complete(token, password).await;
         assert!(status.is_client_error(), "{token} {password}: {status} {answer}");

@@ -16,8 +16,10 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use self::rules::ALL;
 use crate::broker::Broker;
-use crate::process::{ALL, ALONE, KEY, Server, binary, daybook};
+use crate::postgres::Database;
+use crate::process::{ALONE, KEY, Server, binary, daybook};
 
 /// Where everything is attempted, and where rights are missing; the marketplace itself has no namespace.
 const ATTEMPTED: &str = "shop.";
@@ -75,7 +77,7 @@ fn provide(broker: &Broker, dir: &Path) {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&made.stdout).into_owned();
-        assert!(made.status.success() && said.contains("39 topics") && said.contains("and seals"), "{said}{}", String::from_utf8_lossy(&made.stderr));
+        assert!(made.status.success() && said.contains("42 topics") && said.contains("and seals"), "{said}{}", String::from_utf8_lossy(&made.stderr));
     };
     let told = std::thread::scope(|scope| {
         [("", "4"), (ATTEMPTED, "1"), (POOR, "1")].into_iter().for_each(|namespace| drop(scope.spawn(move || provision(namespace))));
@@ -334,7 +336,8 @@ async fn each_service_is_let_do_what_it_must_and_nothing_else() {
     let (broker, client) = (Broker::secure(SESSIONS_MS), crate::process::http().timeout(Duration::from_secs(40)).build().unwrap());
     provide(&broker, dir.path());
     println!("security: provided after {:?}", began.elapsed());
-    let mut fleet = ALL.map(|service| instance(&broker, dir.path(), "", service, service));
+    let database = Database::start();
+    let mut fleet = ALL.map(|service| instance(&broker, dir.path(), "", service, service).under("DAYBOOK_POSTGRES", database.url()));
     std::thread::scope(|scope| fleet.iter_mut().for_each(|server| drop(scope.spawn(|| server.start()))));
     println!("security: {} processes are ready after {:?}", fleet.len(), began.elapsed());
     sells(&fleet, &client).await;

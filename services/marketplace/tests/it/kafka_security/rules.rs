@@ -1,8 +1,8 @@
 //! Who may do what, said once more and by hand: what the generated ACLs are held against.
 
 /// A service, whose events it follows besides its own, and whether it has a router.
-pub const SERVICES: [(&str, &[&str], bool); 12] = [
-    ("catalog", &[], false),
+pub const SERVICES: [(&str, &[&str], bool); 13] = [
+    ("catalog", &["reviews"], true),
     ("customer", &[], false),
     ("cart", &["catalog", "ordering"], true),
     ("stock", &["catalog", "ordering"], true),
@@ -10,11 +10,21 @@ pub const SERVICES: [(&str, &[&str], bool); 12] = [
     ("payment", &["ordering"], false),
     ("shipment", &["ordering"], true),
     ("seller", &["ordering"], true),
+    ("reviews", &["ordering"], false),
     ("identity", &[], true),
     ("credentials", &[], false),
     ("audit", &[], false),
     ("erasure", &[], false),
 ];
+/// Their names.
+pub const ALL: [&str; SERVICES.len()] = {
+    let (mut names, mut at) = ([""; SERVICES.len()], 0);
+    while at < names.len() {
+        names[at] = SERVICES[at].0;
+        at += 1;
+    }
+    names
+};
 /// An operator who is no service.
 pub const OPERATOR: &str = "olga";
 /// The service that takes commands for all others.

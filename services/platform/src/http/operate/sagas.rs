@@ -88,6 +88,9 @@ pub(super) async fn list(State(app): State<App>, Query(filter): Query<Filter>, h
 pub(super) fn elsewhere(app: &App) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let (mut urls, mut nobodys) = (BTreeSet::new(), vec![]);
     for service in app.operator.services.keys() {
+        if app.is_left_out(service)? {
+            continue;
+        }
         let owned = app.metrics.standing.owned(service);
         for partition in partitions(app).filter(|partition| !owned.contains(partition)) {
             match app.log.owner(service, partition)? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use eventstore::service::inputs;
-use eventstore::{Limits, Offset};
+use eventstore::{Fault, Limits, Offset};
 use projections::Projection;
 use schemas::{Partition, Topic};
 use serde_json::{Value, json};
@@ -21,9 +21,12 @@ use super::places::{all, at_once, partitions, topic_of};
 const LOOKED_INTO: u64 = 100;
 
 /// The groups that read, and what each reads.
-fn groups(app: &App) -> Vec<(String, Vec<Topic>)> {
+fn groups(app: &App) -> Result<Vec<(String, Vec<Topic>)>, Fault> {
     let mut groups = vec![];
     for (name, service) in &app.operator.services {
+        if app.is_left_out(name)? {
+            continue;
+        }
         let mut own = inputs(&service.direct);
         own.push(service.commands());
         groups.push(((*name).to_owned(), own));
@@ -31,12 +34,12 @@ fn groups(app: &App) -> Vec<(String, Vec<Topic>)> {
             groups.push((format!("{name}.router"), inputs(&service.routed)));
         }
     }
-    groups
+    Ok(groups)
 }
 
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let all = blocking(move || {
-        let groups = groups(&app);
+        let groups = groups(&app)?;
         let committed = at_once(&groups, |(group, _)| Ok(app.log.committed(group)?))?;
         let mut readers: BTreeMap<(Topic, Partition), Vec<Reader>> = BTreeMap::new();
         for ((group, topics), committed) in groups.iter().zip(committed) {

@@ -1,0 +1,79 @@
+//! What PostgreSQL refuses whenever it is asked: by a constraint of a view, say. Finds the partition that it lies in, so that the
+//! others go on. Asks nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use daybook::eventstore::log::{Batch, Positions, Stuck};
+use daybook::schemas::Partition;
+
+/// How often a partition that stands still is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Partitions whose commits were refused.
+#[derive(Default)]
+pub struct Refusals {
+    /// one of them is why, or several are: each is tried alone
+    suspects: BTreeSet<Partition>,
+    /// refused alone, and when it is tried again
+    standing: BTreeMap<Partition, (Stuck, Instant)>,
+    /// what is tried alone now, and where it begins
+    tried: Option<Stuck>,
+}
+
+impl Refusals {
+    /// Where partitions stand still.
+    pub fn stops(&self) -> impl Iterator<Item = &Stuck> {
+        self.standing.values().map(|(stuck, _)| stuck)
+    }
+
+    /// Whether some that stood still are due: what was polled of them must come again.
+    pub fn due(&mut self) -> bool {
+        let due: Vec<Partition> = self.standing.iter().filter(|(_, (_, at))| Instant::now() >= *at).map(|(partition, _)| *partition).collect();
+        for partition in &due {
+            self.suspects.insert(*partition);
+            self.standing.entry(*partition).and_modify(|(_, at)| *at = Instant::now() + AGAIN);
+        }
+        !due.is_empty()
+    }
+
+    /// Leaves of a batch what can be tried now: nothing of what stands still, and of suspects one alone.
+    pub fn narrow(&mut self, batch: &mut Batch) {
+        self.tried = None;
+        if self.suspects.is_empty() && self.standing.is_empty() {
+            return;
+        }
+        let first = batch.records.iter().find(|record| self.suspects.contains(&record.partition));
+        if let Some(first) = first {
+            self.tried = Some(Stuck { topic: first.topic.clone(), partition: first.partition, offset: first.offset, why: String::new() });
+        }
+        let only = self.tried.as_ref().map(|tried| tried.partition);
+        let may = |partition: Partition| only.map_or_else(|| !self.standing.contains_key(&partition), |only| only == partition);
+        batch.records.retain(|record| may(record.partition));
+        batch.positions.retain(|(_, partition, _)| may(*partition));
+    }
+
+    /// A commit that moves these positions was refused.
+    pub fn refused(&mut self, positions: &Positions, why: &str) {
+        match self.tried.take() {
+            Some(tried) => {
+                self.suspects.remove(&tried.partition);
+                self.standing.insert(tried.partition, (Stuck { why: why.to_owned(), ..tried }, Instant::now() + AGAIN));
+            }
+            None => self.suspects.extend(positions.iter().map(|(_, partition, _)| *partition)),
+        }
+    }
+
+    /// A commit was taken. Whether it was of one alone: then the others come again.
+    pub fn taken(&mut self) -> bool {
+        let Some(tried) = self.tried.take() else { return false };
+        self.suspects.remove(&tried.partition);
+        self.standing.remove(&tried.partition);
+        true
+    }
+
+    /// Others have these partitions now.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
