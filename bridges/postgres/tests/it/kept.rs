@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{AggregateContext, AggregateError, EventStore};
-use daybook::client::connection::{Command, Connection, Retry};
+use daybook::client::connection::{Command, Connection};
 use daybook::testing::{PATIENCE, Server};
 use daybook::web::Method;
 use postgres_es::PostgresEventRepository;
@@ -316,14 +316,12 @@ async fn what_a_view_refuses_stops_its_partition_alone() {
         }
         let mut on = 0;
         for account in (1..=12).filter(|account| *account != 7) {
-            let path = format!("/accounts/{account}");
-            let body = deposit(100);
-            let retry = Retry::every(Duration::from_millis(50), Duration::from_secs(4));
-            let command = Command { method: Method::POST, path: &path, id: &format!("deposit {account}"), occurred_at: None, body: &body };
-            on += u32::from(stage.connection.command(&command, &retry).await.is_ok_and(|answer| answer.status.as_u16() == 200));
+            let id = format!("deposit {account}");
+            let done = stage.done(account, &id, deposit(100));
+            on += u32::from(tokio::time::timeout(Duration::from_secs(3), done).await.is_ok());
         }
         let stops = listed().await;
-        let why = stops[0]["why"].as_str().unwrap_or_default();
+        let why = stops[0]["reason"].as_str().unwrap_or_default();
         assert_eq!(stops.as_array().map(Vec::len), Some(1), "{stops}");
         assert!(why.contains("PostgreSQL refuses what was decided") && why.contains("\"small\""), "{stops}");
         println!("{on} of 11 others went on");
