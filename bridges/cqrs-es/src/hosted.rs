@@ -1,13 +1,14 @@
 //! What a cqrs-es aggregate says of itself, beside its own trait, to live on the log.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use cqrs_es::Aggregate;
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use daybook::Context;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde_json::Value;
 
 /// What an append is refused with whose aggregate does not stand where it was loaded.
@@ -59,12 +60,16 @@ fn copied<T: Serialize + DeserializeOwned>(state: &T) -> serde_json::Result<T> {
 pub fn upcast<A: Hosted>(event_type: &str, event_version: &str, payload: Value) -> serde_json::Result<A::Event> {
     let (event_type, event_version) = (event_type.to_owned(), event_version.to_owned());
     let event = SerializedEvent::new(String::new(), 0, A::TYPE.to_owned(), event_type, event_version, payload, Value::Null);
-    // As cqrs-es does it, whose own function is private: each of them once, in their order.
-    let event = A::upcasters().iter().fold(
-        event,
-        |event, upcaster| {
-            if upcaster.can_upcast(&event.event_type, &event.event_version) { upcaster.upcast(event) } else { event }
-        },
-    );
-    serde_json::from_value(event.payload)
+    // As cqrs-es does it, whose own function is private: each of them once, in their order. What a payload must not be, an upcaster
+    // may answer with a panic: that is a payload that cannot be read, whoever wrote it.
+    let all = || {
+        A::upcasters().iter().fold(
+            event,
+            |event, upcaster| {
+                if upcaster.can_upcast(&event.event_type, &event.event_version) { upcaster.upcast(event) } else { event }
+            },
+        )
+    };
+    let upcast = catch_unwind(AssertUnwindSafe(all)).map_err(|_| serde_json::Error::custom("its upcaster panicked"))?;
+    serde_json::from_value(upcast.payload)
 }

@@ -1,11 +1,13 @@
 //! The statements. Says what there is and what became of a transaction; decides nothing.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use daybook::eventstore::log::{Fault, Message, Offset};
 use daybook::schemas::{Headers, Partition, Topic};
 use daybook_cqrs_es::StoredEvent;
+use parking_lot::Mutex;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{Connection, PgConnection, PgPool, Row};
@@ -36,8 +38,8 @@ pub struct Foreign {
     pub id: String,
     /// its aggregate's version after it
     pub sequence: u64,
-    /// when it was written, in microseconds since 1970
-    pub at: i64,
+    /// when it was written, in microseconds since 1970; none where no record can say it
+    pub at: Option<i64>,
     /// its `event_type`
     pub event_type: String,
     /// its `event_version`
@@ -65,6 +67,8 @@ pub struct Batch<'m> {
     pub events: Vec<NewEvent<'m>>,
     /// all that the log must get, in its order
     pub records: Vec<&'m Message>,
+    /// Where the inputs of partitions that are owned here were: a database that has other positions is another, or an older copy.
+    pub stood: Vec<(&'m Topic, Partition, Offset)>,
     /// the events' topic; of each partition that is owned here, what the log has
     pub relayed: (&'m Topic, Vec<(Partition, i64)>),
     /// letters that the log has
@@ -88,6 +92,8 @@ pub enum Kept {
 /// See the module. Blocks; made in the thread it stays in.
 pub struct Database {
     pool: PgPool,
+    /// when something went wrong last: sessions of before are not used again
+    failed: Arc<Mutex<Option<Instant>>>,
     runtime: Runtime,
     settings: Settings,
     migrations: Vec<Arc<Migrator>>,
@@ -102,11 +108,19 @@ impl Database {
     /// To be reached when it is needed.
     pub fn new(settings: &Settings, migrations: &[Arc<Migrator>]) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| Fault::Fatal(format!("no runtime: {why}")))?;
+        let failed = Arc::<Mutex<Option<Instant>>>::default();
         let pool = {
             let _within = runtime.enter();
-            PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT).connect_lazy_with(settings.connect.clone())
+            let since = Arc::clone(&failed);
+            // What a session has kept of what was wrong (a plan, a setting) is gone with it.
+            let is_fresh = move |age: Duration| since.lock().is_none_or(|failed: Instant| failed.elapsed() > age);
+            PgPoolOptions::new()
+                .max_connections(2)
+                .acquire_timeout(CONNECT)
+                .before_acquire(move |_, of| Box::pin(ready(Ok(is_fresh(of.age)))))
+                .connect_lazy_with(settings.connect.clone())
         };
-        Ok(Self { pool, runtime, settings: settings.clone(), migrations: migrations.to_vec() })
+        Ok(Self { pool, failed, runtime, settings: settings.clone(), migrations: migrations.to_vec() })
     }
 
     /// Makes what is missing.
@@ -163,7 +177,7 @@ impl Database {
     /// Events of these types that others wrote and that are not records yet, behind a position, the first of them.
     pub fn foreign(&self, types: &[&str], after: i64) -> Result<Vec<Foreign>, Fault> {
         let query = "SELECT o.position, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text, e.metadata::text,
-                (extract(epoch FROM e.created_at) * 1000000)::bigint AS at
+                CASE WHEN e.created_at >= '0001-01-01' AND e.created_at < '9999-12-31' THEN (extract(epoch FROM e.created_at) * 1000000)::bigint END AS at
             FROM outbox o JOIN events e USING (aggregate_type, aggregate_id, sequence)
             WHERE o.topic IS NULL AND o.position > $2 AND o.aggregate_type = ANY($3) ORDER BY o.position LIMIT $1";
         self.ask(async {
@@ -234,6 +248,9 @@ impl Database {
     fn ask<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Fault> {
         let answer = 2 * self.settings.statement; // for a whole transaction, and whatever else is asked
         let ended = self.runtime.block_on(async { tokio::time::timeout(answer, work).await });
+        if !matches!(ended, Ok(Ok(_))) {
+            *self.failed.lock() = Some(Instant::now());
+        }
         let why = match ended {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(sqlx::Error::PoolTimedOut)) => self.unreachable(),
@@ -267,6 +284,18 @@ async fn within(connection: &mut PgConnection, batch: &Batch<'_>) -> Result<Resu
     sqlx::query("SELECT set_config('daybook.worker', 'on', true)").execute(&mut *connection).await?;
     let (topic, relayed) = &batch.relayed;
     let (partitions, ends): (Vec<i32>, Vec<i64>) = relayed.iter().map(|(partition, position)| (i32::from(partition.0), *position)).unzip();
+    let topics: Vec<&str> = batch.stood.iter().map(|(topic, ..)| topic.as_str()).collect();
+    let of: Vec<i32> = batch.stood.iter().map(|(_, partition, _)| i32::from(partition.0)).collect();
+    let nexts: Vec<i64> = batch.stood.iter().map(|(.., next)| signed(next.0)).collect::<Result<_, _>>()?;
+    let as_known = "SELECT NOT EXISTS (SELECT FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS k (topic, partition, next)
+            LEFT JOIN inbox i USING (topic, partition) WHERE i.next IS DISTINCT FROM k.next)
+        AND NOT EXISTS (SELECT FROM unnest($4::integer[], $5::bigint[]) AS k (partition, position)
+            LEFT JOIN outbox o ON o.topic = $6 AND o.partition = k.partition AND o.position = k.position WHERE k.position >= 0 AND o.position IS NULL)";
+    let query = sqlx::query_scalar(as_known).bind(topics).bind(of).bind(nexts).bind(&partitions).bind(&ends).bind(topic.as_str());
+    let stands: bool = query.fetch_one(&mut *connection).await?;
+    if !stands {
+        return Ok(Err("it does not stand where it stood: another process has gone on, or it is another database"));
+    }
     // What the log has is not needed here, but for the newest of each partition: by that it is known how far the log is.
     let had = "DELETE FROM outbox o USING unnest($2::integer[], $3::bigint[]) AS r (partition, position)
         WHERE (o.topic = $1 AND o.partition = r.partition AND o.position < r.position) OR o.position = ANY($4)";

@@ -219,15 +219,17 @@ impl KeptMember {
 
     fn record(&self, foreign: Foreign) -> Result<Waiting, String> {
         let Foreign { position, aggregate_type, id, sequence, at, event_type, event_version, payload, metadata } = foreign;
+        let (quoted, of) = (id.replace('\'', "''"), aggregate_type.replace('\'', "''"));
         let wrong = |why: String| {
             format!(
                 "event {sequence} of {aggregate_type} {id} in PostgreSQL cannot go into the log: {why}. Where no newer version of this program knows it, take it \
-                 back: DELETE FROM events WHERE aggregate_type = '{aggregate_type}' AND aggregate_id = '{id}' AND sequence >= {sequence}"
+                 back: DELETE FROM events WHERE aggregate_type = '{of}' AND aggregate_id = '{quoted}' AND sequence >= {sequence}"
             )
         };
         let held = self.held.values().find(|held| held.row_type() == aggregate_type).ok_or_else(|| wrong("no aggregate of this type lives here".to_owned()))?;
         let handler = self.service.handler(held.name()).ok_or_else(|| wrong(format!("{} does not own {}", self.service.name, held.name())))?;
         handler.check_id(&id).map_err(&wrong)?;
+        let at = at.ok_or_else(|| wrong("no record can say when it was written (created_at)".to_owned()))?;
         let payload = serde_json::from_str(&payload).map_err(|why| wrong(format!("its payload: {why}")))?;
         let metadata = serde_json::from_str(&metadata).map_err(|why| wrong(format!("its metadata: {why}")))?;
         let event = StoredEvent { event_type, event_version, payload, metadata };
@@ -274,7 +276,10 @@ impl KeptMember {
         let new = new.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let relayed = (&events, self.state.relayed.iter().map(|(partition, position)| (*partition, *position)).collect());
         let (done, types) = (&self.state.done, &self.types());
-        let batch = Batch { moves, events: new, records, relayed, done, types };
+        let owned = |partition: &Partition| self.state.relayed.contains_key(partition);
+        let stood =
+            self.state.taken.iter().filter(|((_, partition), _)| owned(partition)).map(|((topic, partition), next)| (topic, *partition, *next)).collect();
+        let batch = Batch { stood, moves, events: new, records, relayed, done, types };
         self.state.known = false; // until the log has it
         match self.database.keep(&batch)? {
             Kept::Yes(positions) => {
@@ -283,6 +288,7 @@ impl KeptMember {
             }
             Kept::No(why) => {
                 tracing::debug!(service = self.service.name, why, "decided again");
+                self.state.refusals.beaten(positions, why);
                 Ok(Err(Commit::Lost))
             }
             Kept::Refused(why) => {

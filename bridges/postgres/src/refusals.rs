@@ -10,6 +10,9 @@ use daybook::schemas::Partition;
 /// How often a partition that stands still is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Others can be first so often in a row, and no more often: then it is no race.
+const BEATEN_MAX: u32 = 50;
+
 /// Partitions whose commits were refused.
 #[derive(Default)]
 pub struct Refusals {
@@ -19,6 +22,8 @@ pub struct Refusals {
     standing: BTreeMap<Partition, (Stuck, Instant)>,
     /// what is tried alone now, and where it begins
     tried: Option<Stuck>,
+    /// how often in a row others were first
+    beaten: u32,
 }
 
 impl Refusals {
@@ -64,8 +69,18 @@ impl Refusals {
         }
     }
 
+    /// Others were first, and it is decided again: by what is there then, unless that is what the log does not have.
+    pub fn beaten(&mut self, positions: &Positions, why: &str) {
+        self.beaten += 1;
+        if self.beaten >= BEATEN_MAX || self.tried.as_ref().is_some_and(|tried| self.standing.contains_key(&tried.partition)) {
+            self.beaten = 0;
+            self.refused(positions, &format!("what was decided is not taken, however often: {why}"));
+        }
+    }
+
     /// A commit was taken. Whether it was of one alone: then the others come again.
     pub fn taken(&mut self) -> bool {
+        self.beaten = 0;
         let Some(tried) = self.tried.take() else { return false };
         self.suspects.remove(&tried.partition);
         self.standing.remove(&tried.partition);

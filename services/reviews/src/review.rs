@@ -243,7 +243,9 @@ impl Aggregate for Review {
 /// From reviews of 1.0, which have no title.
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     let titled = |mut payload: serde_json::Value| {
-        payload["Written"]["title"] = json!("");
+        if let Some(written) = payload.get_mut("Written").and_then(serde_json::Value::as_object_mut) {
+            written.insert("title".to_owned(), json!(""));
+        }
         payload
     };
     vec![Box::new(SemanticVersionEventUpcaster::new("Written", TITLED, Box::new(titled)))]

@@ -25,6 +25,11 @@ pub struct ReviewView {
     pub answer: Option<String>,
 }
 
+/// Without what PostgreSQL's JSON operators cannot read. No review has it that was decided here; a history may.
+fn readable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 impl View<Review> for ReviewView {
     fn update(&mut self, event: &EventEnvelope<Review>) {
         if let Some((customer, product)) = event.aggregate_id.split_once('-') {
@@ -33,10 +38,10 @@ impl View<Review> for ReviewView {
         match &event.payload {
             ReviewEvent::Bought { .. } => {}
             ReviewEvent::Written(opinion) | ReviewEvent::Edited { opinion, .. } => {
-                (self.stars, self.title, self.text) = (Some(opinion.stars), opinion.title.clone(), opinion.text.clone());
+                (self.stars, self.title, self.text) = (Some(opinion.stars), readable(&opinion.title), readable(&opinion.text));
             }
             ReviewEvent::Withdrawn { .. } => (self.stars, self.title, self.text, self.answer) = (None, String::new(), String::new(), None),
-            ReviewEvent::Answered { text } => self.answer = Some(text.clone()),
+            ReviewEvent::Answered { text } => self.answer = Some(readable(text)),
         }
     }
 }

@@ -151,7 +151,10 @@ impl Aggregate for BankAccount {
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     let to_cents = |payload: serde_json::Value| {
         let old = &payload["CustomerDepositedMoney"];
-        let cents = |name: &str| old[name].as_i64().unwrap_or_default() * 100;
+        let cents = |name: &str| {
+            assert!(old[name].is_i64(), "{name} is a whole number");
+            old[name].as_i64().unwrap_or_default() * 100
+        };
         json!({ "CustomerDepositedMoney": { "cents": cents("amount"), "balance": cents("balance") } })
     };
     vec![Box::new(SemanticVersionEventUpcaster::new("CustomerDepositedMoney", NEWEST, Box::new(to_cents)))]

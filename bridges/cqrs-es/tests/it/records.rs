@@ -32,6 +32,8 @@ fn older_payloads_are_upcast_and_newer_ones_refused() {
     let old = Recorded { was: Some(("1.0".to_owned(), json!({ "CustomerDepositedMoney": { "amount": 3, "balance": 5 } }))), ..deposited(300, 500) };
     assert_eq!(read("CustomerDepositedMoney", 1, &body), Ok(old.clone()));
     assert_eq!(Account::encode_event(&old), (Kind::of("account", "CustomerDepositedMoney", 1), body), "it stays what it was");
+    let odd = br#"{"payload":{"CustomerDepositedMoney":{"amount":"a lot","balance":5}}}"#;
+    assert!(matches!(read("CustomerDepositedMoney", 1, odd), Err(Malformed::Body { why, .. }) if why.contains("its upcaster panicked")));
     let body = Account::encode_event(&old).1;
     assert!(matches!(read("CustomerDepositedMoney", 2, &body), Err(Malformed::Body { why, .. }) if why.starts_with("'payload': missing field `cents`")));
     assert!(matches!(read("CustomerDepositedMoney", 3, &body), Err(Malformed::FromTheFuture(_))));

@@ -32,6 +32,8 @@ const BYTES_MAX: usize = 200 * 1024;
 const PAGE: usize = 1_000;
 /// Findings that are named.
 const NAMED_MAX: usize = 20;
+/// How long a command may stay without an answer, whatever its partition waits for.
+const ANSWER: Duration = Duration::from_secs(90);
 /// How a system that is away is asked again.
 const RETRY: Retry<'static> = Retry::every(Duration::from_millis(200), Duration::from_secs(60));
 
@@ -220,7 +222,15 @@ async fn one(about: &str, route: &str, events: &[Source], system: &Connection, r
         // What is asked is its own name: a repeat after a lost answer is the same command.
         let name = format!("import-{}", uuid_of(route, &body));
         let command = Command { method: Method::POST, path: route, id: &name, occurred_at: None, body: &body };
-        let answer = system.command(&command, &RETRY).await?;
+        let Ok(answer) = tokio::time::timeout(ANSWER, system.command(&command, &RETRY)).await else {
+            report.finds(format!(
+                "{about}: events from {} on were not answered in {} s: its partition stands still, and `partitions list` says why",
+                expected + 1,
+                ANSWER.as_secs()
+            ));
+            return Ok(());
+        };
+        let answer = answer?;
         if !answer.status.is_success() {
             report.finds(format!("{about}: events from {} on are refused: {}", expected + 1, said(&answer)));
             return Ok(());

@@ -296,7 +296,6 @@ async fn another_log_is_not_taken_for_its_own() {
     stage.server.stop().unwrap();
 }
 
-/// What PostgreSQL refuses for good is said, too: its turns fail, although each begins well.
 /// What a view refuses for good holds up the partition in which it was decided, which is listed, and no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_view_refuses_stops_its_partition_alone() {

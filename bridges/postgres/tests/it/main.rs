@@ -15,6 +15,7 @@ mod broker;
 mod import;
 mod kept;
 mod killed;
+mod odd;
 mod order;
 #[path = "../../../../eventstore/tests/it/postgres.rs"]
 mod postgres;

@@ -133,8 +133,16 @@ impl Server {
         }
         let done = daybook(&self.binary, &arguments);
         let said = [done.stdout.as_slice(), &done.stderr].map(String::from_utf8_lossy).concat();
-        assert!(done.status.success(), "{said}\nthe instance's last words:\n{}", self.last_words());
+        assert!(done.status.success(), "{said}\n{}; the instance's last words:\n{}", self.stands(), self.last_words());
         serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// Whether its process is there, or what it ended by.
+    pub fn stands(&self) -> String {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        let Some(child) = &self.child else { return "it does not run".to_owned() };
+        let ended = waitid(WaitId::Pid(Pid::from_child(child)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+        format!("it ended by itself: {:?}", ended.map(|status| status.map(|status| (status.exit_status(), status.terminating_signal()))))
     }
 
     /// The end of its log: the directory goes with the test.

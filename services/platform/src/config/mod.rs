@@ -299,7 +299,9 @@ impl Config {
 fn read(file: &Path) -> anyhow::Result<File> {
     let wrong = |why: &dyn fmt::Display| Misuse::new(format!("settings file {}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|why| wrong(&why))?;
-    toml::from_str(&text).map_err(|why| wrong(&why).into())
+    // Without the line itself: it may hold a password.
+    let line = |why: &toml::de::Error| why.span().map_or_else(String::new, |at| format!("line {}: ", text[..at.start.min(text.len())].lines().count().max(1)));
+    toml::from_str(&text).map_err(|why| wrong(&format!("{}{}", line(&why), why.message())).into())
 }
 
 /// Where a setting stands in a file, to be put before what is wrong with it.
