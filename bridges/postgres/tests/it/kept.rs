@@ -323,6 +323,10 @@ async fn what_a_view_refuses_stops_its_partition_alone() {
         let why = stops[0]["reason"].as_str().unwrap_or_default();
         assert_eq!(stops.as_array().map(Vec::len), Some(1), "{stops}");
         assert!(why.contains("PostgreSQL refuses what was decided") && why.contains("\"small\""), "{stops}");
+        let path = format!("/partitions/accounts.commands/{}/{}/skip", stops[0]["partition"], stops[0]["offset"]);
+        let skip = Command { method: Method::POST, path: &path, id: "skip", occurred_at: None, body: &json!({ "reason": "a test" }) };
+        let skipped = stage.connection.command(&skip, &RETRY).await.unwrap();
+        assert_eq!((skipped.status.as_u16(), &skipped.body()["code"]), (409, &json!("not-skipped")), "{}", skipped.text);
         println!("{on} of 11 others went on");
         assert!(on >= 6, "only {on} of 11 others went on"); // 7 shares its partition with some
         sqlx::raw_sql("ALTER TABLE statements DROP CONSTRAINT small").execute(&pool).await.unwrap();

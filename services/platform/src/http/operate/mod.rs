@@ -59,7 +59,7 @@ pub fn routes(example: Example) -> Routes {
             "/partitions/{topic}/{partition}/{offset}/skip",
             stopped::skip,
             record(Operation::new("Lets readers pass over a record, for ever").answers::<Settled>(200, "It is settled"))
-                .fails(&["not-stopped"])
+                .fails(&["not-stopped", "not-skipped"])
                 .example(json!({ "reason": "written by a script" })),
         )
         .get("/topics", topics::list, Operation::new("Lists every topic's length and its readers' lag").answers::<Topics>(200, "All topics"))

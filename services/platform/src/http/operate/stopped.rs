@@ -149,6 +149,11 @@ async fn settle(app: App, place: (String, u16, u64), headers: &HeaderMap, asked:
             if later.is_empty() { String::new() } else { format!("; behind it stand {}: name them, if it is the cause", Vec::from_iter(later).join(", ")) };
         return Err(Failure::refused("not-stopped", format!("no reader stands still at this record{behind}")));
     }
+    // Whoever decides commands makes dead letters of what cannot be; one that stands still at a command waits for a store.
+    if skips && app.operator.services.values().any(|service| service.commands() == record.topic) {
+        let why = "a command is not passed over: its service's store would miss what the log has. Mend what the store refuses; it is tried again by itself";
+        return Err(Failure::refused("not-skipped", why));
+    }
     if let Some(only) = asked.readers {
         if let Some(other) = only.iter().find(|reader| !standing.contains(*reader) && !later.contains(*reader)) {
             standing.extend(later);
