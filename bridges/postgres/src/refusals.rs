@@ -92,3 +92,60 @@ impl Refusals {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use std::sync::Arc;
+
+    use daybook::Timestamp;
+    use daybook::eventstore::log::{Assignment, Message, Offset, Record};
+    use daybook::schemas::{Headers, Stream, topic};
+
+    use super::*;
+
+    /// A record of each of these partitions.
+    fn batch(partitions: &[u16]) -> Batch {
+        let (topic, partitions): (_, Vec<Partition>) = (topic(Stream::Commands("accounts")), partitions.iter().copied().map(Partition).collect());
+        let record = |partition: &Partition| {
+            let message = Message { topic: topic.clone(), partition: *partition, key: vec![], headers: Headers::default(), value: None };
+            Arc::new(Record::of(message, Offset(7), Timestamp(0)))
+        };
+        let positions = partitions.iter().map(|partition| (topic.clone(), *partition, Offset(8))).collect();
+        Batch { records: partitions.iter().map(record).collect(), positions, assignment: Assignment { epoch: 1, partitions } }
+    }
+
+    fn narrowed(refusals: &mut Refusals) -> (Vec<u16>, Positions) {
+        let mut batch = batch(&[1, 2, 3]);
+        refusals.narrow(&mut batch);
+        (batch.records.iter().map(|record| record.partition.0).collect(), batch.positions)
+    }
+
+    /// A race ends; who is beaten without end stands still where that lies, and the others go on.
+    #[test]
+    fn who_is_beaten_without_end_stands_still() {
+        let mut refusals = Refusals::default();
+        for _ in 1..BEATEN_MAX {
+            let (all, positions) = narrowed(&mut refusals);
+            assert_eq!(all, [1, 2, 3]);
+            refusals.beaten(&positions, "others were first");
+        }
+        let (_, positions) = narrowed(&mut refusals);
+        refusals.beaten(&positions, "others were first");
+        for innocent in [1, 2] {
+            assert_eq!(narrowed(&mut refusals).0, [innocent], "each is tried alone");
+            assert!(refusals.taken(), "the others come again");
+        }
+        for _ in 0..BEATEN_MAX {
+            let (alone, positions) = narrowed(&mut refusals);
+            assert_eq!(alone, [3]);
+            refusals.beaten(&positions, "others were first");
+        }
+        assert_eq!(narrowed(&mut refusals).0, [1, 2]);
+        let stops: Vec<_> = refusals.stops().map(|stuck| (stuck.partition.0, stuck.offset.0)).collect();
+        assert_eq!(stops, [(3, 7)]);
+        assert!(!refusals.due() && !refusals.taken());
+        refusals.forget();
+        assert_eq!(narrowed(&mut refusals).0, [1, 2, 3]);
+    }
+}

@@ -222,6 +222,10 @@ fn an_address_that_cannot_be_right_is_named_without_its_password() {
         assert_eq!(said.status.code(), Some(2), "{arguments:?}: {words}");
         assert!(words.contains(wanted) && !words.contains("hush"), "{arguments:?}: {words}");
     }
+    let file = dir.path().join("settings.toml");
+    std::fs::write(&file, "partitions = 3\npostgres = \"postgres://anna:hush\n").unwrap();
+    let broken = String::from_utf8(daybook(&binary(), &["config", "--config", file.to_str().unwrap()]).stderr).unwrap();
+    assert!(broken.contains("line 2: ") && !broken.contains("hush"), "{broken}");
     let shown = daybook(&binary(), &["config", "--postgres", "postgres://anna:hush@db/shop"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("# postgres = \"(redacted)\"") && !shown.contains("hush"), "{shown}");
