@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::PropName;
 use rocksdb::{DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use schemas::{Headers, Partition, Topic};
@@ -118,6 +119,11 @@ impl Changes {
         self.0.put(own_key(SKIPPED, topic, partition, &offset.0.to_be_bytes()), []);
     }
 
+    /// Sets a note that the fold keeps beside its rows: it is none of them.
+    pub fn note(&mut self, name: &str, note: &[u8]) {
+        self.0.put(meta_key(name), note);
+    }
+
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -184,6 +190,16 @@ impl Rows {
         Ok(rows)
     }
 
+    /// What the rows in `dir` are marked with; none if there are none. Nothing in it changes.
+    pub fn shape_in(dir: &Path, memory: &Memory) -> Result<Option<String>, Fault> {
+        if !dir.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let db = DB::open_for_read_only(&memory.options(), dir, false).map_err(|why| broken(dir, &why))?;
+        let shape = Self { db, _lock: None }.get(&meta_key("shape"))?;
+        Ok(shape.map(|shape| String::from_utf8_lossy(&shape).into_owned()))
+    }
+
     fn open_any(dir: &Path, memory: &Memory) -> Result<Self, Fault> {
         std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
         Ok(Self { db: DB::open(&memory.options(), dir).map_err(|why| broken(dir, &why))?, _lock: None })
@@ -229,6 +245,11 @@ impl Rows {
         let row = self.get(&own_key(LAST, topic, partition, &[]))?;
         let number = |bytes: Option<&[u8]>| Some(u64::from_be_bytes(bytes?.try_into().ok()?));
         Ok(row.and_then(|row| Some(Last { offset: Offset(number(row.get(..8))?), digest: number(row.get(8..))? })))
+    }
+
+    /// What the fold noted beside its rows.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+        self.get(&meta_key(name))
     }
 
     /// A row.
@@ -308,6 +329,12 @@ impl Rows {
         Figures::of(asked, asked)
     }
 
+    /// Makes a copy of all there is in `to`, which must not be there: as far as it can of the same files, which take no room again.
+    pub fn copy(&self, to: &Path) -> Result<(), Fault> {
+        let copies = Checkpoint::new(&self.db).and_then(|copies| copies.create_checkpoint(to));
+        copies.map_err(|why| broken(to, &why))
+    }
+
     /// Writes what is in memory to files, so that the next start has little to fold again.
     pub fn flush(&self) -> Result<(), Fault> {
         self.db.flush().map_err(|why| broken(self.db.path(), &why))
@@ -325,6 +352,11 @@ impl Frozen<'_> {
     pub fn rows(&self) -> impl Iterator<Item = Result<KeyedRow, Fault>> {
         let all = self.snapshot.iterator(IteratorMode::Start).map(|row| row.map_err(|why| broken(self.rows.db.path(), &why)));
         all.filter(|row| row.as_ref().map_or(true, |(key, _)| !own(key)))
+    }
+
+    /// What the fold had noted beside them.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+        self.snapshot.get(meta_key(name)).map_err(|why| broken(self.rows.db.path(), &why))
     }
 
     /// The positions the rows stand for.

@@ -3,24 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventstore::control::Control;
-use eventstore::fold::belongs;
+use eventstore::fold::rows_belong;
 use eventstore::log::Stuck;
 use eventstore::memory::Memory;
-use eventstore::observer::view as reader;
-use eventstore::rows::{Changes, Rows};
+use eventstore::rows::Rows;
 use eventstore::{Fault, Limits, Log, Offset, Page, Positions};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use schemas::{Partition, Topic};
 use serde::de::DeserializeOwned;
 
+use crate::beside::Beside;
+use crate::generation::{Generation, skips};
+use crate::generations::{Asked, Generations, Roles};
 use crate::overlay::read;
 use crate::queue::Queue;
-use crate::view::{Folding, View};
+use crate::view::View;
 
 /// Why a read is not served now.
 #[derive(Debug, thiserror::Error)]
@@ -63,55 +65,99 @@ impl<F: Fn() + Send + Sync> Watcher for F {
 
 /// A view, its rows and where it stands.
 pub struct Projection {
-    view: Arc<View>,
-    rows: Arc<Rows>,
-    folding: Mutex<Folding>,
-    queue: Option<Arc<Queue>>,
-    log: Arc<dyn Log>,
+    pub(crate) view: Arc<View>,
+    /// what readers see
+    serving: RwLock<Arc<Generation>>,
+    /// who folds into what is served, or swaps it
+    pub(crate) turning: Mutex<()>,
+    pub(crate) generations: Generations,
+    pub(crate) roles: Mutex<Roles>,
+    pub(crate) beside: Mutex<Option<Arc<Beside>>>,
+    /// what became of the last that was folded beside
+    pub(crate) ended: Mutex<Option<String>>,
+    /// generations that are not served any more, until nobody reads them
+    pub(crate) retired: Mutex<Vec<(u32, Weak<Rows>)>>,
+    pub(crate) memory: Memory,
+    pub(crate) log: Arc<dyn Log>,
     /// the ends it must reach before it serves
     goal: BTreeMap<Partition, Offset>,
-    at: Mutex<BTreeMap<Partition, Offset>>,
     /// rises with every fold
     folds: AtomicU64,
     ready: AtomicBool,
+    paused: AtomicBool,
     /// partitions that stand still at a record, the others go on
     stopped: Mutex<BTreeMap<Partition, Stuck>>,
     /// why all of it stands still
     failed: Mutex<Option<String>>,
     /// whether what was folded before the start was held against the log
     proven: AtomicBool,
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     /// the operator's orders that were heard of
     orders: AtomicU64,
     watcher: Box<dyn Watcher>,
+}
+
+/// Which generation is served by a program of this view: of those that are there, the one of its shape; else the one that is
+/// served, as long as it can be read; else a new one.
+fn chosen(view: &View, roles: &mut Roles) {
+    let (shape, serving) = (view.shape(), roles.shapes.get(&roles.serving).cloned());
+    let Some(found) = serving.filter(|found| *found != shape) else {
+        roles.shapes.entry(roles.serving).or_insert(shape);
+        return;
+    };
+    if let Some(previous) = roles.previous.filter(|previous| roles.shapes.get(previous) == Some(&shape)) {
+        tracing::info!(view = view.name, "rows of this shape were served before: they are again");
+        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), previous, None);
+    } else if view.reads(&found) {
+        let beside = roles.beside.take().filter(|beside| roles.shapes.get(&beside.number) == Some(&shape));
+        let beside = beside.unwrap_or_else(|| Asked::for_shape(roles.next()));
+        roles.shapes.insert(beside.number, shape);
+        tracing::info!(view = view.name, "rows are of an earlier shape ({found}): they are served until they are folded anew");
+        roles.beside = Some(Asked { swaps: true, accepts: true, until: None, ..beside });
+    } else {
+        let next = roles.next();
+        tracing::info!(view = view.name, "rows are of another shape ({found}): they are folded anew");
+        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), next, None);
+        roles.shapes.insert(next, shape);
+    }
 }
 
 impl Projection {
     /// Opens the view's rows below `dir`; `watcher` is told of each step.
     pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, watcher: Box<dyn Watcher>) -> Result<Self, Fault> {
         let (topic, log, orders) = (&view.topic, control.log(), control.orders());
-        let skips: Vec<_> =
-            control.skips().places(&reader(&view.name), topic).into_iter().map(|(partition, offset)| (topic.clone(), partition, offset)).collect();
-        let rows = Arc::new(Rows::open_of(&dir.join(&view.name), &view.shape(), control.id(), &skips, memory)?);
-        let (mut goal, mut at) = (BTreeMap::new(), BTreeMap::new());
-        for partition in (0..log.partitions()).map(Partition) {
-            goal.insert(partition, log.end(topic, partition)?);
-            at.insert(partition, rows.position(topic, partition)?);
+        let generations = Generations::of(dir, &view.name);
+        let settled = generations.roles()?;
+        let mut roles = settled.clone();
+        let first = generations.dir(0);
+        // Rows of a version before say themselves what they are.
+        if roles.shapes.is_empty() && first.is_dir() {
+            roles.shapes.extend(Rows::shape_in(&first, memory)?.map(|shape| (0, shape)));
         }
-        // A proof tells by this what was not folded yet from what is missing.
-        let mut standing = Changes::default();
-        at.iter().for_each(|(partition, here)| standing.position(topic, *partition, *here));
-        rows.write(standing)?;
-        let queue = view.queue.map(|prefix| Queue::open(prefix, &rows)).transpose()?.map(Arc::new);
-        let folding = Folding::new(Arc::clone(&view), Arc::clone(&rows)).telling(queue.clone()).honouring(Arc::clone(control.skips()));
+        chosen(&view, &mut roles);
+        if roles != settled {
+            generations.settle(&mut roles, |_| false)?;
+        }
+        let open = |number: u32| {
+            let shape = roles.shapes.get(&number).cloned().unwrap_or_else(|| view.shape());
+            Generation::open(number, (&view, &shape), control, &generations.dir(number), memory)
+        };
+        let serving = open(roles.serving)?;
+        let beside = roles.beside.as_ref().map(|asked| Ok::<_, Fault>(Arc::new(Beside::of(asked.clone(), open(asked.number)?)))).transpose()?;
+        let goal = (0..log.partitions()).map(Partition).map(|partition| Ok((partition, log.end(topic, partition)?))).collect::<Result<_, Fault>>()?;
         Ok(Self {
-            view,
-            rows,
-            folding: Mutex::new(folding),
-            queue,
             log: Arc::clone(log),
+            serving: RwLock::new(Arc::new(serving)),
+            turning: Mutex::default(),
+            beside: Mutex::new(beside),
+            ended: Mutex::default(),
+            retired: Mutex::default(),
+            paused: AtomicBool::new(roles.paused),
+            roles: Mutex::new(roles),
+            generations,
+            memory: memory.clone(),
+            view,
             goal,
-            at: Mutex::new(at),
             folds: AtomicU64::default(),
             ready: AtomicBool::new(false),
             stopped: Mutex::default(),
@@ -133,14 +179,44 @@ impl Projection {
         &self.view
     }
 
-    /// Its rows, for scans and proofs.
-    pub fn rows(&self) -> &Arc<Rows> {
-        &self.rows
+    /// What is served.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.serving.read())
+    }
+
+    /// Serves another from here on, which stands where this one does. The caller holds `turning`.
+    pub(crate) fn serve(&self, other: Arc<Generation>) -> Arc<Generation> {
+        let before = std::mem::replace(&mut *self.serving.write(), other);
+        self.folds.fetch_add(1, Ordering::AcqRel);
+        self.watcher.told();
+        before
+    }
+
+    /// Its rows, for scans and proofs: those that are served now.
+    pub fn rows(&self) -> Arc<Rows> {
+        Arc::clone(&self.generation().rows)
+    }
+
+    /// The shape of the rows that are served, where it is an earlier one.
+    pub fn earlier_shape(&self) -> Option<String> {
+        let roles = self.roles.lock();
+        roles.shapes.get(&roles.serving).filter(|shape| **shape != self.view.shape()).cloned()
     }
 
     /// What waits in its queue, if it has one. Rows may be newer.
-    pub fn queue(&self) -> Option<&Queue> {
-        self.queue.as_deref()
+    pub fn queue(&self) -> Option<Arc<Queue>> {
+        self.generation().queue.clone()
+    }
+
+    /// Whether nothing is folded into what is served.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Folds nothing into what is served, or again.
+    pub(crate) fn hold(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.watcher.told();
     }
 
     /// Folds what is new, one page of each partition; waits at most `wait` for something new. Says whether there was any.
@@ -171,7 +247,7 @@ impl Projection {
 
     /// How far it is from serving, as records folded of those there were at the start.
     pub fn progress(&self) -> (u64, u64) {
-        let at = self.at.lock();
+        let at = self.generation().at();
         let folded = |partition: &Partition, goal: &Offset| at.get(partition).map_or(0, |here| here.0.min(goal.0));
         self.goal.iter().fold((0, 0), |(done, all), (partition, goal)| (done + folded(partition, goal), all + goal.0))
     }
@@ -193,9 +269,7 @@ impl Projection {
             return Ok(());
         }
         self.stopped.lock().clear();
-        let skips = self.control.skips().places(&reader(self.name()), &self.view.topic).into_iter();
-        let skips: Vec<_> = skips.map(|(partition, offset)| (self.view.topic.clone(), partition, offset)).collect();
-        match self.rows.unskipped(&skips)? {
+        match self.rows().unskipped(&skips(&self.view, &self.control))? {
             Some((topic, partition, offset)) => Err(Fault::Fatal(format!(
                 "{topic}/{partition} offset {offset} was folded here before it was settled that it is passed over: start again, and the view is folded anew"
             ))),
@@ -206,10 +280,14 @@ impl Projection {
     fn try_turn(&self, wait: Duration, limits: Limits) -> Result<bool, Fault> {
         if !self.proven.load(Ordering::Acquire) {
             for partition in (0..self.log.partitions()).map(Partition) {
-                belongs(self.log.as_ref(), &self.view.topic, partition, &*self.folding.lock())?;
+                rows_belong(self.log.as_ref(), &self.view.topic, partition, &self.rows())?;
             }
             self.proven.store(true, Ordering::Release);
             self.look_whether_ready();
+        }
+        if self.is_paused() {
+            std::thread::sleep(wait);
+            return Ok(false);
         }
         let mut standing = self.positions();
         standing.retain(|(_, partition, _)| !self.stopped.lock().contains_key(partition));
@@ -241,7 +319,7 @@ impl Projection {
     fn look_whether_ready(&self) {
         if !self.is_ready() {
             let stopped = self.stopped.lock();
-            let caught_up = self.at.lock().iter().all(|(partition, here)| *here >= self.goal[partition] || stopped.contains_key(partition));
+            let caught_up = self.generation().at().iter().all(|(partition, here)| *here >= self.goal[partition] || stopped.contains_key(partition));
             self.ready.store(caught_up, Ordering::Release);
         }
     }
@@ -249,11 +327,11 @@ impl Projection {
     fn fold(&self, mut pages: Vec<(Partition, Page)>) -> Result<(), Fault> {
         // Each round ends with all of it folded, or with one more partition that stands still.
         while !pages.is_empty() {
+            // Whatever is swapped in stands where the other stood: pages that were read for one fit the other.
+            let _turn = self.turning.lock();
             self.watcher.begins();
-            match self.folding.lock().fold_all(&self.view.topic, &pages) {
+            match self.generation().fold(&self.view.topic, &pages, || _ = self.folds.fetch_add(1, Ordering::AcqRel)) {
                 Ok(()) => {
-                    self.folds.fetch_add(1, Ordering::AcqRel);
-                    self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
                     self.watcher.folded(&pages, self.is_ready());
                     return Ok(());
                 }
@@ -274,7 +352,7 @@ impl Projection {
 
     /// Where it stands: what a reader of now is told. Rows may already be newer, never older.
     pub fn positions(&self) -> Positions {
-        self.at.lock().iter().map(|(partition, next)| (self.view.topic.clone(), *partition, *next)).collect()
+        self.generation().at().into_iter().map(|(partition, next)| (self.view.topic.clone(), partition, next)).collect()
     }
 
     /// Where its topic ends.
@@ -285,7 +363,7 @@ impl Projection {
 
     /// Whether all of what lies before these places of its topic is folded.
     pub fn has_folded(&self, ends: &Positions) -> bool {
-        let at = self.at.lock();
+        let at = self.generation().at();
         ends.iter().all(|(_, partition, end)| at.get(partition).copied().unwrap_or_default() >= *end)
     }
 
@@ -316,7 +394,7 @@ impl Projection {
             return Err(not_going_on(stuck.to_string()));
         }
         // What is said of other topics concerns others.
-        let (at, mut own) = (self.at.lock(), token.iter().filter(|(topic, ..)| *topic == self.view.topic));
+        let (at, mut own) = (self.generation().at(), token.iter().filter(|(topic, ..)| *topic == self.view.topic));
         let behind = |(_, partition, next): &&(Topic, Partition, Offset)| at.get(partition).is_none_or(|here| here < next);
         match own.find(behind) {
             None => Ok(()),
@@ -328,12 +406,12 @@ impl Projection {
 
     /// A row.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
-        self.rows.get(key.as_bytes())?.map(|bytes| read(key, &bytes)).transpose()
+        self.rows().get(key.as_bytes())?.map(|bytes| read(key, &bytes)).transpose()
     }
 
     /// Rows whose keys begin with `prefix`, from `from` on, at most `most` of them and at most `bytes`; and the key after them.
     pub fn page<T: DeserializeOwned>(&self, prefix: &str, from: Option<&str>, most: usize, bytes: usize) -> Result<(Vec<T>, Option<String>), Fault> {
-        let (rows, next) = self.rows.scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
+        let (rows, next) = self.rows().scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
         let decode = |(key, row): &(Box<[u8]>, Box<[u8]>)| read(&String::from_utf8_lossy(key), row);
         Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, next.map(|key| String::from_utf8_lossy(&key).into_owned())))
     }
@@ -347,12 +425,13 @@ impl Projection {
         most: usize,
         bytes: usize,
     ) -> Result<(Vec<T>, Option<String>), Fault> {
-        let (ids, next) = self.rows.scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
+        let all = self.rows();
+        let (ids, next) = all.scan_within(prefix.as_bytes(), from.map(str::as_bytes), most, bytes)?;
         let (mut rows, mut sum) = (vec![], 0);
         for (at, id) in &ids {
             let at = String::from_utf8_lossy(at);
             let key = key(&read::<String>(&at, id)?);
-            let Some(row) = self.rows.get(key.as_bytes())? else { continue };
+            let Some(row) = all.get(key.as_bytes())? else { continue };
             sum += key.len() + row.len();
             if sum > bytes && !rows.is_empty() {
                 return Ok((rows, Some(at.into_owned())));
@@ -364,7 +443,7 @@ impl Projection {
 
     /// Rows whose keys begin with `prefix`, from `from` on, at most `most`, with their keys.
     pub fn scan<T: DeserializeOwned>(&self, prefix: &str, from: Option<&str>, most: usize) -> Result<Vec<(String, T)>, Fault> {
-        let rows = self.rows.scan(prefix.as_bytes(), from.map(str::as_bytes), most)?;
+        let rows = self.rows().scan(prefix.as_bytes(), from.map(str::as_bytes), most)?;
         let decode = |(key, row): &(Box<[u8]>, Box<[u8]>)| {
             let key = String::from_utf8_lossy(key).into_owned();
             read(&key, row).map(|row| (key, row))

@@ -12,18 +12,27 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `queue`, `verify`, `overlay`, `view`, `state`, `follow`.
+//! Low to high: `generations`, `digest`, `queue`, `verify`, `overlay`, `view`, `state`, `generation`, `beside`, `follow`, `rebuild`.
 
+mod beside;
+mod digest;
 mod follow;
+mod generation;
+mod generations;
 mod overlay;
 mod queue;
+mod rebuild;
 mod state;
 mod verify;
 mod view;
 
+pub use beside::Phase;
+pub use digest::Digest;
 pub use follow::{Projection, ReadError, Watcher};
+pub use generations::{Asked, Generations, Roles, Vector, Why};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
+pub use rebuild::{BesideStanding, Rebuild, RebuildError, Standing, Step};
 pub use state::{StateRow, states};
-pub use verify::{Difference, Proof, Verdict};
+pub use verify::{Difference, Kept, Proof, Verdict};
 pub use view::{FoldError, FoldEvent, Folding, Seen, View};

@@ -10,6 +10,7 @@ use eventstore::Fault;
 use eventstore::rows::{Changes, Rows};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::digest::Digest;
 use crate::queue::Moved;
 
 /// Bytes of rows, as they are written, that are kept for the next turn; past that all are read again.
@@ -29,6 +30,8 @@ impl<T: Serialize + Send + 'static> Row for T {
 /// A row that was changed; none is one that is not there, or no longer.
 struct Changed {
     row: Option<Box<dyn Row>>,
+    /// as it is written, where that was looked at: none is one that is not there
+    before: Option<Option<Vec<u8>>>,
     /// it may well change again soon
     keep: bool,
 }
@@ -38,14 +41,16 @@ pub struct Overlay {
     rows: Arc<Rows>,
     changed: HashMap<String, Changed>,
     /// rows as they were last written, with their bytes: whoever has an overlay is the only one who writes its rows
-    kept: HashMap<String, (Box<dyn Row>, usize)>,
+    kept: HashMap<String, (Box<dyn Row>, Vec<u8>)>,
     kept_bytes: usize,
+    /// of the rows as they are written; none before the first changes
+    digest: Option<Digest>,
 }
 
 impl Overlay {
     /// Nothing changed yet.
     pub fn over(rows: Arc<Rows>) -> Self {
-        Self { rows, changed: HashMap::new(), kept: HashMap::new(), kept_bytes: 0 }
+        Self { rows, changed: HashMap::new(), kept: HashMap::new(), kept_bytes: 0, digest: None }
     }
 
     /// Changes a row, or makes it from its default first. A key holds rows of one type.
@@ -54,12 +59,13 @@ impl Overlay {
             Entry::Occupied(changed) => changed.into_mut(),
             Entry::Vacant(place) => place.insert(match self.kept.remove(key) {
                 Some((row, bytes)) => {
-                    self.kept_bytes -= bytes;
-                    Changed { row: Some(row), keep: true }
+                    self.kept_bytes -= bytes.len();
+                    Changed { row: Some(row), before: Some(Some(bytes)), keep: true }
                 }
                 None => {
-                    let row = self.rows.get(key.as_bytes())?.map(|bytes| read::<T>(key, &bytes)).transpose()?;
-                    Changed { row: row.map(|row| Box::new(row) as Box<dyn Row>), keep: true }
+                    let before = self.rows.get(key.as_bytes())?;
+                    let row = before.as_ref().map(|bytes| read::<T>(key, bytes)).transpose()?;
+                    Changed { row: row.map(|row| Box::new(row) as Box<dyn Row>), before: Some(before), keep: true }
                 }
             }),
         };
@@ -80,8 +86,12 @@ impl Overlay {
     }
 
     fn set(&mut self, key: String, row: Option<Box<dyn Row>>) {
-        self.kept_bytes -= self.kept.remove(&key).map_or(0, |(_, bytes)| bytes);
-        self.changed.insert(key, Changed { row, keep: false });
+        let kept = self.kept.remove(&key).map(|(_, bytes)| bytes);
+        self.kept_bytes -= kept.as_ref().map_or(0, Vec::len);
+        match self.changed.entry(key) {
+            Entry::Occupied(mut changed) => (changed.get_mut().row, changed.get_mut().keep) = (row, false),
+            Entry::Vacant(place) => drop(place.insert(Changed { row, before: kept.map(Some), keep: false })),
+        }
     }
 
     /// The changed rows whose keys begin with `prefix`, and whether they are there now.
@@ -94,18 +104,25 @@ impl Overlay {
         let mut changed: Vec<_> = self.changed.drain().collect();
         changed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut changes = Changes::default();
-        for (key, Changed { row, keep }) in changed {
+        let mut digest = self.digest.map_or_else(|| Digest::kept(&self.rows), Ok)?;
+        for (key, Changed { row, before, keep }) in changed {
+            if let Some(before) = before.map_or_else(|| self.rows.get(key.as_bytes()), Ok)? {
+                digest.remove(key.as_bytes(), &before);
+            }
             let Some(row) = row else {
                 changes.delete(key.as_bytes());
                 continue;
             };
             let bytes = row.as_ref().bytes()?;
             changes.put(key.as_bytes(), &bytes);
+            digest.add(key.as_bytes(), &bytes);
             if keep {
                 self.kept_bytes += bytes.len();
-                self.kept.insert(key, (row, bytes.len()));
+                self.kept.insert(key, (row, bytes));
             }
         }
+        digest.keep(&mut changes);
+        self.digest = Some(digest);
         if self.kept_bytes > KEPT_BYTES {
             (self.kept, self.kept_bytes) = (HashMap::new(), 0);
         }

@@ -1,7 +1,7 @@
 //! The proof that a live fold equals one from zero: both at one saved position vector, row by row, byte for byte.
 //! Changes nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use eventstore::{Fault, Limits, Log, Offset, Positions};
 use kernel::SEALED_IN_ROWS;
 use schemas::{Partition, Topic};
 use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
 
 /// Fields of rows that hold log times, log positions and what is made with the log's keys: another log has others.
 pub const OF_THE_LOG: [&str; 4] = ["at", "created_at", "next", "prints"];
@@ -49,13 +51,21 @@ pub struct Verdict {
     pub rebuilt: String,
     /// Digest of what the live rows say of the business, the same on every log; empty where rows are no JSON.
     pub business: String,
-    /// records folded from zero
+    /// records folded for it
     pub records: u64,
+    /// Whether these were all there are, from zero, and every row was compared. Else they are what was written since a fold
+    /// from zero that was proven before, and the digests were compared that the folds keep.
+    #[serde(default = "yes")]
+    pub full: bool,
     /// the first rows that differ, at most ten
     pub differences: Vec<Difference>,
     /// why it proves nothing, although the rows may be the same
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<String>,
+}
+
+fn yes() -> bool {
+    true // as a version before proves
 }
 
 impl Verdict {
@@ -67,41 +77,24 @@ impl Verdict {
     /// Of a fold that cannot be looked at.
     pub fn of_none(name: &str, wrong: String) -> Self {
         let none = Digest::default().hex();
-        Self { name: name.to_owned(), rows: 0, live: none.clone(), rebuilt: none, business: String::new(), records: 0, differences: vec![], wrong: Some(wrong) }
+        let (name, rebuilt) = (name.to_owned(), none.clone());
+        Self { name, rows: 0, live: none, rebuilt, business: String::new(), records: 0, full: true, differences: vec![], wrong: Some(wrong) }
     }
 }
 
-/// An order-independent hash of rows: the sum of their BLAKE3 hashes as four 64-bit lanes.
-#[derive(Default)]
-struct Digest([u64; 4]);
-
-impl Digest {
-    fn add(&mut self, (key, row): &KeyedRow) {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(row);
-        for (lane, bytes) in self.0.iter_mut().zip(hasher.finalize().as_bytes().chunks_exact(8)) {
-            *lane = lane.wrapping_add(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)));
-        }
+/// Adds a row without what is the log's: see [`OF_THE_LOG`]. False if it is no JSON.
+fn add_business(digest: &mut Digest, (key, row): &KeyedRow) -> bool {
+    if TABLES_OF_THE_LOG.iter().any(|table| key.starts_with(table)) {
+        return true;
     }
-
-    /// Adds the row without what is the log's: see [`OF_THE_LOG`]. False if it is no JSON.
-    fn add_business(&mut self, (key, row): &KeyedRow) -> bool {
-        if TABLES_OF_THE_LOG.iter().any(|table| key.starts_with(table)) {
-            return true;
-        }
-        let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(row) else { return false };
-        leave_out_sealed(&mut value);
-        if let Some(fields) = value.as_object_mut() {
-            OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
-            fields.sort_keys();
-        }
-        self.add(&(key.clone(), value.to_string().into_bytes().into()));
-        true
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(row) else { return false };
+    leave_out_sealed(&mut value);
+    if let Some(fields) = value.as_object_mut() {
+        OF_THE_LOG.iter().for_each(|field| drop(fields.remove(*field)));
+        fields.sort_keys();
     }
-
-    fn hex(&self) -> String {
-        self.0.iter().map(|lane| format!("{lane:016x}")).collect()
-    }
+    digest.add(key, value.to_string().as_bytes());
+    true
 }
 
 /// What is sealed looks different each time, wherever it stands.
@@ -116,6 +109,43 @@ fn leave_out_sealed(value: &mut serde_json::Value) {
     }
 }
 
+/// Where a proven fold is kept, and what it must be of to be gone on from.
+pub struct Kept<'a> {
+    /// its directory
+    pub dir: PathBuf,
+    /// the shape of its rows
+    pub shape: String,
+    /// the log that it was folded from
+    pub log: &'a str,
+    /// the records that it passed over
+    pub skips: Positions,
+}
+
+impl Kept<'_> {
+    /// What is kept, as a copy in `scratch`; one of another shape, another log or other records is none.
+    fn copied(&self, scratch: &Path) -> Result<bool, Fault> {
+        if !self.dir.exists() {
+            return Ok(false);
+        }
+        let kept = Rows::open_of(&self.dir, &self.shape, self.log, &self.skips, &Memory::default())?;
+        kept.copy(scratch)?;
+        Ok(true)
+    }
+
+    /// Keeps these rows instead.
+    fn keep(&self, proven: &Rows) -> Result<(), Fault> {
+        let (new, failed) = (self.dir.with_extension("new"), |why: std::io::Error| Fault::Fatal(format!("{}: {why}", self.dir.display())));
+        for dir in [&new, &self.dir].into_iter().filter(|dir| dir.exists()) {
+            std::fs::remove_dir_all(dir).map_err(failed)?;
+        }
+        if let Some(above) = self.dir.parent() {
+            std::fs::create_dir_all(above).map_err(failed)?;
+        }
+        proven.copy(&new)?;
+        std::fs::rename(&new, &self.dir).map_err(failed)
+    }
+}
+
 /// What is proven.
 pub struct Proof<'a> {
     /// the fold's name
@@ -126,6 +156,10 @@ pub struct Proof<'a> {
     pub live: &'a Rows,
     /// an empty directory to fold in
     pub scratch: &'a Path,
+    /// where a fold from zero that was proven is kept, to go on from at the next proof
+    pub kept: Option<&'a Kept<'a>>,
+    /// all is folded from zero, whatever is kept
+    pub full: bool,
     /// the topic it folds all partitions of; none if it has only those that it owns
     pub whole: Option<&'a Topic>,
     /// whether it goes on folding meanwhile
@@ -139,7 +173,9 @@ impl Proof<'_> {
         let (name, log) = (self.name, self.log);
         let live = self.live.freeze();
         let positions = live.positions()?;
-        let fresh = Arc::new(Rows::open(self.scratch, name, &Memory::default())?);
+        let further = !self.full && self.kept.map_or(Ok(false), |kept| kept.copied(self.scratch))?;
+        let (shape, of) = self.kept.map_or((name, ""), |kept| (kept.shape.as_str(), kept.log));
+        let fresh = Arc::new(Rows::open_of(self.scratch, shape, of, &[], &Memory::default())?);
         let mut fold = Counting { fold: make(Arc::clone(&fresh)), records: 0 };
         let mut ends = vec![];
         for (topic, partition, end) in &positions {
@@ -155,8 +191,14 @@ impl Proof<'_> {
             patiently(log, (topic, *partition, *end), &mut fold)?;
             ends.push((topic, *partition, log_end));
         }
-        let mut verdict = compare(name, &live, &fresh.freeze(), fold.records)?;
+        let mut verdict = match further.then(|| digests(name, &live, &fresh.freeze(), fold.records)).transpose()?.flatten() {
+            Some(same) => same,
+            None => Verdict { full: !further, ..compare(name, &live, &fresh.freeze(), fold.records)? },
+        };
         verdict.wrong = self.missing(&positions)?;
+        if let Some(kept) = self.kept.filter(|_| verdict.matches()) {
+            kept.keep(&fresh)?;
+        }
         for place in ends {
             match patiently(log, place, &mut fold) {
                 Err(Fault::Stop(stuck)) => drop(verdict.wrong.get_or_insert(stuck.to_string())),
@@ -227,7 +269,16 @@ impl Fold for Counting {
     }
 }
 
-fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) -> Result<Verdict, Fault> {
+/// By the digests that both folds keep, where they do and these are the same: those that are not are compared row by row.
+fn digests(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) -> Result<Option<Verdict>, Fault> {
+    let (Some(live), Some(rebuilt)) = (Digest::frozen(live)?, Digest::frozen(rebuilt)?) else { return Ok(None) };
+    let (name, business, hex) = (name.to_owned(), String::new(), live.hex());
+    let same = Verdict { name, rows: live.rows(), live: hex.clone(), rebuilt: hex, business, records, full: false, differences: vec![], wrong: None };
+    Ok((live == rebuilt).then_some(same))
+}
+
+/// Row by row.
+pub fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) -> Result<Verdict, Fault> {
     let (mut ours, mut theirs) = (live.rows().peekable(), rebuilt.rows().peekable());
     let (mut live, mut rebuilt, mut rows, mut differences) = (Digest::default(), Digest::default(), 0, vec![]);
     let (mut business, mut readable) = (Digest::default(), true);
@@ -241,9 +292,9 @@ fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) ->
         };
         let one = if order.is_le() { ours.next().transpose()? } else { None };
         let other = if order.is_ge() { theirs.next().transpose()? } else { None };
-        one.iter().for_each(|row| live.add(row));
-        readable = readable && one.iter().all(|row| business.add_business(row));
-        other.iter().for_each(|row| rebuilt.add(row));
+        one.iter().for_each(|(key, row)| live.add(key, row));
+        readable = readable && one.iter().all(|row| add_business(&mut business, row));
+        other.iter().for_each(|(key, row)| rebuilt.add(key, row));
         rows += 1;
         if one != other && differences.len() < NAMED_MAX {
             differences.push(difference(one.as_ref(), other.as_ref()));
@@ -256,6 +307,7 @@ fn compare(name: &str, live: &Frozen<'_>, rebuilt: &Frozen<'_>, records: u64) ->
         rebuilt: rebuilt.hex(),
         business: if readable { business.hex() } else { String::new() },
         records,
+        full: true,
         differences,
         wrong: None,
     })

@@ -67,12 +67,23 @@ pub struct View {
     pub fold: FoldEvent,
     /// Rows whose keys begin with this are a [`Queue`].
     pub queue: Option<&'static str>,
+    /// The oldest shape whose rows this program's readers and fold can still take as they are, as they can where fields were only
+    /// added, with a default. Such rows are served, and folded further, until those of today's shape are folded beside them.
+    /// Rows of other shapes are not served: the view answers 503 until it is folded anew. Today's shape if nothing older can
+    /// be read.
+    pub readable_from: u32,
 }
 
 impl View {
     /// What its rows are marked with.
     pub fn shape(&self) -> String {
         format!("{} {}", self.name, self.shape)
+    }
+
+    /// Whether rows that are marked so can be served until there are others.
+    pub fn reads(&self, shape: &str) -> bool {
+        let number = shape.strip_prefix(&self.name).and_then(|rest| rest.trim_start().parse::<u32>().ok());
+        number.is_some_and(|number| (self.readable_from..=self.shape).contains(&number))
     }
 }
 

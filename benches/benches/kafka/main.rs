@@ -248,7 +248,7 @@ fn replay(count: u64) {
     let mut number = 0;
     let ours = || {
         number += 1;
-        let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold, queue: None });
+        let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold, queue: None, readable_from: 1 });
         let log: Arc<dyn Log> = Arc::<Kafka>::clone(&place.log);
         let projection = Projection::open(view, &Control::open(log).unwrap(), &place.dir.path().join("views"), &Memory::default(), Box::new(|| ())).unwrap();
         while projection.serves(&vec![], None).is_err() {

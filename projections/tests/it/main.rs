@@ -19,6 +19,8 @@ use schemas::envelope::{Kind, Malformed};
 use schemas::{Envelope, Partition, Topic, anchor_key, partition_of};
 use tempfile::TempDir;
 
+mod rebuild;
+
 fn events() -> Topic {
     Topic::named("letters.events")
 }
@@ -40,7 +42,7 @@ fn count(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
 }
 
 fn view() -> Arc<View> {
-    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count, queue: Some("q/") })
+    Arc::new(View { name: "letters".into(), shape: 1, topic: events(), fold: count, queue: Some("q/"), readable_from: 1 })
 }
 
 struct Bench {
@@ -74,9 +76,18 @@ impl Bench {
     }
 
     fn try_open(&self) -> Result<Projection, Fault> {
+        self.open_view(view())
+    }
+
+    /// Another program's.
+    fn open_as(&self, view: View) -> Result<Projection, Fault> {
+        self.open_view(Arc::new(view))
+    }
+
+    fn open_view(&self, view: Arc<View>) -> Result<Projection, Fault> {
         let steps = Arc::clone(&self.steps);
         Projection::open(
-            view(),
+            view,
             &self.control,
             &self.dir.path().join("views"),
             &Memory::default(),
@@ -89,7 +100,7 @@ impl Bench {
     fn verify(&self, projection: &Projection) -> projections::Verdict {
         let scratch: &Path = &self.dir.path().join("scratch");
         let topic = events();
-        let proof = Proof { name: "letters", log: self.log.as_ref(), live: projection.rows(), scratch, whole: Some(&topic), runs: true };
+        let proof = Proof { name: "letters", log: self.log.as_ref(), live: &projection.rows(), scratch, kept: None, full: true, whole: Some(&topic), runs: true };
         let skips = Arc::clone(self.control.skips());
         let verdict = proof.verify(|rows| Box::new(Folding::new(view(), rows).honouring(skips))).unwrap();
         std::fs::remove_dir_all(scratch).unwrap();

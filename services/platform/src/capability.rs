@@ -60,7 +60,17 @@ impl Capability {
     }
 
     fn has(mut self, name: &str, shape: u32, fold: FoldEvent, queue: Option<&'static str>) -> Self {
-        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue }));
+        self.views.push(Arc::new(View { name: name.to_owned(), shape, topic: self.service.events(), fold, queue, readable_from: shape }));
+        self
+    }
+
+    /// Rows of its newest view that are of an earlier shape, this one or a later one, can still be read and folded as they are:
+    /// see [`View::readable_from`].
+    #[must_use]
+    pub fn readable_from(mut self, shape: u32) -> Self {
+        if let Some(view) = self.views.last_mut().and_then(Arc::get_mut) {
+            view.readable_from = shape;
+        }
         self
     }
 

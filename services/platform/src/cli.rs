@@ -43,6 +43,11 @@ pub enum Verb<S: AppSettings = NoSettings> {
     /// Lists the readers that stand still at a record, shows it, and lets them try it again or pass over it
     #[command(after_help = "Example:\n  {program} partitions list\n  {program} partitions skip {service}.events/5/17 --reason 'written by a script'")]
     Partitions(operator::partitions::Args),
+    /// Lists projections, pauses them, folds them anew beside what they serve, compares, and swaps them in and back
+    #[command(
+        after_help = "Examples:\n  {program} projections list\n  {program} projections rebuild audit-trail --yes\n  {program} projections diff audit-trail --at 2026-11-27T10:00:00Z"
+    )]
+    Projections(operator::projections::Args),
     /// Shows every topic's length, its readers' lag, and what is kept on disk
     Topics(operator::topics::Args),
     /// Shows what followed from a command, as a tree, from the log itself
@@ -193,6 +198,7 @@ impl<S: AppSettings> Verb<S> {
             Self::Tail(args) => asynchronous(operator::tail::run(args)),
             Self::Sagas(args) => asynchronous(operator::sagas::run(args)),
             Self::Partitions(args) => asynchronous(operator::partitions::run(args)),
+            Self::Projections(args) => asynchronous(operator::projections::run(args)),
             Self::Trace(args) => asynchronous(operator::trace::run(args)),
             Self::Topics(args) => asynchronous(operator::topics::run(args)),
             Self::Trim(args) => asynchronous(operator::trim::run(args)),

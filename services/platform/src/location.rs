@@ -133,6 +133,10 @@ impl Layout {
     pub(crate) fn erasures(&self) -> PathBuf {
         self.0.join("erasures")
     }
+    /// Folds that were proven, kept for the next proof to go on from.
+    pub(crate) fn proven(&self) -> PathBuf {
+        self.0.join("proven")
+    }
     pub(crate) fn views(&self) -> PathBuf {
         self.0.join("views")
     }
@@ -144,7 +148,7 @@ impl Layout {
     pub(crate) fn set_folds_aside(&self, now: kernel::Timestamp) -> anyhow::Result<()> {
         let aside = self.0.join(format!("set-aside-{}", now.0));
         eventstore::directory::make(&aside)?;
-        for folds in [self.0.join("heads"), self.views(), self.mail(), self.erasures()].iter().filter(|folds| folds.exists()) {
+        for folds in [self.0.join("heads"), self.views(), self.proven(), self.mail(), self.erasures()].iter().filter(|folds| folds.exists()) {
             std::fs::rename(folds, aside.join(folds.file_name().unwrap_or_default()))?;
         }
         tracing::warn!(to = %aside.display(), "what was folded is set aside, and folded anew from the log that is left");

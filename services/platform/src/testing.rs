@@ -96,7 +96,7 @@ impl Server {
         let mut command = self.command();
         command.args(["verify", "-o", "json"]);
         match &self.child {
-            Some(_) => command.args(["--url", &self.url()]),
+            Some(_) => command.args(["--full", "--url", &self.url()]),
             None => command.arg("--data").arg(&self.data),
         };
         let done = command.output()?;

@@ -22,6 +22,10 @@ pub struct Args {
     /// A data directory that no process has open [env: DAYBOOK_DATA] [default: ./daybook-data]
     #[arg(long, value_name = "DIR", conflicts_with = "urls")]
     data: Option<PathBuf>,
+    /// Folds everything from zero and compares row by row; without this a running system goes on from what it proved before, and
+    /// compares digests. A directory is always proven in full
+    #[arg(long)]
+    full: bool,
     #[command(flatten)]
     cluster: Cluster,
     /// A running system's address; of several instances all of them, repeated or separated by commas [env: DAYBOOK_URL]
@@ -70,12 +74,12 @@ pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
         let data = args.data.or_else(|| std::env::var_os("DAYBOOK_DATA").map(PathBuf::from)).unwrap_or_else(crate::args::default_data);
         let verdicts = at_rest::prover(&data, at, application)
             .context("a directory is verified at rest, a running system with --url")?
-            .prove()?
+            .prove(true)?
             .context("another proof runs")?;
         let matches = verdicts.iter().all(Verdict::matches);
         Result { matches, folds: verdicts.into_iter().map(|verdict| Fold { verdict, instance: None }).collect(), silent: BTreeMap::new() }
     } else {
-        ask_all(&urls)?
+        ask_all(&urls, args.full)?
     };
     match args.output {
         Output::Json => out::line(serde_json::to_string_pretty(&result)?),
@@ -92,10 +96,10 @@ pub fn run(args: Args, application: &Application) -> anyhow::Result<ExitCode> {
 }
 
 /// Every instance proves its own folds, one after the other: a proof takes what a machine has.
-fn ask_all(urls: &[String]) -> anyhow::Result<Result> {
+fn ask_all(urls: &[String], full: bool) -> anyhow::Result<Result> {
     let mut all = Result { matches: true, folds: vec![], silent: BTreeMap::new() };
     for url in urls {
-        match ask(url) {
+        match ask(url, full) {
             Ok(result) => {
                 all.matches &= result.matches;
                 let instance = (urls.len() > 1).then(|| url.clone());
@@ -111,10 +115,10 @@ fn ask_all(urls: &[String]) -> anyhow::Result<Result> {
     Ok(all)
 }
 
-fn ask(url: &str) -> anyhow::Result<Result> {
+fn ask(url: &str, full: bool) -> anyhow::Result<Result> {
     asynchronous(async {
         let system = Connection::to([url]);
-        let answer = system.once(system.request(Method::POST, "/verify")).await.with_context(|| system.absent())?;
+        let answer = system.once(system.request(Method::POST, if full { "/verify?full=true" } else { "/verify" })).await.with_context(|| system.absent())?;
         anyhow::ensure!(answer.status.is_success(), "{url} answered {}: {}", answer.status, answer.text);
         Ok(serde_json::from_str(&answer.text)?)
     })
@@ -123,7 +127,7 @@ fn ask(url: &str) -> anyhow::Result<Result> {
 fn show(result: &Result) {
     let several = result.folds.iter().any(|fold| fold.instance.is_some());
     let named = |fold: &Fold| fold.instance.as_ref().map_or_else(|| fold.verdict.name.clone(), |instance| format!("{} at {instance}", fold.verdict.name));
-    let mut table = out::table([if several { "fold at instance" } else { "fold" }, "rows", "records", "digest", "verdict"]);
+    let mut table = out::table([if several { "fold at instance" } else { "fold" }, "rows", "records", "digest", "compared", "verdict"]);
     for fold in &result.folds {
         let Fold { verdict, .. } = fold;
         let said = match &verdict.wrong {
@@ -131,7 +135,8 @@ fn show(result: &Result) {
             Some(_) if verdict.live == verdict.rebuilt => "PROVES NOTHING",
             _ => "DIFFERS",
         };
-        table.add_row([&named(fold), &verdict.rows.to_string(), &verdict.records.to_string(), &verdict.live[..16.min(verdict.live.len())], said]);
+        let compared = if verdict.full { "all, from zero" } else { "since the last proof" };
+        table.add_row([&named(fold), &verdict.rows.to_string(), &verdict.records.to_string(), &verdict.live[..16.min(verdict.live.len())], compared, said]);
     }
     out::line(table);
     for fold in &result.folds {
@@ -142,6 +147,9 @@ fn show(result: &Result) {
         }
     }
     out::line(match result {
+        Result { matches: true, folds, .. } if folds.iter().any(|fold| !fold.verdict.full) => {
+            "Every fold equals its fold from zero, as it was proven before and folded further since (--full folds all of it again)."
+        }
         Result { matches: true, .. } => "Every fold equals its fold from zero.",
         Result { folds, .. } if folds.iter().all(|fold| fold.verdict.matches()) => {
             "Every fold that was looked at equals its fold from zero; not every instance was."

@@ -52,7 +52,7 @@ pub fn capability() -> Capability {
         .follows::<RecordPayment, _>("payment")
         .follows::<RecordShipment, _>("shipment")
         .follows_across::<RecordReply, _>("stock");
-    Capability::of(service).view("orders", 3, fold).view("statistics", 1, statistics::fold).routes(routes)
+    Capability::of(service).view("orders", 3, fold).readable_from(2).view("statistics", 1, statistics::fold).routes(routes)
 }
 
 /// What readers see of an order's line.

@@ -126,7 +126,7 @@ impl Server {
     pub fn verify(&self) -> Value {
         let mut arguments = vec!["verify", "-o", "json"];
         if self.child.is_some() {
-            arguments.extend(["--url", &self.url]);
+            arguments.extend(["--full", "--url", &self.url]);
         } else {
             arguments.extend(["--data", self.data.to_str().unwrap()]);
             arguments.extend(self.at_rest.iter().map(String::as_str));

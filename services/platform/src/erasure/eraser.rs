@@ -182,7 +182,7 @@ impl Eraser {
             places.push(Box::new(InRows { name: format!("heads/{service}"), rows: Arc::clone(rows) }));
         }
         for view in self.app.views.all() {
-            places.push(Box::new(InRows { name: format!("views/{}", view.name()), rows: Arc::clone(view.rows()) }));
+            places.push(Box::new(InRows { name: format!("views/{}", view.name()), rows: view.rows() }));
         }
         places.push(Box::new(InFile(self.data.join(OUTBOX))));
         needles.look(&places)

@@ -47,7 +47,7 @@ pub const DEAD: &str = "dead-lettered";
 
 /// The view of a service.
 pub fn of(service: &Service) -> View {
-    View { name: name(service.name), shape: 2, topic: service.events(), fold, queue: None }
+    View { name: name(service.name), shape: 2, topic: service.events(), fold, queue: None, readable_from: 2 }
 }
 
 /// The view's name.

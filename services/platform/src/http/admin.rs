@@ -50,8 +50,15 @@ pub fn routes(example: Example) -> Routes {
         .post("/dead-letters/{service}/{partition}/{offset}/discard", discard::discard, letter(settled).example(json!({ "reason": "a test" })))
 }
 
-async fn verify(State(app): State<App>) -> Result<Response, Failure> {
-    let verdicts = blocking(move || app.operator.prover.prove().map_err(Failure::internal)).await?;
+#[derive(Deserialize, JsonSchema)]
+struct HowMuch {
+    /// all is folded from zero and compared row by row, whatever was proven before
+    #[serde(default)]
+    full: bool,
+}
+
+async fn verify(State(app): State<App>, Query(HowMuch { full }): Query<HowMuch>) -> Result<Response, Failure> {
+    let verdicts = blocking(move || app.operator.prover.prove(full).map_err(Failure::internal)).await?;
     let verdicts =
         verdicts.ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
     Ok(Json(json!({ "matches": verdicts.iter().all(projections::Verdict::matches), "folds": verdicts })).into_response())

@@ -7,12 +7,13 @@ use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::{Fault, Offset};
+use projections::Generations;
 use schemas::Partition;
 
 use crate::application::Application;
 use crate::capability::Capability;
 use crate::location::{Layout, LogLocation};
-use crate::prover::Prover;
+use crate::prover::{Prover, Proven};
 
 /// What proves its folds.
 pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow::Result<Prover> {
@@ -26,8 +27,9 @@ pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow
     let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
     // On Kafka an instance has the folds of the services it ran. With a log of its own it ran all that ever did something, and
     // perhaps not those that live in a store.
+    let folded = |view: &str| Generations::serving(&layout.views(), view).map_or(true, |dir| dir.is_dir()); // what cannot be read is said below
     let here = |capability: &Capability| -> Result<bool, Fault> {
-        let views = capability.views.iter().any(|view| layout.views().join(&view.name).is_dir());
+        let views = capability.views.iter().any(|view| folded(&view.name));
         let mut ends = (0..if all { at_rest.partitions() } else { 0 }).map(|partition| at_rest.end(&capability.service.events(), Partition(partition)));
         Ok(views || layout.heads(capability.service.name).is_dir() || ends.try_fold(false, |any, end| end.map(|end| any || end > Offset(0)))?)
     };
@@ -37,9 +39,9 @@ pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow
         }
         let service = Arc::new(capability.service);
         // One on Kafka folds the views of accounts whatever it runs, and no others of a service that it does not run.
-        for view in capability.views.into_iter().filter(|view| all || layout.views().join(&view.name).is_dir()) {
-            match Rows::look(&layout.views().join(&view.name), &view.shape(), log, &memory) {
-                Ok(rows) => views.push((view, Arc::new(rows), None)),
+        for view in capability.views.into_iter().filter(|view| all || folded(&view.name)) {
+            match Rows::look(&Generations::serving(&layout.views(), &view.name)?, &view.shape(), log, &memory) {
+                Ok(rows) => views.push(Proven::AtRest(view, Arc::new(rows))),
                 Err(fault) => unseen.push((format!("view {}", view.name), fault.to_string())),
             }
         }

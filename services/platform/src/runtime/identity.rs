@@ -8,6 +8,7 @@ use eventstore::{Fault, Positions};
 use super::erased::Erased;
 use crate::http::app::App;
 use crate::identity::audit;
+use crate::identity::trail::Entry;
 use crate::identity::views::ACCOUNTS;
 
 /// How often the keys and the ends of topics are looked at.
@@ -82,6 +83,11 @@ impl Watch {
             self.said = why;
         }
     }
+}
+
+/// Writes an entry down.
+pub fn written_down(app: &App, entry: &Entry) -> Result<(), Fault> {
+    app.log.append(vec![audit::message(app.log.as_ref(), entry)]).map(|_| ())
 }
 
 /// Writes denials down that were gathered.

@@ -1,10 +1,13 @@
 //! A log that has lost what was folded from it, where that is accepted: the folds are set aside, and made anew of what is left.
 
+use std::sync::Arc;
+
 use eventstore::control::Control;
 use eventstore::fold::rows_belong;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::{Fault, Log};
+use projections::{Generations, View};
 use schemas::{Partition, Topic};
 
 use crate::capability::Capability;
@@ -16,7 +19,8 @@ pub fn accept(layout: &Layout, control: &Control, capabilities: &[Capability], m
     for capability in capabilities {
         let (service, events) = (&capability.service, capability.service.events());
         let heads = (layout.heads(service.name), eventstore::heads::shape(service), events);
-        let views = capability.views.iter().map(|view| (layout.views().join(&view.name), view.shape(), view.topic.clone()));
+        let served = |view: &Arc<View>| Ok((Generations::serving(&layout.views(), &view.name)?, view.shape(), view.topic.clone()));
+        let views = capability.views.iter().map(served).collect::<Result<Vec<_>, Fault>>()?;
         for (dir, shape, topic) in std::iter::once(heads).chain(views).filter(|(dir, ..)| dir.is_dir()) {
             let folded = Rows::look(&dir, &shape, Some(control.id()).filter(|id| !id.is_empty()), memory);
             if let Err(fault) = folded.and_then(|rows| belong(log, &topic, &rows)) {

@@ -286,7 +286,7 @@ impl Platform {
         let sender = Sender::start(Arc::clone(&log), &mut threads.all)?;
         let replies = Replies::start(Arc::clone(&log), &patience, Arc::clone(&signals.stop), &mut threads.all)?;
         let heads = parts.heads.iter().filter_map(|(name, rows)| Some((Arc::clone(parts.services.get(name)?), Arc::clone(rows)))).collect();
-        let prover = Prover::new(Arc::clone(&control), layout.scratch(), parts.views.values().map(|(view, _)| view), heads);
+        let prover = Prover::new(Arc::clone(&control), layout.scratch(), layout.proven(), parts.views.values().map(|(view, _)| view), heads);
         let app = Arc::new(AppState {
             log,
             commands: CommandGateway { sender, replies, answered_by: parts.answered_by, owners: parts.owners },
@@ -308,6 +308,7 @@ impl Platform {
             waits_end: tokio::sync::watch::channel(None).0,
         });
         threads.identity(&app)?;
+        threads.rebuilds(&app)?;
         let places = [Some(("data", start.data.clone())), app.sealer.is_some().then(|| ("keys", start.sealing.store.clone()))].into_iter().flatten().collect();
         threads.sample(Sampler::new(Arc::clone(&app), memory.clone(), places))?;
         let mailer = Arc::new(FileSink::new(&start.data));

@@ -16,15 +16,16 @@ use eventstore::sealing::Sealer;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
-use projections::Projection;
+use projections::{Projection, Step};
 use tokio::sync::Notify;
 
-use super::identity::Watch;
+use super::identity::{Watch, written_down};
 use super::sampler::{EVERY, Sampler};
 use super::trouble;
 use crate::accounts::mailer::Outgoing;
 use crate::erasure::eraser::Eraser;
 use crate::http::app::App;
+use crate::identity::trail::Entry;
 use crate::patience::Patience;
 use crate::telemetry::Metrics;
 
@@ -32,6 +33,8 @@ use crate::telemetry::Metrics;
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// Pause before a faulty turn is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often it is looked whether a view is to be folded anew.
+const REBUILDS: Duration = Duration::from_millis(50);
 /// How often the settings of topics are looked at.
 const REVIEW: Duration = Duration::from_secs(60);
 
@@ -114,6 +117,30 @@ impl Threads {
         };
         self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
         Ok(())
+    }
+
+    /// Folds views anew beside what they serve, one after the other: each takes what memory there is for it.
+    pub fn rebuilds(&mut self, app: &App) -> anyhow::Result<()> {
+        let (app, stop) = (Arc::clone(app), Arc::clone(&self.signals.stop));
+        self.quietly("rebuilds", RETRY_PAUSE, move || {
+            let mut idle = true;
+            for view in app.views.all() {
+                while !stop.load(Ordering::Acquire) {
+                    let step = view.step()?;
+                    idle &= step == Step::Idle;
+                    if let Some(entry) = rebuilt(view.name(), &step) {
+                        written_down(&app, &entry)?;
+                    }
+                    if step != Step::Worked {
+                        break;
+                    }
+                }
+            }
+            if idle {
+                std::thread::sleep(REBUILDS);
+            }
+            Ok(())
+        })
     }
 
     /// Takes in what operators settle at other instances.
@@ -210,6 +237,22 @@ impl Threads {
         self.all.push(std::thread::Builder::new().name(name).spawn(run)?);
         Ok(())
     }
+}
+
+/// What the audit trail says of the end of a rebuild.
+fn rebuilt(view: &str, step: &Step) -> Option<Entry> {
+    let outcome = match step {
+        Step::Idle | Step::Worked => return None,
+        Step::Swapped(Some(0)) => "equal to what was served, row by row and by digest".to_owned(),
+        Step::Swapped(Some(differing)) => format!("{differing} or more rows differ, which was accepted"),
+        Step::Swapped(None) => "not compared: of another shape, served before, or accepted beforehand".to_owned(),
+        Step::Failed(why) => format!("given up: {why}"),
+    };
+    match step {
+        Step::Failed(why) => tracing::error!(view, why, "what was folded beside is given up"),
+        _ => tracing::info!(view, outcome, "what was folded beside is served"),
+    }
+    Some(Entry { kind: "act".to_owned(), actor: "machine".to_owned(), act: format!("swap of projection {view}"), outcome, times: 1 })
 }
 
 /// Tells where a view's partitions stand still, when that changes.

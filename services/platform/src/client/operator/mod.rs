@@ -12,6 +12,7 @@ pub mod dead_letters;
 pub mod erase;
 pub mod inspect;
 pub mod partitions;
+pub mod projections;
 pub mod sagas;
 pub mod tail;
 pub mod topics;

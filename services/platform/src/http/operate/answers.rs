@@ -314,7 +314,75 @@ pub struct ProvenFold {
     rebuilt: String,
     business: String,
     records: u64,
+    full: bool,
     differences: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
+}
+
+/// The projections of an instance.
+#[derive(JsonSchema)]
+pub struct Projections {
+    items: Vec<Folded>,
+}
+
+/// A generation of a projection.
+#[derive(JsonSchema)]
+pub struct Generation {
+    generation: u32,
+    /// its rows' shape: the projection's name, and a number that rises with every change
+    shape: String,
+}
+
+/// How a projection stands.
+#[derive(JsonSchema)]
+pub struct Folded {
+    name: String,
+    topic: String,
+    /// `live`, `catching-up`, `paused` or `failed`
+    state: String,
+    failed: Option<String>,
+    serving: Generation,
+    rows: u64,
+    /// of the rows as its fold keeps it, independent of their order
+    digest: String,
+    /// partition -> the offset that is folded next
+    positions: Map<String, Value>,
+    /// offsets that are not folded yet
+    behind: u64,
+    /// partitions that stand still, and why
+    stopped: Vec<String>,
+    previous: Option<Generation>,
+    beside: Option<Beside>,
+    /// what became of the last that was folded beside
+    ended: Option<String>,
+}
+
+/// What is folded beside.
+#[derive(JsonSchema)]
+pub struct Beside {
+    generation: u32,
+    /// `asked`, `shape` or `rollback`
+    why: String,
+    /// `folding`, `comparing`, `held`, `paused` or `failed`
+    phase: String,
+    said: Option<String>,
+    offsets: u64,
+    of: u64,
+    records_a_second: f64,
+    seconds_left: Option<f64>,
+    swaps: bool,
+    accepts_differences: bool,
+    keeps_previous: bool,
+    actor: Option<String>,
+    differences: Option<Vec<Value>>,
+}
+
+/// What a comparison found.
+#[derive(JsonSchema)]
+pub struct Diffed {
+    same: bool,
+    /// partition -> the offset up to which it was folded; null: as far as what is served
+    at: Option<Map<String, Value>>,
+    found: ProvenFold,
 }

@@ -3,13 +3,14 @@
 
 use super::route::{Example, Operation, Routes};
 use crate::identity::access::OPERATORS;
-use answers::{Extents, Gathered, Inspected, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Traced, Trimmed};
+use answers::{Diffed, Extents, Folded, Gathered, Inspected, Projections, Records, Saga, Settled, StoppedAt, StoppedReader, Topics, Traced, Trimmed};
 use serde_json::json;
 
 pub mod answers;
 pub(crate) mod disk;
 mod inspect;
 pub mod places;
+mod projections;
 mod records;
 pub(crate) mod sagas;
 mod stopped;
@@ -23,6 +24,10 @@ pub fn routes(example: Example) -> Routes {
     let record = |operation: Operation| topic(operation).part("partition", "0").part("offset", "0");
     let aggregate =
         |operation: Operation| operation.text_part("aggregate", example.aggregate, "^[a-z-]+$").part("id", example.id).fails(&["unknown-name", "not-found"]);
+    let projection = |title: &'static str| {
+        let operation = Operation::new(title).text_part("projection", "audit-trail", "^[a-z-]+$"); // every application has it
+        operation.answers::<Folded>(200, "How it stands").fails(&["unknown-name", "not-found"])
+    };
     let ended = Operation::commands("Ends a process by hand, as its own deadline would", &["not-endable", "unknown-name"]);
     Routes::of("operators", OPERATORS)
         .get(
@@ -61,6 +66,30 @@ pub fn routes(example: Example) -> Routes {
             record(Operation::new("Lets readers pass over a record, for ever").answers::<Settled>(200, "It is settled"))
                 .fails(&["not-stopped", "not-skipped"])
                 .example(json!({ "reason": "written by a script" })),
+        )
+        .get("/projections", projections::list, Operation::new("Lists the projections that are folded here").answers::<Projections>(200, "All of them"))
+        .get("/projections/{projection}", projections::describe, projection("Shows a projection, and what is folded beside it"))
+        .post("/projections/{projection}/pause", projections::pause, projection("Folds nothing into a projection until it is resumed").fails(&["not-possible"]).example(json!({})))
+        .post("/projections/{projection}/resume", projections::resume, projection("Folds on").fails(&["not-possible"]).example(json!({})))
+        .post(
+            "/projections/{projection}/rebuild",
+            projections::rebuild,
+            projection("Folds a projection anew beside what is served, compares, and swaps it in").fails(&["not-possible"]).example(json!({ "rate": 10000 })),
+        )
+        .post("/projections/{projection}/swap", projections::swap, projection("Serves what is folded beside").fails(&["not-possible"]).example(json!({})))
+        .post(
+            "/projections/{projection}/rollback",
+            projections::rollback,
+            projection("Gives up what is folded beside, or serves again what was served before").fails(&["not-possible"]),
+        )
+        .post(
+            "/projections/{projection}/diff",
+            projections::diff,
+            Operation::new("Holds what is served against a fold from zero, up to now or a time before")
+                .text_part("projection", "audit-trail", "^[a-z-]+$")
+                .answers::<Diffed>(200, "What differs")
+                .fails(&["unknown-name", "not-found", "proof-running"])
+                .example(json!({})),
         )
         .get("/topics", topics::list, Operation::new("Lists every topic's length and its readers' lag").answers::<Topics>(200, "All topics"))
         .get(

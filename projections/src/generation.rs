@@ -1,0 +1,62 @@
+//! One generation of a view: rows, and where they stand.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eventstore::control::Control;
+use eventstore::memory::Memory;
+use eventstore::observer::view as reader;
+use eventstore::rows::{Changes, Rows};
+use eventstore::{Fault, Page, Positions};
+use parking_lot::Mutex;
+use schemas::{Partition, Topic};
+
+use crate::generations::Vector;
+use crate::queue::Queue;
+use crate::view::{Folding, View};
+
+/// See the module. Whoever folds into it is its only writer.
+pub struct Generation {
+    /// among the view's
+    pub number: u32,
+    pub rows: Arc<Rows>,
+    pub folding: Mutex<Folding>,
+    pub queue: Option<Arc<Queue>>,
+    at: Mutex<Vector>,
+}
+
+/// The places of its topic that a view passes over.
+pub fn skips(view: &View, control: &Control) -> Positions {
+    let places = control.skips().places(&reader(&view.name), &view.topic).into_iter();
+    places.map(|(partition, offset)| (view.topic.clone(), partition, offset)).collect()
+}
+
+impl Generation {
+    /// Opens the rows in `dir`, which are of this shape, or makes them.
+    pub fn open(number: u32, (view, shape): (&Arc<View>, &str), control: &Control, dir: &Path, memory: &Memory) -> Result<Self, Fault> {
+        let (topic, log) = (&view.topic, control.log());
+        let rows = Arc::new(Rows::open_of(dir, shape, control.id(), &skips(view, control), memory)?);
+        let at: Vector =
+            (0..log.partitions()).map(Partition).map(|partition| Ok((partition, rows.position(topic, partition)?))).collect::<Result<_, Fault>>()?;
+        // A proof tells by this what was not folded yet from what is missing.
+        let mut standing = Changes::default();
+        at.iter().for_each(|(partition, here)| standing.position(topic, *partition, *here));
+        rows.write(standing)?;
+        let queue = view.queue.map(|prefix| Queue::open(prefix, &rows)).transpose()?.map(Arc::new);
+        let folding = Folding::new(Arc::clone(view), Arc::clone(&rows)).telling(queue.clone()).honouring(Arc::clone(control.skips()));
+        Ok(Self { number, rows, folding: Mutex::new(folding), queue, at: Mutex::new(at) })
+    }
+
+    /// Folds pages, which begin where it stands. `done` is called once the rows can be read, before it says that it stands there.
+    pub fn fold(&self, topic: &Topic, pages: &[(Partition, Page)], done: impl FnOnce()) -> Result<(), Fault> {
+        self.folding.lock().fold_all(topic, pages)?;
+        done();
+        self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
+        Ok(())
+    }
+
+    /// Where it stands. Rows may already be newer, never older.
+    pub fn at(&self) -> Vector {
+        self.at.lock().clone()
+    }
+}

@@ -1,0 +1,178 @@
+//! The directories of a view's rows. One is served; one may be folded beside it; and the one that was served before may be
+//! kept, to be served again. A file beside them says which is which, and is replaced whole: so a process that dies in
+//! between finds one or the other, never neither.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use eventstore::{Fault, Offset};
+use schemas::Partition;
+use serde::{Deserialize, Serialize};
+
+/// Where a fold stands in the partitions of its topic.
+pub type Vector = BTreeMap<Partition, Offset>;
+
+/// Why rows are folded beside those that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    /// somebody asked for it
+    Asked,
+    /// those that are served are of another shape
+    Shape,
+    /// they were served before, and are to be again
+    Rollback,
+}
+
+/// What is folded beside, and what is to become of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// its generation
+    pub number: u32,
+    /// why
+    pub why: Why,
+    /// Folded up to these offsets and not further; those of the rows that are served if none are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Vector>,
+    /// most records folded in a second
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// it is served once it is the same
+    pub swaps: bool,
+    /// and where it differs, too
+    pub accepts: bool,
+    /// what is served until then is kept, to be served again
+    pub keeps: bool,
+    /// it waits
+    #[serde(default)]
+    pub paused: bool,
+    /// who asked
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+}
+
+impl Asked {
+    /// To be swapped in for rows of another shape, whatever these say: none of them can be expected to be the same.
+    pub fn for_shape(number: u32) -> Self {
+        Self { number, why: Why::Shape, until: None, rate: None, swaps: true, accepts: true, keeps: true, paused: false, actor: None }
+    }
+}
+
+/// Which generation is what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles {
+    /// readers see it
+    pub serving: u32,
+    /// it was served before
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<u32>,
+    /// it is folded beside
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Asked>,
+    /// nothing is folded into what is served
+    #[serde(default)]
+    pub paused: bool,
+    /// the shape that each was made with
+    #[serde(default)]
+    pub shapes: BTreeMap<u32, String>,
+}
+
+impl Roles {
+    /// A number that none has.
+    pub fn next(&self) -> u32 {
+        let numbers = [Some(self.serving), self.previous, self.beside.as_ref().map(|beside| beside.number)];
+        numbers.into_iter().flatten().chain(self.shapes.keys().copied()).max().unwrap_or_default() + 1
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.serving == number || self.previous == Some(number) || self.beside.as_ref().is_some_and(|beside| beside.number == number)
+    }
+}
+
+/// The generations of one view.
+pub struct Generations {
+    views: PathBuf,
+    name: String,
+}
+
+impl Generations {
+    /// Of a view whose rows lie below `views`.
+    pub fn of(views: &Path, name: &str) -> Self {
+        Self { views: views.to_path_buf(), name: name.to_owned() }
+    }
+
+    /// Where a generation lies. The first has the view's own name: that is where rows lay before there were others.
+    pub fn dir(&self, number: u32) -> PathBuf {
+        self.views.join(if number == 0 { self.name.clone() } else { format!("{}.{number}", self.name) })
+    }
+
+    /// Where the rows lie that are served.
+    pub fn serving(views: &Path, name: &str) -> Result<PathBuf, Fault> {
+        let all = Self::of(views, name);
+        Ok(all.dir(all.roles()?.serving))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.views.join(format!("{}.generations", self.name))
+    }
+
+    /// As they were last settled.
+    pub fn roles(&self) -> Result<Roles, Fault> {
+        let file = self.file();
+        let bytes = match std::fs::read(&file) {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Roles::default()),
+            read => read.map_err(|why| Fault::Fatal(format!("{}: {why}", file.display())))?,
+        };
+        let unreadable = |why| Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()));
+        serde_json::from_slice(&bytes).map_err(unreadable)
+    }
+
+    /// Settles who is what; then removes those that are nothing any more, unless `open` says that somebody reads them still.
+    pub fn settle(&self, roles: &mut Roles, open: impl Fn(u32) -> bool) -> Result<(), Fault> {
+        let gone: Vec<u32> = roles.shapes.keys().copied().filter(|number| !roles.has(*number)).collect();
+        for number in gone.iter().filter(|number| !open(**number)) {
+            roles.shapes.remove(number);
+        }
+        self.write(roles).map_err(|why| Fault::Fatal(format!("{}: {why}", self.file().display())))?;
+        for dir in gone.into_iter().filter(|number| !open(*number)).map(|number| self.dir(number)).filter(|dir| dir.exists()) {
+            std::fs::remove_dir_all(&dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, roles: &Roles) -> std::io::Result<()> {
+        std::fs::create_dir_all(&self.views)?;
+        let new = self.file().with_extension("generations.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(roles)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, self.file())?;
+        File::open(&self.views)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_nothing_any_more_goes_once_nobody_reads_it() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let all = Generations::of(dir.path(), "orders");
+        assert_eq!((all.roles().unwrap(), all.dir(0), all.roles().unwrap().next()), (Roles::default(), dir.path().join("orders"), 1));
+        let shapes = [(0, "orders 1"), (1, "orders 2"), (2, "orders 2")].map(|(number, shape)| (number, shape.to_owned()));
+        let mut roles = Roles { serving: 2, shapes: shapes.into(), ..Roles::default() };
+        (0..3).for_each(|number| std::fs::create_dir(all.dir(number)).unwrap());
+        all.settle(&mut roles, |number| number == 1).unwrap();
+        assert_eq!((all.dir(0).exists(), all.dir(1).exists(), all.dir(2).exists()), (false, true, true));
+        let mut again = all.roles().unwrap();
+        assert_eq!((&again, again.next()), (&roles, 3));
+        all.settle(&mut again, |_| false).unwrap();
+        assert!(!all.dir(1).exists() && all.dir(2).exists());
+        std::fs::write(dir.path().join("orders.generations"), "{").unwrap();
+        assert!(all.roles().unwrap_err().to_string().contains("delete it with the directories"));
+    }
+}

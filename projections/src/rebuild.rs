@@ -1,0 +1,446 @@
+//! Rebuilt beside and swapped: a view is folded anew while readers see the rows that were there, held against these at one
+//! position vector, and swapped in where the vector has come to meanwhile, so that no reader sees less than before. What was
+//! served is kept, to be served again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::fold::{replay_to, rows_belong};
+use eventstore::rows::Frozen;
+use eventstore::{Fault, Limits, Page};
+use schemas::Partition;
+
+use crate::beside::{Beside, Phase};
+use crate::digest::Digest;
+use crate::follow::Projection;
+use crate::generation::{Generation, skips};
+use crate::generations::{Asked, Vector, Why};
+use crate::verify::{Verdict, compare};
+
+/// What is read of each partition at once.
+const PAGE: Limits = Limits { records: 10_000, bytes: 4 * 1024 * 1024 };
+/// What is folded into one write: the rows it changes are written once, however often they change.
+const BATCH_RECORDS: usize = 50_000;
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Records that may be folded while what is served waits for it.
+const LAST_RECORDS: u64 = 2_000;
+/// Bytes that are left on the disk at least: what is folded beside must not take them from what is served.
+const DISK_BYTES_MIN: u64 = 256 * 1024 * 1024;
+
+/// Why something asked of a view is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// It is the wrong moment, and what to do instead.
+    #[error("{0}")]
+    Refused(String),
+    /// It failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, RebuildError> {
+    Err(RebuildError::Refused(why.into()))
+}
+
+/// What a view is folded anew for.
+#[derive(Clone, Debug)]
+pub struct Rebuild {
+    /// as far as these offsets only: then it is never served before it goes on to the end
+    pub until: Option<Vector>,
+    /// most records in a second
+    pub rate: Option<u64>,
+    /// it is served at the end, if it is the same
+    pub swaps: bool,
+    /// and if it is not, too
+    pub accepts: bool,
+    /// what is served until then is kept
+    pub keeps: bool,
+    /// who asks
+    pub actor: Option<String>,
+}
+
+/// What one step of a rebuild came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// nothing is to be done now
+    Idle,
+    /// it went on
+    Worked,
+    /// what was folded beside is served from now on; how many rows differ, if they were compared
+    Swapped(Option<usize>),
+    /// it was given up, and why
+    Failed(String),
+}
+
+/// How a view stands with its generations.
+pub struct Standing {
+    /// the generation that is served, and its shape
+    pub serving: (u32, String),
+    /// the digest that its fold keeps
+    pub digest: Digest,
+    /// the one that was served before, and its shape
+    pub previous: Option<(u32, String)>,
+    /// whether nothing is folded into what is served
+    pub paused: bool,
+    /// what is folded beside
+    pub beside: Option<BesideStanding>,
+    /// what became of the last one
+    pub ended: Option<String>,
+}
+
+/// How far rows are that are folded beside.
+pub struct BesideStanding {
+    /// what was asked for
+    pub asked: Asked,
+    /// what it does
+    pub phase: Phase,
+    /// offsets that lie behind it, of those on its way
+    pub done: (u64, u64),
+    /// records a second since this process folds it
+    pub rate: f64,
+    /// what was found when it was compared
+    pub verdict: Option<Verdict>,
+}
+
+impl Projection {
+    /// How it stands.
+    pub fn standing(&self) -> Result<Standing, Fault> {
+        let (generation, roles) = (self.generation(), self.roles.lock().clone());
+        let shape = |number: u32| (number, roles.shapes.get(&number).cloned().unwrap_or_else(|| self.view.shape()));
+        let beside = self.beside.lock().clone().map(|beside| {
+            let (asked, phase, verdict) = (beside.asked.lock().clone(), beside.phase.lock().clone(), beside.verdict.lock().clone());
+            BesideStanding { asked, phase, done: beside.progress(&beside.goal(&generation.at())), rate: beside.rate(), verdict }
+        });
+        Ok(Standing {
+            serving: shape(roles.serving),
+            digest: Digest::kept(&generation.rows)?,
+            previous: roles.previous.map(shape),
+            paused: roles.paused,
+            beside,
+            ended: self.ended.lock().clone(),
+        })
+    }
+
+    /// Begins to fold it anew beside what is served.
+    pub fn rebuild(&self, rebuild: Rebuild) -> Result<u32, RebuildError> {
+        let mut beside = self.beside.lock();
+        if beside.is_some() {
+            return refused(format!("{} is being folded beside already: wait for its end, or give that up first (rollback)", self.name()));
+        }
+        for (partition, until) in rebuild.until.iter().flatten() {
+            let here = self.generation().at().get(partition).copied().unwrap_or_default();
+            if *until > here {
+                return refused(format!("{} stands at offset {here} of partition {partition}, and {until} lies beyond", self.name()));
+            }
+        }
+        room(&self.generations.dir(0))?;
+        let Rebuild { until, rate, swaps, accepts, keeps, actor } = rebuild;
+        let mut roles = self.roles.lock();
+        let number = roles.next();
+        let asked = Asked { number, why: Why::Asked, until, rate, swaps, accepts, keeps, paused: false, actor };
+        let dir = self.generations.dir(number);
+        if dir.exists() {
+            // Of a process that died before it was settled what this is.
+            std::fs::remove_dir_all(&dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
+        }
+        let made = self.made(number, &self.view.shape())?;
+        let mut after = roles.clone();
+        after.shapes.insert(number, self.view.shape());
+        after.beside = Some(asked.clone());
+        self.generations.settle(&mut after, |number| self.is_read(number))?;
+        *roles = after;
+        *self.ended.lock() = None;
+        *beside = Some(Arc::new(Beside::of(asked, made)));
+        Ok(number)
+    }
+
+    /// Opens a generation of today's shape, or one that this program reads.
+    fn made(&self, number: u32, shape: &str) -> Result<Generation, Fault> {
+        Generation::open(number, (&self.view, shape), &self.control, &self.generations.dir(number), &self.memory)
+    }
+
+    /// Clears away generations that are nothing any more, once nobody reads them.
+    fn sweep(&self) -> Result<(), Fault> {
+        let mut retired = self.retired.lock();
+        let before = retired.len();
+        retired.retain(|(_, rows)| rows.strong_count() > 0);
+        if retired.len() == before {
+            return Ok(());
+        }
+        drop(retired);
+        self.generations.settle(&mut self.roles.lock(), |number| self.is_read(number))
+    }
+
+    fn is_read(&self, number: u32) -> bool {
+        self.retired.lock().iter().any(|(retired, rows)| *retired == number && rows.strong_count() > 0)
+    }
+
+    fn retire(&self, generation: &Generation) {
+        self.retired.lock().push((generation.number, Arc::downgrade(&generation.rows)));
+    }
+
+    /// Folds nothing into what is served, or what is folded beside it, until it is resumed, over the next start as well.
+    pub fn pause(&self, paused: bool, only_beside: bool) -> Result<(), RebuildError> {
+        let beside = self.beside.lock();
+        if only_beside && beside.is_none() {
+            return refused(format!("nothing is folded beside {}", self.name()));
+        }
+        let mut roles = self.roles.lock();
+        if !only_beside {
+            roles.paused = paused;
+        }
+        if let Some(beside) = &*beside {
+            let mut asked = beside.asked.lock();
+            asked.paused = paused;
+            if !paused && asked.until.take().is_some() {
+                *beside.phase.lock() = Phase::Folding; // on to the end
+            }
+            roles.beside = Some(asked.clone());
+        }
+        self.generations.settle(&mut roles, |number| self.is_read(number))?;
+        self.hold(roles.paused);
+        Ok(())
+    }
+
+    /// Serves what is folded beside, once it stands where the served rows stand; differences or not, if they are accepted.
+    /// Where nothing is folded beside, and what was served before is not to be kept, that goes.
+    pub fn swap(&self, accepts: bool, keeps: bool) -> Result<(), RebuildError> {
+        let beside = self.beside.lock();
+        let mut roles = self.roles.lock();
+        let Some(beside) = &*beside else {
+            if keeps || roles.previous.is_none() {
+                return refused(format!("nothing is folded beside {}: ask for it first (rebuild)", self.name()));
+            }
+            roles.previous = None;
+            return Ok(self.generations.settle(&mut roles, |number| self.is_read(number))?);
+        };
+        let mut asked = beside.asked.lock();
+        if asked.until.is_some() {
+            return refused(format!("{} is folded beside up to an earlier position only, and readers would see less than before: let it go on first (resume)", self.name()));
+        }
+        if asked.swaps && *beside.phase.lock() == Phase::Folding {
+            return refused(format!("{} is being folded beside, and swapped in at its end", self.name()));
+        }
+        (asked.swaps, asked.accepts, asked.keeps, asked.paused) = (true, asked.accepts || accepts, keeps, false);
+        roles.beside = Some(asked.clone());
+        self.generations.settle(&mut roles, |number| self.is_read(number))?;
+        *beside.phase.lock() = Phase::Folding;
+        Ok(())
+    }
+
+    /// Gives up what is folded beside; where there is nothing, serves again what was served before, once it has caught up.
+    pub fn rollback(&self) -> Result<Option<u32>, RebuildError> {
+        let mut beside = self.beside.lock();
+        let mut roles = self.roles.lock();
+        if let Some(given_up) = beside.take() {
+            let asked = given_up.asked.lock().clone();
+            if asked.why == Why::Shape && *given_up.phase.lock() == Phase::Folding {
+                *beside = Some(given_up);
+                return refused(format!("what is served of {} is of an earlier shape: what is folded beside it is needed", self.name()));
+            }
+            let number = given_up.generation.number;
+            self.retire(&given_up.generation);
+            drop(given_up);
+            roles.beside = None;
+            roles.previous = if asked.why == Why::Rollback { Some(number) } else { roles.previous };
+            self.generations.settle(&mut roles, |number| self.is_read(number))?;
+            *self.ended.lock() = Some(format!("generation {number} was given up"));
+            return Ok(None);
+        }
+        let Some(previous) = roles.previous else {
+            return refused(format!("nothing was served before of {}, or it was not kept", self.name()));
+        };
+        let shape = roles.shapes.get(&previous).cloned().unwrap_or_else(|| self.view.shape());
+        if !self.view.reads(&shape) {
+            return refused(format!("what was served before of {} is of shape '{shape}', which this program does not read: start the program that does", self.name()));
+        }
+        if self.is_read(previous) {
+            return refused(format!("what was served before of {} is still being read: ask again in a moment", self.name()));
+        }
+        let asked = Asked { why: Why::Rollback, ..Asked::for_shape(previous) };
+        let made = self.made(previous, &shape)?;
+        let mut after = roles.clone();
+        (after.previous, after.beside) = (None, Some(asked.clone()));
+        self.generations.settle(&mut after, |number| self.is_read(number))?;
+        *roles = after;
+        *self.ended.lock() = None;
+        *beside = Some(Arc::new(Beside::of(asked, made)));
+        Ok(Some(previous))
+    }
+
+    /// One step of what is folded beside. Called by one thread.
+    pub fn step(&self) -> Result<Step, Fault> {
+        self.sweep()?;
+        let Some(beside) = self.beside.lock().clone() else { return Ok(Step::Idle) };
+        if beside.asked.lock().paused || *beside.phase.lock() != Phase::Folding || !beside.waits().is_zero() || !self.is_ready() {
+            return Ok(Step::Idle);
+        }
+        match self.advance(&beside) {
+            Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
+                let why = fault.to_string();
+                *beside.phase.lock() = Phase::Failed(why.clone());
+                if let Err(fault) = self.rollback().map(|_| ()) {
+                    tracing::warn!(view = self.name(), %fault, "what was folded beside cannot be cleared away");
+                }
+                *self.ended.lock() = Some(format!("given up: {why}"));
+                Ok(Step::Failed(why))
+            }
+            done => done,
+        }
+    }
+
+    fn advance(&self, beside: &Arc<Beside>) -> Result<Step, Fault> {
+        let generation = &beside.generation;
+        if beside.rate() == 0.0 {
+            for partition in (0..self.log.partitions()).map(Partition) {
+                rows_belong(self.log.as_ref(), &self.view.topic, partition, &generation.rows)?;
+            }
+        }
+        if let Some((topic, partition, offset)) = generation.rows.unskipped(&skips(&self.view, &self.control))? {
+            return Err(Fault::Fatal(format!("{topic}/{partition} offset {offset} was folded before it was settled that it is passed over: ask for it anew")));
+        }
+        let goal = beside.goal(&self.generation().at());
+        if self.fold_towards(beside, &goal, BATCH_RECORDS)? > 0 {
+            return Ok(Step::Worked);
+        }
+        let (until, swaps, accepts) = {
+            let asked = beside.asked.lock();
+            (asked.until.is_some(), asked.swaps, asked.accepts)
+        };
+        if until {
+            *beside.phase.lock() = Phase::Held("it is folded up to where it was asked for: let it go on (resume), or give it up (rollback)".to_owned());
+            return Ok(Step::Worked);
+        }
+        // What was accepted, and of rows of another shape nothing else can be expected, is not compared.
+        if !(accepts && swaps) {
+            *beside.phase.lock() = Phase::Comparing;
+            let verdict = self.compared(beside)?;
+            let differs = verdict.live != verdict.rebuilt;
+            let why = match (differs, swaps) {
+                (true, _) => Some("it differs from what is served: see the keys, then accept that (swap --accept-differences) or give it up (rollback)"),
+                (false, false) => Some("it equals what is served, and is not to be served by itself: swap does it"),
+                (false, true) => None,
+            };
+            *beside.verdict.lock() = Some(verdict);
+            *beside.phase.lock() = why.map_or(Phase::Folding, |why| Phase::Held(why.to_owned()));
+            if why.is_some() {
+                return Ok(Step::Worked);
+            }
+        }
+        self.swap_in(beside, accepts)
+    }
+
+    /// Folds at most about so many records towards a position vector, and says how many there were.
+    fn fold_towards(&self, beside: &Beside, goal: &Vector, most: usize) -> Result<u64, Fault> {
+        let (topic, log) = (&self.view.topic, self.log.as_ref());
+        room(&self.generations.dir(beside.generation.number))?;
+        let most = beside.asked.lock().rate.map_or(most, |rate| most.min(usize::try_from(rate / 4 + 1).unwrap_or(most)));
+        let (mut pages, mut records, mut bytes, mut moved): (Vec<(Partition, Page)>, _, _, _) = (vec![], 0, 0, false);
+        for (partition, from) in beside.generation.at() {
+            let end = goal.get(&partition).copied().unwrap_or_default();
+            if from >= end || records >= most || bytes >= BATCH_BYTES {
+                continue;
+            }
+            let mut page = log.read(topic, partition, from, Limits { records: PAGE.records.min(most), ..PAGE })?;
+            if page.next <= from {
+                return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below {end}, got none")));
+            }
+            if page.next > end {
+                page.records.retain(|record| record.offset < end);
+                page.next = end;
+            }
+            moved = true;
+            records += page.records.len();
+            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+            pages.push((partition, page));
+        }
+        if !moved {
+            return Ok(0);
+        }
+        beside.generation.fold(topic, &pages, || {})?;
+        beside.folded(records as u64);
+        Ok(records.max(1) as u64)
+    }
+
+    /// Both at the position vector of one moment, which what is folded beside has not reached yet.
+    fn compared(&self, beside: &Beside) -> Result<Verdict, Fault> {
+        let serving = self.generation();
+        let live = serving.rows.freeze();
+        let goal = self.vector(&live)?;
+        while self.fold_towards(beside, &goal, BATCH_RECORDS)? > 0 {}
+        compare(self.name(), &live, &beside.generation.rows.freeze(), beside.generation.at().values().map(|at| at.0).sum())
+    }
+
+    fn vector(&self, live: &Frozen<'_>) -> Result<Vector, Fault> {
+        Ok(live.positions()?.into_iter().filter(|(topic, ..)| *topic == self.view.topic).map(|(_, partition, at)| (partition, at)).collect())
+    }
+
+    fn swap_in(&self, beside: &Arc<Beside>, accepts: bool) -> Result<Step, Fault> {
+        let behind = |goal: &Vector| {
+            let (done, all) = beside.progress(goal);
+            all - done
+        };
+        while behind(&beside.goal(&self.generation().at())) > LAST_RECORDS {
+            self.fold_towards(beside, &self.generation().at(), BATCH_RECORDS)?;
+        }
+        beside.generation.rows.flush()?; // what is served from here on is on the disk, as what it replaces is
+        let turn = self.turning.lock();
+        let serving = self.generation();
+        while self.fold_towards(beside, &serving.at(), BATCH_RECORDS)? > 0 {}
+        if !accepts && Digest::kept(&serving.rows)? != Digest::kept(&beside.generation.rows)? {
+            return Ok(Step::Worked); // it is compared again, and the keys are named
+        }
+        let mut slot = self.beside.lock();
+        if !slot.as_ref().is_some_and(|there| Arc::ptr_eq(there, beside)) {
+            return Ok(Step::Idle); // it was given up meanwhile
+        }
+        let (mut roles, keeps) = (self.roles.lock(), beside.asked.lock().keeps);
+        let mut after = roles.clone();
+        let before = std::mem::replace(&mut after.serving, beside.generation.number);
+        (after.previous, after.beside) = (keeps.then_some(before), None);
+        self.retire(&serving);
+        self.generations.settle(&mut after, |number| self.is_read(number))?;
+        *roles = after;
+        drop(self.serve(Arc::clone(&beside.generation)));
+        *slot = None;
+        let found = beside.verdict.lock().as_ref().map(|verdict| verdict.differences.len());
+        *self.ended.lock() = Some(format!("generation {} is served since, instead of {before}", beside.generation.number));
+        drop((turn, slot, roles, serving));
+        Ok(Step::Swapped(found))
+    }
+
+    /// What would be different if it were folded anew, or, with `at`, what was different then: the rows that are served, at
+    /// one position vector, held against a fold from zero in `scratch`, an empty directory.
+    pub fn diff(&self, at: Option<&Vector>, scratch: &Path) -> Result<Verdict, Fault> {
+        let serving = self.generation();
+        let live = serving.rows.freeze();
+        let goal = self.vector(&live)?;
+        let anew = Generation::open(0, (&self.view, &self.view.shape()), &self.control, scratch, &self.memory)?;
+        let mut folding = anew.folding.lock();
+        for (partition, end) in &goal {
+            let end = at.and_then(|at| at.get(partition)).map_or(*end, |at| *at.min(end));
+            replay_to(self.log.as_ref(), &self.view.topic, *partition, &mut *folding, PAGE, end)?;
+        }
+        drop(folding);
+        let records = anew.rows.freeze().positions()?.iter().map(|(.., at)| at.0).sum();
+        compare(self.name(), &live, &anew.rows.freeze(), records)
+    }
+
+    /// How long `step` has nothing to do because it may fold no more in a second.
+    pub fn waits(&self) -> Duration {
+        self.beside.lock().as_ref().map(|beside| beside.waits()).unwrap_or_default()
+    }
+}
+
+/// That there is room where rows are folded beside.
+fn room(dir: &Path) -> Result<(), Fault> {
+    let there = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
+    let Ok(disk) = rustix::fs::statvfs(there) else { return Ok(()) };
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if left >= DISK_BYTES_MIN {
+        return Ok(());
+    }
+    let mib = 1024 * 1024;
+    Err(Fault::Fatal(format!("the disk of {} has {} MiB left, and what is served needs the last {} of them: make room, and ask again", dir.display(), left / mib, DISK_BYTES_MIN / mib)))
+}
