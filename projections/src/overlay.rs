@@ -33,9 +33,10 @@ struct Changed {
     keep: bool,
 }
 
-/// Changes on their way to rows. Rows are JSON, so that people and tools can read them.
+/// Changes on their way to rows, or over nothing. Rows are JSON, so that people and tools can read them.
+#[derive(Default)]
 pub struct Overlay {
-    rows: Arc<Rows>,
+    rows: Option<Arc<Rows>>,
     changed: HashMap<String, Changed>,
     /// rows as they were last written, with their bytes: whoever has an overlay is the only one who writes its rows
     kept: HashMap<String, (Box<dyn Row>, usize)>,
@@ -45,7 +46,7 @@ pub struct Overlay {
 impl Overlay {
     /// Nothing changed yet.
     pub fn over(rows: Arc<Rows>) -> Self {
-        Self { rows, changed: HashMap::new(), kept: HashMap::new(), kept_bytes: 0 }
+        Self { rows: Some(rows), ..Self::default() }
     }
 
     /// Changes a row, or makes it from its default first. A key holds rows of one type.
@@ -58,7 +59,8 @@ impl Overlay {
                     Changed { row: Some(row), keep: true }
                 }
                 None => {
-                    let row = self.rows.get(key.as_bytes())?.map(|bytes| read::<T>(key, &bytes)).transpose()?;
+                    let saved = self.rows.as_ref().map(|rows| rows.get(key.as_bytes())).transpose()?.flatten();
+                    let row = saved.map(|bytes| read::<T>(key, &bytes)).transpose()?;
                     Changed { row: row.map(|row| Box::new(row) as Box<dyn Row>), keep: true }
                 }
             }),
@@ -82,6 +84,12 @@ impl Overlay {
     fn set(&mut self, key: String, row: Option<Box<dyn Row>>) {
         self.kept_bytes -= self.kept.remove(&key).map_or(0, |(_, bytes)| bytes);
         self.changed.insert(key, Changed { row, keep: false });
+    }
+
+    /// A row that was changed, as it would be read again; none if it is not there, or no longer.
+    pub fn changed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
+        let row = self.changed.get(key).and_then(|changed| changed.row.as_ref());
+        row.map(|row| read(key, &row.as_ref().bytes()?)).transpose()
     }
 
     /// The changed rows whose keys begin with `prefix`, and whether they are there now.
@@ -114,7 +122,7 @@ impl Overlay {
 
     /// Forgets everything in memory: the changes were not written.
     pub fn forget(&mut self) {
-        *self = Self::over(Arc::clone(&self.rows));
+        *self = Self { rows: self.rows.take(), ..Self::default() };
     }
 }
 
