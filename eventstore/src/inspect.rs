@@ -14,6 +14,12 @@ use crate::log::{Fault, Limits, Log, Offset, Record};
 use crate::rows::Rows;
 use crate::service::{Handler, Service, State};
 
+/// When what a record tells happened: the log time that its owner decided by, which never goes back in a partition. Of a
+/// record that does not say, when it was recorded.
+pub fn happened_at(record: &Record) -> Timestamp {
+    record.envelope().ok().and_then(|envelope| envelope.time).unwrap_or(record.recorded_at)
+}
+
 /// Records read at once on the way along a stream: its events may lie close together.
 const PAGE: Limits = Limits { records: 200, bytes: 1024 * 1024 };
 
@@ -69,14 +75,36 @@ impl Aggregate<'_> {
         if last == version { Ok(state) } else { Err(self.wrong(&format!("the stream's index ends at version {last}, before version {version}"))) }
     }
 
+    /// The newest of its versions, of which there are so many, whose event [happened](happened_at) by this time; none if it
+    /// had none yet. Looks at a few records, however many there are: times rise with versions.
+    pub fn by(&self, rows: &Rows, log: &dyn Log, newest: u64, time: Timestamp) -> Result<Option<u64>, Fault> {
+        let (mut low, mut high) = (0, newest);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.happened(rows, log, middle)? <= time { low = middle } else { high = middle - 1 }
+        }
+        Ok(Some(low).filter(|version| *version > 0))
+    }
+
+    /// When a version came to be.
+    pub fn happened(&self, rows: &Rows, log: &dyn Log, version: u64) -> Result<Timestamp, Fault> {
+        let stream = self.stream(rows, version, 1)?;
+        let records = self.read(log, &stream, Limits { records: 1, ..PAGE })?;
+        records.first().map(|(_, record)| happened_at(record)).ok_or_else(|| self.wrong(&format!("the stream's index has no version {version}")))
+    }
+
     /// The records of some versions.
     pub fn records(&self, log: &dyn Log, stream: &[(u64, Offset)]) -> Result<Vec<(u64, Arc<Record>)>, Fault> {
+        self.read(log, stream, PAGE)
+    }
+
+    fn read(&self, log: &dyn Log, stream: &[(u64, Offset)], limits: Limits) -> Result<Vec<(u64, Arc<Record>)>, Fault> {
         let topic = self.service.events();
         let mut page = BTreeMap::new();
         let mut records = Vec::with_capacity(stream.len());
         for (version, offset) in stream {
             if !page.contains_key(offset) {
-                page = self.page(log, &topic, *offset)?;
+                page = self.page(log, &topic, *offset, limits)?;
             }
             let record =
                 page.remove(offset).ok_or_else(|| self.wrong(&format!("version {version} should be at {topic}/{} offset {offset}", self.partition)))?;
@@ -85,8 +113,8 @@ impl Aggregate<'_> {
         Ok(records)
     }
 
-    fn page(&self, log: &dyn Log, topic: &Topic, from: Offset) -> Result<BTreeMap<Offset, Arc<Record>>, Fault> {
-        let page = log.read(topic, self.partition, from, PAGE)?;
+    fn page(&self, log: &dyn Log, topic: &Topic, from: Offset, limits: Limits) -> Result<BTreeMap<Offset, Arc<Record>>, Fault> {
+        let page = log.read(topic, self.partition, from, limits)?;
         if page.next <= from {
             return Err(Fault::Retry(format!("{topic}/{} has not given its record at offset {from}", self.partition)));
         }

@@ -36,9 +36,10 @@ struct Changed {
     keep: bool,
 }
 
-/// Changes on their way to rows. Rows are JSON, so that people and tools can read them.
+/// Changes on their way to rows, or over nothing. Rows are JSON, so that people and tools can read them.
+#[derive(Default)]
 pub struct Overlay {
-    rows: Arc<Rows>,
+    rows: Option<Arc<Rows>>,
     changed: HashMap<String, Changed>,
     /// rows as they were last written, with their bytes: whoever has an overlay is the only one who writes its rows
     kept: HashMap<String, (Box<dyn Row>, Vec<u8>)>,
@@ -50,7 +51,7 @@ pub struct Overlay {
 impl Overlay {
     /// Nothing changed yet.
     pub fn over(rows: Arc<Rows>) -> Self {
-        Self { rows, changed: HashMap::new(), kept: HashMap::new(), kept_bytes: 0, digest: None }
+        Self { rows: Some(rows), ..Self::default() }
     }
 
     /// Changes a row, or makes it from its default first. A key holds rows of one type.
@@ -63,7 +64,7 @@ impl Overlay {
                     Changed { row: Some(row), before: Some(Some(bytes)), keep: true }
                 }
                 None => {
-                    let before = self.rows.get(key.as_bytes())?;
+                    let before = saved(self.rows.as_deref(), key)?;
                     let row = before.as_ref().map(|bytes| read::<T>(key, bytes)).transpose()?;
                     Changed { row: row.map(|row| Box::new(row) as Box<dyn Row>), before: Some(before), keep: true }
                 }
@@ -94,6 +95,12 @@ impl Overlay {
         }
     }
 
+    /// A row that was changed, as it would be read again; none if it is not there, or no longer.
+    pub fn changed<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
+        let row = self.changed.get(key).and_then(|changed| changed.row.as_ref());
+        row.map(|row| read(key, &row.as_ref().bytes()?)).transpose()
+    }
+
     /// The changed rows whose keys begin with `prefix`, and whether they are there now.
     pub fn moved(&self, prefix: &str) -> Vec<Moved> {
         self.changed.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, changed)| (key.clone(), changed.row.is_some())).collect()
@@ -104,9 +111,10 @@ impl Overlay {
         let mut changed: Vec<_> = self.changed.drain().collect();
         changed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut changes = Changes::default();
-        let mut digest = self.digest.map_or_else(|| Digest::kept(&self.rows), Ok)?;
+        let kept = || self.rows.as_ref().map_or_else(|| Ok(Digest::default()), |rows| Digest::kept(rows));
+        let mut digest = self.digest.map_or_else(kept, Ok)?;
         for (key, Changed { row, before, keep }) in changed {
-            if let Some(before) = before.map_or_else(|| self.rows.get(key.as_bytes()), Ok)? {
+            if let Some(before) = before.map_or_else(|| saved(self.rows.as_deref(), &key), Ok)? {
                 digest.remove(key.as_bytes(), &before);
             }
             let Some(row) = row else {
@@ -131,8 +139,12 @@ impl Overlay {
 
     /// Forgets everything in memory: the changes were not written.
     pub fn forget(&mut self) {
-        *self = Self::over(Arc::clone(&self.rows));
+        *self = Self { rows: self.rows.take(), ..Self::default() };
     }
+}
+
+fn saved(rows: Option<&Rows>, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+    rows.map_or(Ok(None), |rows| rows.get(key.as_bytes()))
 }
 
 /// A row from its bytes.

@@ -85,6 +85,24 @@ impl View {
         let number = shape.strip_prefix(&self.name).and_then(|rest| rest.trim_start().parse::<u32>().ok());
         number.is_some_and(|number| (self.readable_from..=self.shape).contains(&number))
     }
+
+    /// Changes rows as a record of its topic says; false if an operator settled that it is passed over.
+    pub fn change(&self, record: &Record, skips: &Skips, rows: &mut Overlay) -> Result<bool, Fault> {
+        if skips.of(&reader(&self.name), record).is_some() {
+            return Ok(false);
+        }
+        let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
+        if let Some(why) = skips.misplaced(record, envelope) {
+            return Err(Fault::Stop(Box::new(Stuck::at(record, why))));
+        }
+        // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
+        let folded = caught(|| (self.fold)(&Seen { envelope, record }, rows));
+        folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
+            FoldError::Malformed(why) => unreadable(record, &why),
+            FoldError::Fault(fault) => fault,
+        })?;
+        Ok(true)
+    }
 }
 
 /// A view over its rows, as something a log can be folded into. The only one that writes them.
@@ -138,22 +156,11 @@ impl Folding {
     }
 
     fn change(&mut self, pages: &[(Partition, Page)]) -> Result<Vec<(Partition, Offset)>, Fault> {
-        let (reader, mut passed) = (reader(&self.view.name), vec![]);
+        let mut passed = vec![];
         for record in pages.iter().flat_map(|(_, page)| &page.records) {
-            if self.skips.of(&reader, record).is_some() {
+            if !self.view.change(record, &self.skips, &mut self.overlay)? {
                 passed.push((record.partition, record.offset));
-                continue;
             }
-            let envelope = record.envelope().map_err(|why| unreadable(record, why))?;
-            if let Some(why) = self.skips.misplaced(record, envelope) {
-                return Err(Fault::Stop(Box::new(Stuck::at(record, why))));
-            }
-            // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
-            let folded = caught(|| (self.view.fold)(&Seen { envelope, record }, &mut self.overlay));
-            folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
-                FoldError::Malformed(why) => unreadable(record, &why),
-                FoldError::Fault(fault) => fault,
-            })?;
         }
         Ok(passed)
     }

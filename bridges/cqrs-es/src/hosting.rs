@@ -111,7 +111,7 @@ impl Hosting {
         };
         Routes::of(service, self.access)
             .post(of.one, handle, one(Operation::command::<OnLog<A>>("Sends it one of its commands")).about("The body is the command as serde writes it."))
-            .row::<StateRow<OnLog<A>>, A::Id>(of.one, of.view, str::to_owned, |row| row.revision, one(Operation::new("Shows its state")))
+            .row::<StateRow<OnLog<A>>, OnLog<A>>(of.one, of.view, str::to_owned, |row| row.revision, one(Operation::new("Shows its state")))
             .page::<StateRow<OnLog<A>>>(of.all, of.view, "", Operation::new("Lists states"))
     }
 

@@ -89,6 +89,7 @@ pub mod web {
     pub use axum::response::Response;
 
     pub use crate::http::app::App;
+    pub use crate::http::as_of::{AsOf, row_of};
     pub use crate::http::body::{Amount, AnyBody, Body};
     pub use crate::http::command::CommandRequest;
     pub use crate::http::extract::{Path, Query};

@@ -1,6 +1,8 @@
 //! How reviews are reached over HTTP.
 
-use daybook::web::{Access, App, Body, CommandRequest, Failure, HeaderMap, Listing, Operation, Path, Query, Response, Routes, State, Under, list, row};
+use daybook::web::{
+    Access, App, AsOf, Body, CommandRequest, Failure, HeaderMap, Listing, Operation, Path, Query, Response, Routes, State, Under, list, row_of,
+};
 use daybook_cqrs_es::OnLog;
 use domain::{CustomerId, ProductRef, ReviewId, SellerId};
 use schemars::JsonSchema;
@@ -103,9 +105,9 @@ async fn answer(
     CommandRequest::<OnLog<Review>>::own(REVIEWS, id.to_string(), &headers)?.by_owner_of(seller.to_string()).send(&app, &command).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let found = id_of::<ReviewId>("id", &id)?;
-    row::<ReviewRow>(&app, REVIEWS, (&id, &review_key(found)), &headers, |row| row.revision).await
+    row_of::<OnLog<Review>, ReviewRow>(&app, REVIEWS, (&id, &review_key(found)), &then, &headers, |row| row.revision).await
 }
 
 async fn of_product(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

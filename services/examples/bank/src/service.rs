@@ -1,7 +1,7 @@
 //! What readers see, and how the bank is reached.
 
 use daybook::web::{Access, Amount, Failure, Method, OPERATORS, Operation, Routes};
-use daybook::{Currency, FoldError, Number, Overlay, Pair, Seen, StateRow};
+use daybook::{Currency, FoldError, Overlay, Seen, StateRow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -58,7 +58,7 @@ pub fn account_routes() -> Routes {
     Routes::of("accounts", Access::Owners(&["holder"]))
         .command::<Account, _, _>(Method::PUT, "/accounts/{id}", open, opening)
         .command::<Account, _, _>(Method::POST, "/accounts/{id}/deposits", pay_in, deposit)
-        .row::<StateRow<Account>, Number>("/accounts/{id}", "accounts", str::to_owned, |row| row.revision, shown)
+        .row::<StateRow<Account>, Account>("/accounts/{id}", "accounts", str::to_owned, |row| row.revision, shown)
         .page::<StateRow<Account>>("/accounts", "accounts", "", Operation::new("Lists accounts"))
         .page::<TotalRow>("/totals", "totals", "", Operation::new("Shows what all accounts hold").by(OPERATORS))
 }
@@ -70,6 +70,6 @@ pub fn transfer_routes() -> Routes {
     let shown = transfer(Operation::new("Shows a transfer"));
     Routes::of("transfers", Access::Owners(&["holder"]))
         .command::<Transfer, _, _>(Method::POST, "/transfers/{id}", ask, asked)
-        .row::<StateRow<Transfer>, Pair>("/transfers/{id}", "transfers", str::to_owned, |row| row.revision, shown)
+        .row::<StateRow<Transfer>, Transfer>("/transfers/{id}", "transfers", str::to_owned, |row| row.revision, shown)
         .page::<StateRow<Transfer>>("/transfers", "transfers", "", Operation::new("Lists transfers"))
 }

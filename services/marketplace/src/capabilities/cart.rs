@@ -24,10 +24,11 @@ use serde_json::json;
 use crate::card::CardGiven;
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
-use daybook::http::app::App;
+use daybook::http::app::{App, blocking};
+use daybook::http::as_of::{AsOf, Past};
 use daybook::http::body::{Amount, Body};
 use daybook::http::command::{CommandRequest, Failure};
-use daybook::http::extract::Path;
+use daybook::http::extract::{Path, Query};
 use daybook::http::given::{Both, Given, Wrong, inner};
 use daybook::http::json::Object;
 use daybook::http::route::{Operation, Routes};
@@ -310,16 +311,33 @@ impl CheckoutGiven {
     }
 }
 
-/// Prices change without the cart's version, which is its ETag: so it is shown whole, whatever version is known.
-async fn show(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
+/// Prices change without the cart's version, which is its ETag: so it is shown whole, whatever version is known. As of a
+/// version, by the prices that were known when that came to be; as of a time, by those of that time.
+async fn show(State(app): State<App>, Path(customer): Path<u64>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let customer = customer.to_string();
+    if let Some(moment) = then.moment()? {
+        let past = Past::of::<Cart>(&app, "carts", &customer, moment, &headers).await?;
+        let (now, positions) = (past.now::<CartRow>(&cart_key(&customer))?, past.positions.clone());
+        let shown = blocking(move || {
+            let (row, until) = past.row::<Cart, CartRow>(&customer, &cart_key(&customer), now, |row| row.revision)?;
+            CartShown::of(customer, row, |product| {
+                let product = product.to_string();
+                past.beside::<ProductCopy, ProductCopy>(&product, &replica_key(past.partition, &product), until)
+            })
+        });
+        return Ok(shown_at(shown.await?, &positions));
+    }
     let partition = app.log.partition_of(&customer);
     let view = read::view_of(&app, "carts", Some(partition), &headers).await?;
     let positions = token::write(&view.positions()); // before the rows: they may be newer than this says, never older
     let row: CartRow = view.get(&cart_key(&customer))?.ok_or_else(|| Failure::not_found("carts has nothing under this id"))?;
-    let etag = format!("\"{}\"", row.revision);
     let shown = CartShown::of(customer, row, |product| Ok(view.get::<ProductCopy>(&replica_key(partition, &product.to_string()))?))?;
-    Ok(read::stamped(Json(shown).into_response(), &positions, Some(&etag)))
+    Ok(shown_at(shown, &positions))
+}
+
+fn shown_at(shown: CartShown, positions: &str) -> Response {
+    let etag = format!("\"{}\"", shown.revision);
+    read::stamped(Json(shown).into_response(), positions, Some(&etag))
 }
 
 async fn add(State(app): State<App>, Path(customer): Path<u64>, headers: HeaderMap, Body(given): Body<Addition>) -> Result<Response, Failure> {

@@ -20,11 +20,12 @@ use super::{ratings, sellers};
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::body::{Amount, Body};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
-use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::read::{Listing, Under, list};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 
@@ -194,9 +195,9 @@ async fn withdraw(State(app): State<App>, Path(id): Path<String>, headers: Heade
     CommandRequest::<Product>::own("catalog", id, &headers)?.send(&app, &Command::Withdraw).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<ProductRef>(&id)?;
-    row::<ProductRow>(&app, "products", (&id, &listing_key(&id)), &headers, |row| row.revision).await
+    row_of::<Product, ProductRow>(&app, "products", (&id, &listing_key(&id)), &then, &headers, |row| row.revision).await
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -14,11 +14,11 @@ use serde_json::json;
 use crate::card::CardGiven;
 use daybook::capability::Capability;
 use daybook::http::app::App;
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::body::Body;
 use daybook::http::command::{CommandRequest, Failure};
-use daybook::http::extract::Path;
+use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
-use daybook::http::read;
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 use daybook::sealing::may_be_erased;
@@ -126,6 +126,6 @@ async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMa
     CommandRequest::<Customer>::own("customer", id.to_string(), &headers)?.send(&app, &Command::Register(details)).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    read::row::<CustomerRow>(&app, "customers", (&id.to_string(), &id.to_string()), &headers, |row| row.revision).await
+async fn show(State(app): State<App>, Path(id): Path<u64>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
+    row_of::<Customer, CustomerRow>(&app, "customers", (&id.to_string(), &id.to_string()), &then, &headers, |row| row.revision).await
 }

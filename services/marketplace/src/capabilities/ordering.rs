@@ -18,11 +18,12 @@ use super::{shipment, statistics};
 use crate::money::CURRENCY;
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::body::Body;
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
-use daybook::http::read::{Listing, Under, list, list_through, row};
+use daybook::http::read::{Listing, Under, list, list_through};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::{Access, OPERATORS};
 
@@ -290,9 +291,9 @@ fn shortage(why: domain::stock::Shortage) -> &'static str {
     }
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    row::<OrderRow>(&app, "orders", (&id, &format!("o/{}", listing_key(&id))), &headers, |row| row.revision).await
+    row_of::<Order, OrderRow>(&app, "orders", (&id, &format!("o/{}", listing_key(&id))), &then, &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::rows::{PAIR, StepRow, add, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::command::Failure;
 use daybook::http::extract::{Path, Query};
-use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::read::{Listing, Under, list};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 
@@ -119,9 +120,9 @@ fn decline(why: Decline) -> &'static str {
     }
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<PaymentId>(&id)?;
-    row::<PaymentRow>(&app, "payments", (&id, &format!("p/{}", listing_key(&id))), &headers, |row| row.revision).await
+    row_of::<Payment, PaymentRow>(&app, "payments", (&id, &format!("p/{}", listing_key(&id))), &then, &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

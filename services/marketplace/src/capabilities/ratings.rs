@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{PAIR, listing_key};
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::command::Failure;
 use daybook::http::extract::{Path, Query};
-use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::read::{Listing, Under, list};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 
@@ -49,9 +50,9 @@ pub fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     Ok(())
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<ProductRef>(&id)?;
-    row::<RatingRow>(&app, "ratings", (&id, &listing_key(&id)), &headers, |row| row.revision).await
+    row_of::<Rating, RatingRow>(&app, "ratings", (&id, &listing_key(&id)), &then, &headers, |row| row.revision).await
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use daybook::http::app::App;
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::body::{Body, Text};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
-use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::read::{Listing, Under, list};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 use daybook::sealing::may_be_erased;
@@ -124,8 +125,8 @@ async fn register(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMa
     CommandRequest::<Seller>::own("catalog", id.to_string(), &headers)?.send(&app, &given.command()).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> Result<Response, Failure> {
-    row::<SellerRow>(&app, "sellers", (&id.to_string(), &format!("{id:0>20}")), &headers, |row| row.revision).await
+async fn show(State(app): State<App>, Path(id): Path<u64>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
+    row_of::<Seller, SellerRow>(&app, "sellers", (&id.to_string(), &format!("{id:0>20}")), &then, &headers, |row| row.revision).await
 }
 
 async fn browse(State(app): State<App>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -18,9 +18,10 @@ use super::rows::{PAIR, StepRow, listing_key};
 use crate::recently::{RECENTLY, Recently};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
-use daybook::http::read::{Listing, Under, list, row, view};
+use daybook::http::read::{Listing, Under, list, view};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::{Access, OPERATORS};
 
@@ -224,14 +225,14 @@ async fn deliver(State(app): State<App>, Path(tid): Path<String>, headers: Heade
     send(&app, CommandRequest::own("shipment", transaction(tid)?, &headers)?, &headers).await
 }
 
-async fn show_delivery(State(app): State<App>, Path(tid): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show_delivery(State(app): State<App>, Path(tid): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let tid = transaction(tid)?;
-    row::<DeliveryRow>(&app, "deliveries", (&tid, &tid), &headers, |row| row.revision).await
+    row_of::<DeliveryRun, DeliveryRow>(&app, "deliveries", (&tid, &tid), &then, &headers, |row| row.revision).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<OrderId>(&id)?;
-    row::<ShipmentRow>(&app, "shipments", (&id, &format!("s/{}", listing_key(&id))), &headers, |row| row.revision).await
+    row_of::<Shipment, ShipmentRow>(&app, "shipments", (&id, &format!("s/{}", listing_key(&id))), &then, &headers, |row| row.revision).await
 }
 
 async fn history(State(app): State<App>, Path(id): Path<String>, Query(listing): Query<Listing>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -15,11 +15,12 @@ use serde_json::json;
 use super::rows::{PAIR, impossible, listing_key, try_update};
 use daybook::capability::Capability;
 use daybook::http::app::{App, id_of};
+use daybook::http::as_of::{AsOf, row_of};
 use daybook::http::body::Body;
 use daybook::http::command::{CommandRequest, Failure};
 use daybook::http::extract::{Path, Query};
 use daybook::http::given::Both;
-use daybook::http::read::{Listing, Under, list, row};
+use daybook::http::read::{Listing, Under, list};
 use daybook::http::route::{Operation, Routes};
 use daybook::identity::access::Access;
 
@@ -95,9 +96,9 @@ async fn receive(State(app): State<App>, Path(id): Path<String>, headers: Header
     CommandRequest::<StockItem>::own("stock", id, &headers)?.send(&app, &Command::Receive { quantity: given.quantity, reference: given.reference }).await
 }
 
-async fn show(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = id_of::<ProductRef>(&id)?;
-    row::<StockRow>(&app, "stock-items", (&id, &listing_key(&id)), &headers, |row| row.revision).await
+    row_of::<StockItem, StockRow>(&app, "stock-items", (&id, &listing_key(&id)), &then, &headers, |row| row.revision).await
 }
 
 #[derive(Deserialize, JsonSchema)]

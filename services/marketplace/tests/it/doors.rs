@@ -278,7 +278,7 @@ fn what_is_asked_wrongly_is_said_in_our_words() {
         ("GET /products?limit=-1", String::new(), "/query/limit", "a whole number, 0 or more"),
         ("GET /products?seller=1&cursor=%FF", String::new(), "/query/cursor", "another listing"),
         ("GET /orders?customer=x", String::new(), "/query/customer", "a whole number"),
-        ("GET /orders/1-1?version=3", String::new(), "/query/version", "it has none"),
+        ("GET /customers/1/statistics?version=3", String::new(), "/query/version", "it has none"),
         ("GET /readyz?loud", String::new(), "/query/loud", "it has verbose"),
         ("GET /inspect/order/1-1?version=x", String::new(), "/query/version", "a whole number"),
         ("POST /verify?now=1", String::new(), "/query/now", "it has none"),

@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod as_of;
 mod asyncapi;
 mod audit;
 #[path = "../../../../eventstore/tests/it/broker.rs"]

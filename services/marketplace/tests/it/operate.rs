@@ -338,6 +338,8 @@ async fn the_verbs_work_on_a_broker_and_across_instances() {
     let order = json_of(&two.url, &["inspect", "order/1-1", "--version", "1"]);
     assert_eq!((&order["owner"], &order["state"]["status"]), (&json!(one.url), &json!("Reserving")));
     fails(&two.url, &["inspect", "order/1-1", "--version", "9"], 1, "has no version 9");
+    let then = Caller::new(&two.url).get("/orders/1-1?version=1").await;
+    assert_eq!((&then["status"], &then["revision"], &then), (&json!("reserving"), &json!(1), &caller.get("/orders/1-1?version=1").await));
 
     let last = lines_of(&two.url, &["ordering.events", "--partition", &order["partition"].to_string(), "--from", "-1"]);
     assert!(last.len() == 1 && last[0]["headers"]["ce_subject"] == "1-2", "{last:?}");

@@ -166,12 +166,25 @@ async fn everybody_does_their_own() {
         (&rose, Method::POST, "/sellers/42/reviews/17-42-1/answer", thanks, 200),
         (&bert, Method::GET, "/products/42-1/reviews", Value::Null, 200),
         (&olga, Method::PUT, "/reviews/17-42-1", opinion(3), 200),
+        // As it was, it is shown to whom it is shown now.
+        (&bert, Method::GET, "/reviews/17-42-1?version=2", Value::Null, 200),
+        (&anna, Method::GET, "/orders/17-1?version=1", Value::Null, 200),
+        (&bert, Method::GET, "/orders/17-1?version=1", Value::Null, 403),
+        (&bert, Method::GET, "/orders/17-1?at=2000-01-01T00:00:00Z", Value::Null, 403),
+        (&rose, Method::GET, "/carts/17?version=1", Value::Null, 403),
+        (&anna, Method::GET, "/inspect/order/17-1?version=1", Value::Null, 403),
     ] {
         let body = Some(&body).filter(|body| !body.is_null());
         let (status, answer) = person.ask(method.clone(), path, body).await;
         assert_eq!(status.as_u16(), wanted, "{method} {path}: {answer}");
     }
     rated(&caller, &[json!(["42-1", 1, "3.00"])]).await;
+    // What was taken back is hidden from whoever reads reviews, as it was, too.
+    caller.accepted(Method::DELETE, "/reviews/17-42-1", "back", Value::Null).await;
+    for (person, wanted) in [(&bert, 404), (&anna, 404), (&olga, 200)] {
+        let (status, answer) = person.ask(Method::GET, "/reviews/17-42-1?version=2", None).await;
+        assert_eq!(status.as_u16(), wanted, "{answer}");
+    }
 }
 
 /// Everything but reviews runs, and it is said; nothing is taken that nobody decides.

@@ -30,7 +30,7 @@ pub fn routes() -> Routes {
     let enable = |_: Nothing| Ok(Command::Enable);
     Routes::of(IDENTITY, OPERATORS)
         .page::<AccountRow>("/identity/accounts", ACCOUNTS, ACCOUNT_PREFIX, Operation::new("Lists accounts"))
-        .row::<AccountRow, Hex>("/identity/accounts/{id}", ACCOUNTS, account_key, |row| row.revision, account(Operation::new("Shows an account")).by(own))
+        .row::<AccountRow, Account>("/identity/accounts/{id}", ACCOUNTS, account_key, |row| row.revision, account(Operation::new("Shows an account")).by(own))
         .post("/identity/accounts/{id}/roles", grant, command("Gives an account a role").example(json!({ "role": "auditor" })))
         .delete("/identity/accounts/{id}/roles/{role}", revoke, command("Takes a role from an account").text_part("role", "auditor", "^[a-z-]{1,50}$"))
         .command::<Account, Reason, _>(

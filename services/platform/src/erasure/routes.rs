@@ -15,11 +15,11 @@ use super::{Command, DataSubject, Erasure, SERVICE};
 use crate::accounts::IDENTITY;
 use crate::capability::Capability;
 use crate::http::app::App;
+use crate::http::as_of::{AsOf, row_of};
 use crate::http::body::Body;
 use crate::http::command::CommandRequest;
-use crate::http::extract::Path;
+use crate::http::extract::{Path, Query};
 use crate::http::failure::Failure;
-use crate::http::read;
 use crate::http::route::{Operation, Routes};
 use crate::identity::access::OPERATORS;
 
@@ -88,7 +88,7 @@ fn roles(app: &App) -> BTreeSet<&'static str> {
     services.flat_map(|service| service.personal().map(|handler| service.role_of(handler.name()))).collect()
 }
 
-async fn show(State(app): State<App>, Path((role, key)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn show(State(app): State<App>, Path((role, key)): Path<(String, String)>, Query(then): Query<AsOf>, headers: HeaderMap) -> Result<Response, Failure> {
     let id = subject(&role, &key)?;
-    read::row::<ErasureRow>(&app, ERASURES, (&id, &erasure_key(&id)), &headers, |row| row.revision).await
+    row_of::<Erasure, ErasureRow>(&app, ERASURES, (&id, &erasure_key(&id)), &then, &headers, |row| row.revision).await
 }

@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub mod access;
 pub mod admin;
 pub mod app;
+pub mod as_of;
 pub mod body;
 pub mod command;
 pub mod conditions;

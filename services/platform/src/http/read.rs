@@ -116,14 +116,22 @@ pub async fn row<T: Serialize + DeserializeOwned>(
     let of = app.log.partition_of(subject);
     let view = view_of(app, name, Some(of), headers).await?;
     let positions = token::write(&view.positions()); // before the row: it may be newer than this says, never older
-    let found: T = view.get(key)?.ok_or_else(|| Failure::not_found(format!("{name} has nothing under this id")))?;
-    let etag = format!("\"{}\"", revision(&found));
-    let condition = conditions::of_read(headers, revision(&found))?;
-    let body = match condition {
-        None => personal::answer(app, &found)?,
+    let found: T = view.get(key)?.ok_or_else(|| nothing(name))?;
+    answered(app, &found, revision(&found), &positions, headers)
+}
+
+/// What is answered where a view has no such row.
+pub fn nothing(view: &str) -> Failure {
+    Failure::not_found(format!("{view} has nothing under this id"))
+}
+
+/// The answer with a row that stands at this version, unless the caller knows it.
+pub fn answered(app: &App, found: &impl Serialize, version: u64, positions: &str, headers: &HeaderMap) -> Result<Response, Failure> {
+    let body = match conditions::of_read(headers, version)? {
+        None => personal::answer(app, found)?,
         Some(condition) => condition.into_response(),
     };
-    Ok(stamped(body, &positions, Some(&etag)))
+    Ok(stamped(body, positions, Some(&format!("\"{version}\""))))
 }
 
 /// How much of a listing, and from where.

@@ -18,12 +18,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::app::App;
+use super::as_of::{AsOf, row_of};
 use super::body::{AnyBody, Body};
 use super::command::CommandRequest;
 use super::extract::{Path, Query};
 use super::failure::Failure;
 use super::given::Given;
-use super::read::{Listing, Under, list, row};
+use super::read::{Listing, Under, list};
 use crate::identity::access::{Access, OPERATORS};
 
 /// Makes the schema of a type.
@@ -92,16 +93,16 @@ impl Routes {
         self.with(Method::DELETE, MethodFilter::DELETE, path, handler, operation)
     }
 
-    /// One row of a view is read, by the id in its path, which is one of `I`'s.
+    /// One row of a view is read, by the id in its path: now, or as it was. The events of that `A` alone make it.
     #[must_use]
-    pub fn row<T, I>(self, path: &'static str, view: &'static str, key: fn(&str) -> String, revision: fn(&T) -> u64, operation: Operation) -> Self
+    pub fn row<T, A>(self, path: &'static str, view: &'static str, key: fn(&str) -> String, revision: fn(&T) -> u64, operation: Operation) -> Self
     where
         T: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
-        I: FromStr<Err: Display>,
+        A: Aggregate,
     {
-        let read = async move |State(app): State<App>, Path(id): Path<String>, headers: HeaderMap| {
-            id.parse::<I>().map_err(|why| Failure::bad("/id", why.to_string()))?;
-            row::<T>(&app, view, (&id, &key(&id)), &headers, revision).await
+        let read = async move |State(app): State<App>, Path(id): Path<String>, Query(then): Query<AsOf>, headers: HeaderMap| {
+            id.parse::<A::Id>().map_err(|why| Failure::bad("/id", why.to_string()))?;
+            row_of::<A, T>(&app, view, (&id, &key(&id)), &then, &headers, revision).await
         };
         self.get(path, read, operation.of_row::<T>())
     }

@@ -1,7 +1,8 @@
-//! `daybook inspect`: one aggregate as its events made it, now or at a version.
+//! `daybook inspect`: one aggregate as its events made it, now, at a version or at a time.
 
 use std::process::ExitCode;
 
+use kernel::Timestamp;
 use serde_json::Value;
 
 use super::{Asked, items, name, number, path, text};
@@ -16,6 +17,9 @@ pub struct Args {
     /// Its state after this event of its history, instead of now
     #[arg(long, value_name = "N")]
     version: Option<u64>,
+    /// Its state at this time, as 2026-07-01T09:30:00Z, instead of now
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "version")]
+    at: Option<Timestamp>,
     /// Of an aggregate that every partition has a copy of: which copy
     #[arg(long, value_name = "P")]
     partition: Option<u16>,
@@ -26,11 +30,16 @@ pub struct Args {
     asked: Asked,
 }
 
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("'{text}' is no time as RFC 3339 has it, like 2026-07-01T09:30:00Z"))
+}
+
 /// Asks the running system.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let version = args.version.map(|version| format!("&version={version}")).unwrap_or_default();
+    let at = args.at.map(|at| format!("&at={at}")).unwrap_or_default();
     let partition = args.partition.map(|partition| format!("&partition={partition}")).unwrap_or_default();
-    let path = format!("/inspect/{}?limit={}{version}{partition}", path(&args.name), args.limit);
+    let path = format!("/inspect/{}?limit={}{version}{at}{partition}", path(&args.name), args.limit);
     let system = args.asked.system();
     args.asked.print(&system.ask(system.get(&path), &["id", "version", "state", "history"]).await?, people);
     Ok(ExitCode::SUCCESS)

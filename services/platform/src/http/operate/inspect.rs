@@ -1,4 +1,4 @@
-//! `GET /inspect/{aggregate}/{id}`: one aggregate's state now or at a version, its history, its owner, and what it waits
+//! `GET /inspect/{aggregate}/{id}`: one aggregate's state now, at a version or at a time, its history, its owner, and what it waits
 //! for. The owner of its partition answers: nobody else's heads are current.
 
 use axum::extract::State;
@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use eventstore::Record;
-use eventstore::inspect::Aggregate;
+use eventstore::inspect::{Aggregate, happened_at};
 use eventstore::rows::Rows;
 use eventstore::service::Service;
 use kernel::Routing;
@@ -16,21 +16,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::app::{App, PRIVATE, blocking};
-use super::super::elsewhere::Elsewhere;
+use super::super::as_of::{AsOf, Moment, heads_of};
 use super::super::extract::{Path, Query};
 use super::super::failure::Failure;
-use super::super::forward::passed_on;
+use super::super::given::Both;
 use super::places::partition_in;
 
-/// Most events that one answer folds: a state of long ago is cheap, one in the middle of a very long stream is not.
-const FOLDED_MAX: u64 = 10_000;
 /// Most events of a page of history.
 const LIMIT_MAX: usize = 1_000;
 
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct Asked {
-    /// the state as it was then; now if not given
-    version: Option<u64>,
     /// of an aggregate that every partition has a copy of
     partition: Option<u16>,
     /// how many of the newest events up to that version
@@ -40,18 +36,17 @@ pub(super) struct Asked {
 pub(super) async fn show(
     State(app): State<App>,
     Path((aggregate, id)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Query(Both(then, asked)): Query<Both<AsOf, Asked>>,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let service = app.operator.owner_of(&aggregate)?.clone();
     let partition = partition(&app, &service, &aggregate, &id, asked.partition)?;
-    let rows = app.operator.heads.get(service.name).filter(|_| app.metrics.standing.owned(service.name).contains(&partition)).cloned();
-    let Some(rows) = rows else {
-        let owner = Failure::elsewhere(Elsewhere::of(service.name).owning(partition));
-        let moving = || Failure::unavailable(format!("partition {partition} of {} changes its owner", service.name));
-        return Err(if passed_on(&headers) { moving() } else { owner });
-    };
-    let shown = blocking(move || looked_at(&app, &service, &rows, partition, &aggregate, &id, &asked)).await?;
+    let (moment, rows) = (then.moment()?, heads_of(&app, service.name, partition, &headers)?);
+    let shown = blocking(move || {
+        let handler = service.handler(&aggregate).ok_or_else(|| Failure::internal("the aggregate's service has gone"))?;
+        looked_at(&app, &rows, &Aggregate { service: &service, handler, partition, id: &id }, moment, &asked)
+    })
+    .await?;
     Ok(Json(shown).into_response())
 }
 
@@ -66,30 +61,24 @@ fn partition(app: &App, service: &Service, aggregate: &str, id: &str, given: Opt
     }
 }
 
-fn looked_at(app: &App, service: &Service, rows: &Rows, partition: Partition, aggregate: &str, id: &str, asked: &Asked) -> Result<Value, Failure> {
-    let handler = service.handler(aggregate).ok_or_else(|| Failure::internal("the aggregate's service has gone"))?;
-    let one = Aggregate { service, handler, partition, id };
+fn looked_at(app: &App, rows: &Rows, one: &Aggregate<'_>, moment: Option<Moment>, asked: &Asked) -> Result<Value, Failure> {
+    let Aggregate { service, handler, partition, id } = *one;
+    let (aggregate, log) = (handler.name(), app.log.as_ref());
     let (newest, head) = one
         .head(rows)?
         .ok_or_else(|| Failure::not_found(format!("no {aggregate} {id}: nothing ever happened to it (partition {partition} of {})", service.name)))?;
-    let version = asked.version.unwrap_or(newest);
-    if version == 0 || version > newest {
-        return Err(Failure::not_found(format!("{aggregate} {id} has no version {version}: its versions are 1 to {newest}")));
-    }
-    let state = match version {
-        now if now == newest => head,
-        then if then <= FOLDED_MAX => one.at(rows, app.log.as_ref(), then)?,
-        _ => {
-            return Err(Failure::bad(
-                "/query/version",
-                format!("an answer folds at most {FOLDED_MAX} events: ask for an earlier version, or for the state now"),
-            ));
+    let version = moment.map_or(Ok(newest), |moment| moment.version(one, rows, log, newest))?;
+    let state = match moment.filter(|_| version != newest) {
+        None => head,
+        Some(moment) => {
+            moment.folds(version)?;
+            one.at(rows, log, version)?
         }
     };
     let limit = asked.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
     let first = version.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX)) + 1;
     let stream = one.stream(rows, first, usize::try_from(version + 1 - first).unwrap_or(limit))?;
-    let history: Vec<Value> = one.records(app.log.as_ref(), &stream)?.iter().map(|(version, record)| step(*version, record)).collect();
+    let history: Vec<Value> = one.records(log, &stream)?.iter().map(|(version, record)| step(*version, record)).collect();
     Ok(json!({
         "id": format!("{aggregate}/{id}"),
         "service": service.name,
@@ -114,7 +103,7 @@ fn step(version: u64, record: &Record) -> Value {
         "event": text(|envelope| Some(envelope.kind.name.to_string())),
         "type": record.headers.text("ce_type"),
         "offset": record.offset.0,
-        "at": text(|envelope| envelope.time.map(|at| at.to_string())).unwrap_or_else(|| record.recorded_at.to_string()),
+        "at": happened_at(record).to_string(),
         "causation": text(|envelope| envelope.causation.clone()),
         "correlation": text(|envelope| envelope.correlation.clone()),
         "actor": text(|envelope| envelope.actor.clone()),
