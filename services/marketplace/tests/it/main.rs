@@ -29,6 +29,7 @@ mod load;
 mod marketplace;
 mod openapi;
 mod operate;
+mod projections;
 mod outage;
 mod outside;
 #[path = "../../../../eventstore/tests/it/postgres.rs"]
