@@ -184,6 +184,16 @@ impl Rows {
         Ok(rows)
     }
 
+    /// The shape of the rows in `dir`, while no other process has them: nothing in it changes.
+    pub fn shape_at_rest(dir: &Path, memory: &Memory) -> Result<Option<String>, Fault> {
+        let lock = apart(dir).map_err(Fault::Fatal)?;
+        let mut options = memory.options();
+        options.create_if_missing(false);
+        let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
+        let found = Self { db, _lock: Some(lock) }.get(&meta_key("shape"))?;
+        Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
+    }
+
     fn open_any(dir: &Path, memory: &Memory) -> Result<Self, Fault> {
         std::fs::create_dir_all(dir).map_err(|why| Fault::Fatal(format!("{}: {why}", dir.display())))?;
         Ok(Self { db: DB::open(&memory.options(), dir).map_err(|why| broken(dir, &why))?, _lock: None })
