@@ -32,7 +32,7 @@ impl Fold for Heads {
             }
         }
         self.save(&offsets, &[(partition, page.next)])?;
-        self.checked(partition, &offsets);
+        self.invariants.iter().for_each(|invariants| invariants.saved(&offsets));
         Ok(())
     }
 

@@ -1,14 +1,11 @@
-//! What aggregates declare to hold of every state, held against each state that a fold comes by. Only a trial asks for it.
+//! States that break what their aggregate declares, as a trial hears of them. Changes nothing.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use schemas::Partition;
 
-use super::Heads;
-use crate::caught::caught;
 use crate::log::Offset;
-use crate::service::Handler;
 
 /// A state of which something does not hold that its aggregate declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,34 +41,19 @@ impl Invariants {
         std::mem::take(&mut self.0.borrow_mut().broken)
     }
 
+    /// After the event at this place of the batch.
+    pub(super) fn broke(&self, place: usize, broken: Broken) {
+        self.0.borrow_mut().batch.push((place, broken));
+    }
+
     pub(super) fn abort(&self) {
         self.0.borrow_mut().batch.clear();
     }
-}
 
-impl Heads {
-    /// The same, holding each state against what its aggregate declares.
-    #[must_use]
-    pub fn checking(self, invariants: Invariants) -> Self {
-        Self { invariants: Some(invariants), ..self }
-    }
-
-    pub(super) fn check(&self, partition: Partition, handler: &dyn Handler, id: &str, (version, place): (u64, usize)) {
-        let Some(invariants) = &self.invariants else { return };
-        let slots = self.slots.borrow();
-        let Some(slot) = slots.get(&(partition, handler.name())).and_then(|of_type| of_type.get(id)) else { return };
-        let held = caught(|| handler.invariant(&slot.state)).unwrap_or_else(|panic| Err(format!("its invariant panics: {panic}")));
-        if let Err(why) = held {
-            let broken = Broken { partition, offset: Offset::default(), aggregate: handler.name(), id: id.to_owned(), version, why };
-            invariants.0.borrow_mut().batch.push((place, broken));
-        }
-    }
-
-    /// What was found of a batch counts now that it is saved.
-    pub(super) fn checked(&self, partition: Partition, offsets: &[Offset]) {
-        let Some(invariants) = &self.invariants else { return };
-        let heard = &mut *invariants.0.borrow_mut();
-        let placed = heard.batch.drain(..).map(|(place, broken)| Broken { partition, offset: offsets.get(place).copied().unwrap_or_default(), ..broken });
+    /// What was found of a batch counts now that it is saved, with these offsets by place.
+    pub(super) fn saved(&self, offsets: &[Offset]) {
+        let heard = &mut *self.0.borrow_mut();
+        let placed = heard.batch.drain(..).map(|(place, broken)| Broken { offset: offsets.get(place).copied().unwrap_or_default(), ..broken });
         heard.broken.extend(placed);
     }
 }

@@ -16,6 +16,7 @@ use crate::log::{Fault, Offset, Stuck, Wrong};
 use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, REMEMBERED, Service, State};
 
+mod checked;
 mod closed;
 mod closing;
 mod command_record;

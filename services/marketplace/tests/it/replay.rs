@@ -252,7 +252,7 @@ fn every_event_that_cannot_be_decoded_is_named_and_so_is_a_gap() {
         ("ordering.events", "17-1", &garbage),
     ]);
     let report = told(dir.path(), 3);
-    assert_eq!(report["counts"], json!({ "undecodable": 3, "version": 1 }), "{report}");
+    assert_eq!(report["counts"], json!({ "undecodable": 3, "version": 1, "stopped": 1 }), "{report}");
     let undecodable = found(&report, "undecodable");
     for (topic, why) in [("payment.events/", "v99"), ("catalog.events/", "EOF"), ("ordering.events/", "EOF")] {
         let one = undecodable.iter().find(|finding| finding["place"].as_str().unwrap().starts_with(topic)).unwrap();
@@ -260,6 +260,9 @@ fn every_event_that_cannot_be_decoded_is_named_and_so_is_a_gap() {
     }
     let gap = found(&report, "version")[0];
     assert!(gap["place"].as_str().unwrap().starts_with("stock.events/") && gap["why"].as_str().unwrap().contains("version 77 follows"), "{gap}");
+    // A view that fails over it, as over what cannot be, says where as well.
+    let stopped = found(&report, "stopped")[0];
+    assert_eq!((&stopped["place"], &stopped["folds"]), (&gap["place"], &json!(["view stock-items"])), "{stopped}");
     let said = String::from_utf8(dry_run(dir.path(), &[]).stdout).unwrap();
     assert!(said.contains("cannot be decoded: payment.events/") && said.contains("folded without them"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use eventstore::log::{Record, Stuck, Wrong};
+use eventstore::log::{Record, Wrong};
 use eventstore::{Offset, heads::Broken};
 use schemas::{Partition, Topic};
 use serde::Serialize;
@@ -26,8 +26,19 @@ pub enum Kind {
     Invariant,
     /// rows that cannot be compared: another log's, or not whole
     Rows,
-    /// a fold that cannot go on
+    /// a fold that fails as a whole, at this event if it is at one
     Stopped,
+}
+
+impl From<Wrong> for Kind {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Undecodable => Self::Undecodable,
+            Wrong::Panicked => Self::Panic,
+            Wrong::Version => Self::Version,
+            Wrong::Refused => Self::Misplaced,
+        }
+    }
 }
 
 impl std::fmt::Display for Kind {
@@ -77,13 +88,7 @@ pub struct Findings {
 
 impl Findings {
     /// At an event that a fold could not take.
-    pub fn at(&mut self, fold: &str, record: &Record, stuck: &Stuck) {
-        let kind = match stuck.wrong {
-            Wrong::Undecodable => Kind::Undecodable,
-            Wrong::Panicked => Kind::Panic,
-            Wrong::Version => Kind::Version,
-            Wrong::Refused => Kind::Misplaced,
-        };
+    pub fn at(&mut self, fold: &str, record: &Record, kind: Kind, why: &str) {
         let place = place(&record.topic, record.partition, record.offset);
         if !self.places.insert((kind, record.topic.clone(), record.partition, record.offset)) {
             let same = self.named.iter_mut().find(|known| known.kind == kind && known.place.as_ref() == Some(&place));
@@ -97,7 +102,7 @@ impl Findings {
             }
             Err(_) => (record.headers.text("ce_type").map(str::to_owned), None),
         };
-        self.add(Finding { kind, place: Some(place), event, aggregate, folds: vec![fold.to_owned()], why: stuck.why.clone() });
+        self.add(Finding { kind, place: Some(place), event, aggregate, folds: vec![fold.to_owned()], why: why.to_owned() });
     }
 
     /// A state that does not keep what its aggregate declares. Says whether that was not known of it.

@@ -14,7 +14,7 @@ use eventstore::{Fault, Offset, Page, Record};
 use projections::Folding;
 use schemas::{Partition, Topic};
 
-use super::findings::Findings;
+use super::findings::{Findings, Kind};
 
 /// What is folded into.
 pub enum Into {
@@ -99,20 +99,34 @@ impl Passing {
         match self.quietly(|inner| inner.fold(topic, partition, page.clone())) {
             Ok(()) => self.hear(topic),
             Err(Fault::Stop(stuck)) => {
-                let Some(at) = page.records.iter().position(|record| record.offset == stuck.offset) else { return Err(Fault::Stop(stuck)) };
-                let (before, after) = page.records.split_at(at);
-                let Some((record, after)) = after.split_first() else { return Err(Fault::Stop(stuck)) };
-                self.findings.borrow_mut().at(&self.name, record, &stuck);
-                self.told(|tally| tally.findings += 1);
-                steps.push_front(Step::Fold(Page { records: after.to_vec(), next: page.next }));
-                steps.push_front(Step::PassOver(Arc::clone(record)));
-                if !before.is_empty() {
-                    steps.push_front(Step::Fold(Page { records: before.to_vec(), next: record.offset }));
-                }
+                let at = page.records.iter().position(|record| record.offset == stuck.offset);
+                let Some(at) = at else { return Err(Fault::Stop(stuck)) };
+                self.note(page, at, (stuck.wrong.into(), &stuck.why), steps);
+            }
+            // It does not say which event it failed at: halves of the page do.
+            Err(Fault::Fatal(why)) if page.records.len() == 1 => self.note(page, 0, (Kind::Stopped, &why), steps),
+            Err(Fault::Fatal(_)) if page.records.len() > 1 => {
+                let (one, other) = page.records.split_at(page.records.len() / 2);
+                let middle = other.first().map_or(page.next, |record| record.offset);
+                steps.push_front(Step::Fold(Page { records: other.to_vec(), next: page.next }));
+                steps.push_front(Step::Fold(Page { records: one.to_vec(), next: middle }));
             }
             Err(fault) => return Err(fault),
         }
         Ok(())
+    }
+
+    /// The event at this place of the page is passed over, once those before it are folded.
+    fn note(&self, page: &Page, at: usize, (kind, why): (Kind, &str), steps: &mut VecDeque<Step>) {
+        let (before, from) = page.records.split_at(at);
+        let Some((record, after)) = from.split_first() else { return };
+        self.findings.borrow_mut().at(&self.name, record, kind, why);
+        self.told(|tally| tally.findings += 1);
+        steps.push_front(Step::Fold(Page { records: after.to_vec(), next: page.next }));
+        steps.push_front(Step::PassOver(Arc::clone(record)));
+        if !before.is_empty() {
+            steps.push_front(Step::Fold(Page { records: before.to_vec(), next: record.offset }));
+        }
     }
 
     /// A panic is told as a finding, and needs no lines of its own on standard error.
