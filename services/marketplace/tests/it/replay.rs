@@ -214,11 +214,14 @@ async fn a_history_of_today_is_folded_and_a_row_that_differs_is_named() {
     assert!(said.contains("view products: key") && said.contains("1 differ"), "{said}");
 }
 
+/// A topic, a subject, and what is done to a record.
+type Change<'c> = (&'c str, &'c str, &'c dyn Fn(&mut Kept));
+
 /// The first history that is kept, with records after it; each is like the last of an aggregate, and then changed.
-fn spoilt(changes: &[(&str, &str, &dyn Fn(&mut Kept))]) -> TempDir {
+fn spoilt(changes: &[Change<'_>]) -> TempDir {
     let (dir, mut records) = (TempDir::new().unwrap(), kept("before-shipments.jsonl"));
     for (topic, subject, change) in changes {
-        let of = |record: &&Kept| record.topic == *topic && header(record, "ce_subject") == *subject && header(record, "ce_sequence") != "";
+        let of = |record: &&Kept| record.topic == *topic && header(record, "ce_subject") == *subject && !header(record, "ce_sequence").is_empty();
         let mut record = records.iter().rfind(of).unwrap_or_else(|| panic!("{topic} has nothing of {subject}")).clone();
         let next = header(&record, "ce_sequence").parse::<u64>().unwrap() + 1;
         set(&mut record, "ce_sequence", &format!("{next:020}"));
