@@ -3,7 +3,7 @@
 use schemas::envelope::Malformed;
 use schemas::{Partition, Topic};
 
-use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck};
+use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck, Wrong};
 use crate::rows::{Last, Rows};
 
 /// What a log can be folded into.
@@ -81,5 +81,5 @@ pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut 
 
 /// Says which record cannot be folded, and why its partition stops.
 pub fn unreadable(record: &Record, why: &Malformed) -> Fault {
-    Fault::Stop(Box::new(Stuck::at(record, why.to_string())))
+    Fault::Stop(Box::new(Stuck::at(record, why.to_string()).being(Wrong::Undecodable)))
 }

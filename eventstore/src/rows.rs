@@ -190,14 +190,17 @@ impl Rows {
         Ok(rows)
     }
 
-    /// What the rows in `dir` are marked with; none if there are none. Nothing in it changes.
+    /// What the rows in `dir` are marked with, while no other process has them; none if there are none. Nothing in it changes.
     pub fn shape_in(dir: &Path, memory: &Memory) -> Result<Option<String>, Fault> {
         if !dir.join("CURRENT").exists() {
             return Ok(None);
         }
-        let db = DB::open_for_read_only(&memory.options(), dir, false).map_err(|why| broken(dir, &why))?;
-        let shape = Self { db, _lock: None }.get(&meta_key("shape"))?;
-        Ok(shape.map(|shape| String::from_utf8_lossy(&shape).into_owned()))
+        let lock = apart(dir).map_err(Fault::Fatal)?;
+        let mut options = memory.options();
+        options.create_if_missing(false);
+        let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
+        let found = Self { db, _lock: Some(lock) }.get(&meta_key("shape"))?;
+        Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
     }
 
     fn open_any(dir: &Path, memory: &Memory) -> Result<Self, Fault> {

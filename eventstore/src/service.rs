@@ -80,6 +80,8 @@ pub trait Handler: Send + Sync {
     fn opened(&self, state: &State, open: &mut dyn FnMut(&Sealed) -> Option<serde_json::Value>) -> Option<State>;
     /// See [`Aggregate::evolve`].
     fn evolve(&self, state: &mut State, event: &Erased);
+    /// See [`Aggregate::invariant`].
+    fn invariant(&self, state: &State) -> Result<(), String>;
     /// See [`Aggregate::deadline`].
     fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)>;
     /// See [`Aggregate::awaits`].
@@ -165,6 +167,9 @@ impl<A: Codec<W>, W: 'static> Handler for Typed<A, W> {
         if let Some(state) = Rc::get_mut(state).and_then(|state| state.downcast_mut::<A>()) {
             state.evolve(own(event.as_ref()));
         }
+    }
+    fn invariant(&self, state: &State) -> Result<(), String> {
+        own::<A>(state.as_ref()).invariant()
     }
     fn deadline(&self, state: &State) -> Option<(Timestamp, Erased)> {
         own::<A>(state.as_ref()).deadline().map(|(at, command)| (at, Box::new(command) as Erased))

@@ -128,12 +128,7 @@ impl Projection {
         let (topic, log, orders) = (&view.topic, control.log(), control.orders());
         let generations = Generations::of(dir, &view.name);
         let settled = generations.roles()?;
-        let mut roles = settled.clone();
-        let first = generations.dir(0);
-        // Rows of a version before say themselves what they are.
-        if roles.shapes.is_empty() && first.is_dir() {
-            roles.shapes.extend(Rows::shape_in(&first, memory)?.map(|shape| (0, shape)));
-        }
+        let mut roles = generations.known(settled.clone(), memory)?;
         chosen(&view, &mut roles);
         if roles != settled {
             generations.settle(&mut roles, |_| false)?;

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use eventstore::memory::Memory;
+use eventstore::rows::Rows;
 use eventstore::{Fault, Offset};
 use schemas::Partition;
 use serde::{Deserialize, Serialize};
@@ -112,6 +114,33 @@ impl Generations {
     pub fn serving(views: &Path, name: &str) -> Result<PathBuf, Fault> {
         let all = Self::of(views, name);
         Ok(all.dir(all.roles()?.serving))
+    }
+
+    /// Where the rows of this shape lie, or are to be made; from now on they are those that are served. Rows of another shape
+    /// are kept, for a program that has theirs.
+    pub fn of_shape(&self, shape: &str, memory: &Memory) -> Result<PathBuf, Fault> {
+        let settled = self.roles()?;
+        let mut roles = self.known(settled.clone(), memory)?;
+        let is = |number: &u32| roles.shapes.get(number).is_none_or(|found| found == shape);
+        if !is(&roles.serving) {
+            let previous = roles.previous.filter(is);
+            let next = previous.unwrap_or_else(|| roles.next());
+            (roles.previous, roles.serving) = (Some(roles.serving), next);
+        }
+        roles.shapes.insert(roles.serving, shape.to_owned());
+        if roles != settled {
+            self.settle(&mut roles, |_| false)?;
+        }
+        Ok(self.dir(roles.serving))
+    }
+
+    /// With the shape of rows of a version before, which say themselves what they are.
+    pub fn known(&self, mut roles: Roles, memory: &Memory) -> Result<Roles, Fault> {
+        let first = self.dir(0);
+        if roles.shapes.is_empty() && first.is_dir() {
+            roles.shapes.extend(Rows::shape_in(&first, memory)?.map(|shape| (0, shape)));
+        }
+        Ok(roles)
     }
 
     fn file(&self) -> PathBuf {

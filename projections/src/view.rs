@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventstore::caught::caught;
 use eventstore::control::Skips;
 use eventstore::fold::{Fold, unreadable};
-use eventstore::log::Stuck;
+use eventstore::log::{Stuck, Wrong};
 use eventstore::observer::view as reader;
 use eventstore::outcome::Outcome;
 use eventstore::rows::{Last, Rows};
@@ -97,7 +97,7 @@ impl View {
         }
         // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
         let folded = caught(|| (self.fold)(&Seen { envelope, record }, rows));
-        folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")))))?.map_err(|why| match why {
+        folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")).being(Wrong::Panicked))))?.map_err(|why| match why {
             FoldError::Malformed(why) => unreadable(record, &why),
             FoldError::Fault(fault) => fault,
         })?;

@@ -41,6 +41,11 @@ pub trait Hosted: Aggregate<Command: Serialize + DeserializeOwned> + 'static {
         false
     }
 
+    /// What holds of every state, after each of its events; see [`daybook::Aggregate::invariant`].
+    fn invariant(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What brings the payloads of older versions to the newest one.
     fn upcasters() -> &'static [Box<dyn EventUpcaster>] {
         &[]

@@ -95,6 +95,10 @@ impl<A: Hosted> Aggregate for OnLog<A> {
         self.version += 1;
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        self.state.invariant()
+    }
+
     fn made_inside(command: &Command<A::Event>) -> bool {
         matches!(command, Command::Handle(command) if A::made_inside(command))
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daybook::eventstore::fingerprint;
-use daybook::eventstore::log::{Assignment, BATCH_BYTES_MAX, Commit, Fault, Limits, Log, Member, Message, Offset, Polled, Positions, Record, Stuck};
+use daybook::eventstore::log::{Assignment, BATCH_BYTES_MAX, Commit, Fault, Limits, Log, Member, Message, Offset, Polled, Positions, Record, Stuck, Wrong};
 use daybook::eventstore::outcome::Outcome;
 use daybook::schemas::envelope::event_id;
 use daybook::schemas::{Envelope, Partition, Topic};
@@ -210,7 +210,8 @@ impl KeptMember {
         }
         let topic = self.service.events();
         let own = stuck.into_iter().filter(|(partition, _)| assignment.partitions.contains(partition));
-        let at = |(partition, why)| Ok((partition, Stuck { offset: self.log.end(&topic, partition)?, topic: topic.clone(), partition, why }));
+        let at =
+            |(partition, why)| Ok((partition, Stuck { offset: self.log.end(&topic, partition)?, topic: topic.clone(), partition, why, wrong: Wrong::Refused }));
         let own = own.map(at).collect::<Result<BTreeMap<_, _>, Fault>>()?;
         let changed = own != self.state.stuck;
         self.state.stuck = own;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use daybook::eventstore::log::{Batch, Positions, Stuck};
+use daybook::eventstore::log::{Batch, Positions, Stuck, Wrong};
 use daybook::schemas::Partition;
 
 /// How often a partition that stands still is tried again.
@@ -50,7 +50,8 @@ impl Refusals {
         }
         let first = batch.records.iter().find(|record| self.suspects.contains(&record.partition));
         if let Some(first) = first {
-            self.tried = Some(Stuck { topic: first.topic.clone(), partition: first.partition, offset: first.offset, why: String::new() });
+            self.tried =
+                Some(Stuck { topic: first.topic.clone(), partition: first.partition, offset: first.offset, why: String::new(), wrong: Wrong::Refused });
         }
         let only = self.tried.as_ref().map(|tried| tried.partition);
         let may = |partition: Partition| only.map_or_else(|| !self.standing.contains_key(&partition), |only| only == partition);

@@ -50,6 +50,13 @@ pub trait Aggregate: Clone + Debug + Default + PartialEq + Serialize + Deseriali
     /// The state after `event`.
     fn evolve(&mut self, event: &Self::Event);
 
+    /// What holds of every state, after each of its events: sums that agree, pieces that are not promised twice. Says what does
+    /// not, with the numbers. `replay --dry-run` asks after every event of a history, to find before a release what a changed
+    /// `evolve` makes of it; nothing that serves asks ever.
+    fn invariant(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A refusal's stable name, kebab case: callers match on it.
     fn refusal_code(refusal: &Self::Refusal) -> &'static str;
 

@@ -18,8 +18,14 @@ pub struct Then<A: Aggregate> {
 /// The aggregate `subject`, after these events.
 pub fn given<A: Aggregate>(subject: &'static str, events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut state = A::default();
-    events.into_iter().for_each(|event| state.evolve(&event));
+    events.into_iter().for_each(|event| evolve(&mut state, &event));
     Given { subject, now: Timestamp(0), state }
+}
+
+/// What the aggregate declares holds after each event, here as everywhere.
+fn evolve<A: Aggregate>(state: &mut A, event: &A::Event) {
+    state.evolve(event);
+    state.invariant().unwrap_or_else(|why| panic!("after {event:?} its invariant does not hold: {why}"));
 }
 
 impl<A: Aggregate> Given<A> {
@@ -35,7 +41,7 @@ impl<A: Aggregate> Given<A> {
         let origin = Origin { command_id: "test".to_owned(), reply_to: None };
         let came = self.state.decide(command, &Context::new(self.subject, self.now, self.now, &origin, &NoHeads));
         let mut state = self.state;
-        came.iter().flatten().for_each(|event| state.evolve(event));
+        came.iter().flatten().for_each(|event| evolve(&mut state, event));
         Then { state, came }
     }
 

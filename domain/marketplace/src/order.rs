@@ -1,6 +1,7 @@
 //! An order: carries a checkout to its end, all or nothing, and alone owns its deadline.
 //! Reservations are given back only by its end; nothing is paid and unreserved.
 
+mod invariant;
 pub mod messages;
 mod refund;
 pub mod sample;
@@ -155,6 +156,10 @@ impl Aggregate for Order {
             Event::Shipped { .. } => self.shipped = true,
             Event::LineDelivered { line, .. } => self.delivered(*line),
         }
+    }
+
+    fn invariant(&self) -> Result<(), String> {
+        self.adds_up()
     }
 
     fn refusal_code(refusal: &Refusal) -> &'static str {

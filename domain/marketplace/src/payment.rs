@@ -207,6 +207,19 @@ impl Aggregate for Payment {
         }
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        let captured = self.captured.map_or(0, |captured| captured.minor);
+        if (self.status == Status::Captured) != self.captured.is_some() {
+            return Err(format!("it is {:?}, and {captured} minor units are captured", self.status));
+        }
+        let currency = self.captured.map(|captured| captured.currency);
+        if let Some((refund, amount)) = self.refunds.iter().find(|(_, amount)| amount.minor < 0 || Some(amount.currency) != currency) {
+            return Err(format!("refund {refund} gives back {} {}", amount.minor, amount.currency));
+        }
+        let refunded: i128 = self.refunds.values().map(|amount| i128::from(amount.minor)).sum();
+        if captured < 0 || refunded > captured.into() { Err(format!("of {captured} minor units captured {refunded} are given back")) } else { Ok(()) }
+    }
+
     fn money(event: &Event) -> Option<Money> {
         match event {
             Event::Captured(demand) => Some(demand.amount),

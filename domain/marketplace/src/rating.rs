@@ -85,6 +85,12 @@ impl Aggregate for Rating {
         (self.reviews, self.stars) = (*reviews, *stars);
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        let Self { reviews, stars } = *self;
+        let possible = reviews..=reviews.saturating_mul(STARS_MAX.into());
+        if possible.contains(&stars) { Ok(()) } else { Err(format!("{reviews} reviews give {stars} stars")) }
+    }
+
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Stars => "stars-out-of-range",

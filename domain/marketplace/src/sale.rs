@@ -215,6 +215,21 @@ impl Aggregate for Sale {
         }
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        if matches!(self.status, Status::New | Status::Closed) && !self.open.is_empty() {
+            return Err(format!("it is {:?}, and {} of its lines are open", self.status, self.open.len()));
+        }
+        let wrong = |line: &&Line| line.quantity == 0 || [line.unit_price, line.freight, line.voucher].iter().any(|amount| amount.minor < 0);
+        match self.open.values().find(wrong) {
+            Some(line) => {
+                let Line { line, quantity, unit_price, freight, voucher, .. } = line;
+                let [price, freight, voucher] = [unit_price, freight, voucher].map(|amount| amount.minor);
+                Err(format!("line {line}: {quantity} pieces are open at {price}, for {freight} of freight and less {voucher}"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Unknown => "unknown-sale",

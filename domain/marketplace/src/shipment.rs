@@ -175,6 +175,11 @@ impl Aggregate for Shipment {
         }
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        let open = self.packages.values().filter(|(_, package)| *package == Package::Shipped).count();
+        if open == self.open { Ok(()) } else { Err(format!("{} packages are counted as on their way, {open} are", self.open)) }
+    }
+
     fn refusal_code(_: &Refusal) -> &'static str {
         "unknown-shipment"
     }

@@ -355,6 +355,19 @@ impl Aggregate for StockItem {
         }
     }
 
+    fn invariant(&self) -> Result<(), String> {
+        let Self { received, reserved, sold, .. } = *self;
+        if self.pieces().available().is_none() {
+            return Err(format!("of {received} pieces received {reserved} are reserved and {sold} sold"));
+        }
+        let promised: u64 = self.reservations.values().map(|quantity| u64::from(*quantity)).sum();
+        if promised != reserved {
+            return Err(format!("{reserved} pieces are reserved, the reservations are of {promised}"));
+        }
+        let delivered: u128 = self.receipts.values().map(|quantity| u128::from(*quantity)).sum();
+        if delivered > received.into() { Err(format!("{received} pieces were received, the deliveries are of {delivered}")) } else { Ok(()) }
+    }
+
     fn refusal_code(refusal: &Refusal) -> &'static str {
         match refusal {
             Refusal::Booked { .. } => "delivery-booked",

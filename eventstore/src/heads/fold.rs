@@ -7,7 +7,7 @@ use super::{CommandRecord, Heads, Unevolved};
 use crate::caught::caught;
 use crate::fingerprint::Fingerprints;
 use crate::fold::{Fold, unreadable};
-use crate::log::{Fault, Offset, Page, Record, Stuck};
+use crate::log::{Fault, Offset, Page, Record, Stuck, Wrong};
 use crate::outcome::Outcome;
 use crate::rows::Last;
 use crate::service::{Handler, Service};
@@ -31,7 +31,9 @@ impl Fold for Heads {
                 return Err(fault);
             }
         }
-        self.save(&offsets, &[(partition, page.next)])
+        self.save(&offsets, &[(partition, page.next)])?;
+        self.invariants.iter().for_each(|invariants| invariants.saved(&offsets));
+        Ok(())
     }
 
     fn last(&self, topic: &Topic, partition: Partition) -> Result<Option<Last>, Fault> {
@@ -45,7 +47,7 @@ impl Heads {
             return self.pass_over(record, &why);
         }
         let stop = |why: Malformed| unreadable(record, &why);
-        let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}"))));
+        let panicked = |panic: String| Fault::Stop(Box::new(Stuck::at(record, format!("it panics where it is folded: {panic}")).being(Wrong::Panicked)));
         let (envelope, body) = (record.envelope().map_err(|why| unreadable(record, why))?, record.body());
         if let Some(why) = self.misplaced(record, envelope) {
             return Err(Fault::Stop(Box::new(Stuck::at(record, why))));
@@ -62,7 +64,7 @@ impl Heads {
                 if self.closed(record.partition, handler.name(), &envelope.subject)?.is_none() {
                     self.evolve(record.partition, handler, &envelope.subject, (version, at, place), &event).map_err(|why| match why {
                         Unevolved::Panicked(panic) => panicked(panic),
-                        Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why))),
+                        Unevolved::Gap(why) => Fault::Stop(Box::new(Stuck::at(record, why).being(Wrong::Version))),
                         Unevolved::Fault(fault) => fault,
                     })?;
                 }

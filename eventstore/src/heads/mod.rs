@@ -12,14 +12,16 @@ use kernel::Timestamp;
 use schemas::Partition;
 
 use crate::caught::caught;
-use crate::log::{Fault, Offset, Stuck};
+use crate::log::{Fault, Offset, Stuck, Wrong};
 use crate::rows::{Changes, KeyedRow, Rows};
 use crate::service::{Erased, Handler, REMEMBERED, Service, State};
 
+mod checked;
 mod closed;
 mod closing;
 mod command_record;
 mod fold;
+mod invariants;
 mod keys;
 mod marks;
 mod newest;
@@ -27,6 +29,7 @@ mod timers;
 mod times;
 
 pub use command_record::CommandRecord;
+pub use invariants::{Broken, Invariants};
 pub use timers::{Timer, Woken};
 
 use keys::{head_key, key, newest_key, read_sortable, sortable, stream_key, timer_key, waiting_key};
@@ -120,6 +123,7 @@ pub struct Heads {
     /// A fault met where only an absence could be answered.
     fault: Cell<Option<Fault>>,
     closing: closing::Closing,
+    invariants: Option<Invariants>,
 }
 
 impl Heads {
@@ -140,6 +144,7 @@ impl Heads {
             marks_from: RefCell::default(),
             fault: Cell::new(None),
             closing: closing::Closing::default(),
+            invariants: None,
         }
     }
 
@@ -178,7 +183,7 @@ impl Heads {
     pub fn broken(&self, partition: Partition, handler: &dyn Handler, id: &str, panic: &str) -> Fault {
         let offset = self.last_of(partition, handler.name(), id);
         let why = format!("the state of {} {id} after it panics where it is looked at: {panic}", handler.name());
-        Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why }))
+        Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why, wrong: Wrong::Panicked }))
     }
 
     /// Where an aggregate's newest saved event lies; the beginning if it has none.
@@ -214,6 +219,7 @@ impl Heads {
             return Err(Unevolved::Gap(format!("{name} {id}: version {version} follows {head}: a gap or a repeat in its stream, refusing to invent state")));
         }
         self.evolve_slot(partition, handler, id, (version, at), event)?;
+        self.check(partition, handler, id, (version, place));
         self.indexed.push(Indexed { partition, aggregate: handler.name(), id: id.to_owned(), version, at, place });
         Ok(())
     }
@@ -297,6 +303,7 @@ impl Heads {
         self.times.clear();
         self.closing.abort();
         self.timers.abort();
+        self.invariants.iter().for_each(Invariants::abort);
     }
 
     /// Forgets every state in memory: another owner may have changed them.
@@ -352,7 +359,7 @@ impl Heads {
                 let last = self.indexed.iter().rev().find(|event| (event.partition, event.aggregate, &event.id) == (partition, aggregate, &id));
                 let offset = last.and_then(|event| offsets.get(event.place)).copied().unwrap_or_default();
                 let why = format!("the state of {aggregate} {id} after it panics where it is saved: {panic}");
-                Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why }))
+                Fault::Stop(Box::new(Stuck { topic: self.service.events(), partition, offset, why, wrong: Wrong::Panicked }))
             })?;
             let row = row.map_err(Fault::Fatal)?;
             // It only grows until all are forgotten: what shrinks, or is taken back, counts as it was.

@@ -267,12 +267,35 @@ pub struct Stuck {
     pub offset: Offset,
     /// what is wrong with it
     pub why: String,
+    /// and of which kind that is; those who only show it do without
+    #[serde(skip)]
+    pub wrong: Wrong,
+}
+
+/// What is wrong with a record that nobody can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wrong {
+    /// it lies where it may not, or what it asks for cannot be done
+    #[default]
+    Refused,
+    /// it cannot be decoded
+    Undecodable,
+    /// a rule of the program broke over it
+    Panicked,
+    /// its version does not follow the one before
+    Version,
 }
 
 impl Stuck {
     /// At this record.
     pub fn at(record: &Record, why: impl Into<String>) -> Self {
-        Self { topic: record.topic.clone(), partition: record.partition, offset: record.offset, why: why.into() }
+        Self { topic: record.topic.clone(), partition: record.partition, offset: record.offset, why: why.into(), wrong: Wrong::Refused }
+    }
+
+    /// The same, of this kind.
+    #[must_use]
+    pub fn being(self, wrong: Wrong) -> Self {
+        Self { wrong, ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::{AppSettings, Config, Flags, NoSettings, check_variables};
 #[cfg(feature = "kafka")]
 use crate::kafka;
 use crate::misuse::{Misuse, misused};
-use crate::{documents, out, people, up, verify};
+use crate::{documents, out, people, replay, up, verify};
 
 /// The platform's commands; an application adds its own beside them.
 #[derive(Subcommand)]
@@ -25,6 +25,9 @@ pub enum Verb<S: AppSettings = NoSettings> {
     Config(Flags<S>),
     /// Folds every projection again from offset 0 beside the live one and compares
     Verify(verify::Args),
+    /// Folds a log with this program's code and says what it finds, before a release; writes nothing there
+    #[command(after_help = "Example:\n  {program} replay --dry-run --data ./copy-of-production")]
+    Replay(replay::Args),
     /// Prints the AsyncAPI document of every topic
     Asyncapi,
     /// Prints the OpenAPI document of every route
@@ -185,6 +188,7 @@ impl<S: AppSettings> Verb<S> {
             Self::Serve(args) => up::some(args, application),
             Self::Config(flags) => Config::from(flags).map(|config| out::line(config.as_file())).map(|()| ExitCode::SUCCESS),
             Self::Verify(args) => verify::run(args, application),
+            Self::Replay(args) => replay::run(args, application),
             Self::Asyncapi => {
                 out::line(format!("{:#}", documents::asyncapi::document(application)));
                 Ok(ExitCode::SUCCESS)

@@ -26,7 +26,7 @@
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
 //! Low to high: `cpu`, `fresh`, `misuse`, `out`, `args`, `budget`, `uri`, `tls`, `client`, `patience`, `keys`, `sealing`, `following`, `hex`, `reservation`, `identity`, `prover`, `telemetry`, `gateway`, `http`,
-//! `capability`, `accounts`, `erasure`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `kafka`, `people`, `cli`, `testing`.
+//! `capability`, `accounts`, `erasure`, `application`, `location`, `config`, `documents`, `runtime`, `up`, `verify`, `replay`, `kafka`, `people`, `cli`, `testing`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -59,6 +59,7 @@ pub mod out;
 mod patience;
 pub mod people;
 pub mod prover;
+pub mod replay;
 pub mod reservation;
 pub mod runtime;
 pub mod sealing;

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::Log;
+use eventstore::{Fault, Log};
 #[cfg(feature = "embedded")]
 use eventstore::embedded::{Embedded, Settings, is_damage, repair};
 #[cfg(feature = "kafka")]
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::Rules;
 use eventstore::memory::Memory;
+
+use projections::Generations;
 
 use crate::budget::Budget;
 #[cfg(feature = "kafka")]
@@ -124,8 +126,17 @@ impl Layout {
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
-    pub(crate) fn heads(&self, service: &str) -> PathBuf {
-        self.0.join("heads").join(service)
+    /// Where the states of a service lie that are in use.
+    pub(crate) fn heads(&self, service: &str) -> Result<PathBuf, Fault> {
+        Generations::serving(&self.0.join("heads"), service)
+    }
+    /// Where those of this shape lie, which are in use from now on.
+    pub(crate) fn heads_of(&self, service: &str, shape: &str, memory: &Memory) -> Result<PathBuf, Fault> {
+        Generations::of(&self.0.join("heads"), service).of_shape(shape, memory)
+    }
+    /// Where the rows of a view lie that are served.
+    pub(crate) fn view(&self, view: &str) -> Result<PathBuf, Fault> {
+        Generations::serving(&self.views(), view)
     }
     pub(crate) fn mail(&self) -> PathBuf {
         self.0.join("mail")

@@ -57,7 +57,10 @@ fn deliver<A: Aggregate>(states: &mut BTreeMap<String, A>, id: &str, command: A:
     let heads: &dyn Heads = if A::NAME == "cart" { &Known } else { &NoHeads };
     let decide = |state: &A| state.decide(command.clone(), &Context::new(id, now, now, origin, heads));
     let events = decide(state).unwrap_or_default();
-    events.iter().for_each(|event| state.evolve(event));
+    for event in &events {
+        state.evolve(event);
+        assert_eq!(state.invariant(), Ok(()), "{} {id} after {event:?}", A::NAME);
+    }
     if A::NAME != "cart" {
         // A repeated answer ("short", once more) may be given again, but no state moves by it.
         let mut again = state.clone();

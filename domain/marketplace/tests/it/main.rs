@@ -19,7 +19,10 @@ use domain::{Aggregate, Context, NoHeads, Origin, Timestamp};
 /// An aggregate after a history.
 pub fn given<A: Aggregate>(events: &[A::Event]) -> A {
     let mut state = A::default();
-    events.iter().for_each(|event| state.evolve(event));
+    for event in events {
+        state.evolve(event);
+        assert_eq!(state.invariant(), Ok(()), "after {event:?}");
+    }
     state
 }
 

@@ -126,7 +126,9 @@ fn an_operator_ends_it_as_its_deadline_would() {
 #[test]
 fn its_end_answers_the_checkout() {
     for event in domain::order::sample::events() {
-        assert_eq!(Order::answers(&event).is_some(), given::<Order>(&[placed(), event]).status.ended());
+        let mut order = given::<Order>(&[placed()]);
+        order.evolve(&event); // which need not come next
+        assert_eq!(Order::answers(&event).is_some(), order.status.ended());
     }
 }
 

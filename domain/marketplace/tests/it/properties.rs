@@ -107,6 +107,7 @@ fn run<A: Aggregate>(subject: &str, commands: Vec<A::Command>, holds: impl Fn(&A
         let before = state.clone();
         for event in when(&state, subject, command.clone(), Timestamp(at * 60_000_000)).unwrap_or_default() {
             state.evolve(&event);
+            prop_assert_eq!(state.invariant(), Ok(()), "after {:?}", event);
         }
         prop_assert!(holds(&before, &state), "after {command:?}: {before:?} -> {state:?}");
     }

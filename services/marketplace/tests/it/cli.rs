@@ -64,6 +64,7 @@ fn wrong_use_ends_with_two_whoever_finds_it() {
         ("sagas end order/1-1 --refuse --reason \u{e9}", none.clone(), "visible ASCII"),
         ("inspect order", none.clone(), "<aggregate>/<id>"),
         ("trim --all --yes --dry-run", none.clone(), "cannot be used with"),
+        ("replay", none.clone(), "--dry-run"),
         ("completions tcsh", none.clone(), "tcsh"),
         ("man nosuch", none.clone(), "there is no command 'nosuch'"),
     ] {

@@ -36,6 +36,7 @@ mod outside;
 mod postgres;
 mod process;
 mod readme;
+mod replay;
 mod reviews;
 mod sagas;
 mod seeded;

@@ -274,8 +274,6 @@ async fn an_upgrade_serves_what_was_there_until_it_is_folded_anew() {
     assert_eq!(load(8).await.0, 0);
     let caller = Caller::new(&server.url);
     caller.accepted(Method::POST, "/stock/1-1/receipts", "receipt", json!({ "quantity": 1, "reference": "r" })).await;
-    let orders = caller.get("/customers/1/orders").await;
-    let order = orders["items"].as_array().and_then(|orders| orders.first()).map_or_else(String::new, |order| order["id"].as_str().unwrap().to_owned());
     assert!(server.stop());
     let key = {
         let rows = Rows::open(&data.join("views/orders"), "orders 3", &Memory::default()).unwrap();
@@ -286,7 +284,6 @@ async fn an_upgrade_serves_what_was_there_until_it_is_folded_anew() {
     server.start();
     let of_before = caller.client.get(format!("{}/projections/orders", server.url)).send().await.unwrap().json::<Value>().await.unwrap();
     let found = ended(&server.url, "orders").await;
-    println!("{order} {of_before:#}");
     assert!(of_before["state"] != "catching-up" && found["serving"] == json!({ "generation": 1, "shape": "orders 3" }), "{of_before:#} {found:#}");
     assert_eq!((&found["previous"]["shape"], &found["behind"]), (&json!("orders 2"), &json!(0)));
     assert!(server.verify()["matches"] == true);

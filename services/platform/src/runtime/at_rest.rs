@@ -1,13 +1,12 @@
 //! A data directory that no process has open. Nothing in it changes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::{Fault, Offset};
-use projections::Generations;
 use schemas::Partition;
 
 use crate::application::Application;
@@ -27,11 +26,13 @@ pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow
     let (mut views, mut heads, mut unseen) = (vec![], vec![], vec![]);
     // On Kafka an instance has the folds of the services it ran. With a log of its own it ran all that ever did something, and
     // perhaps not those that live in a store.
-    let folded = |view: &str| Generations::serving(&layout.views(), view).map_or(true, |dir| dir.is_dir()); // what cannot be read is said below
+    // What cannot be read is said below.
+    let there = |dir: Result<PathBuf, Fault>| dir.map_or(true, |dir| dir.is_dir());
+    let folded = |view: &str| there(layout.view(view));
     let here = |capability: &Capability| -> Result<bool, Fault> {
         let views = capability.views.iter().any(|view| folded(&view.name));
         let mut ends = (0..if all { at_rest.partitions() } else { 0 }).map(|partition| at_rest.end(&capability.service.events(), Partition(partition)));
-        Ok(views || layout.heads(capability.service.name).is_dir() || ends.try_fold(false, |any, end| end.map(|end| any || end > Offset(0)))?)
+        Ok(views || there(layout.heads(capability.service.name)) || ends.try_fold(false, |any, end| end.map(|end| any || end > Offset(0)))?)
     };
     for capability in application.services() {
         if !here(&capability)? {
@@ -40,15 +41,15 @@ pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow
         let service = Arc::new(capability.service);
         // One on Kafka folds the views of accounts whatever it runs, and no others of a service that it does not run.
         for view in capability.views.into_iter().filter(|view| all || folded(&view.name)) {
-            match Rows::look(&Generations::serving(&layout.views(), &view.name)?, &view.shape(), log, &memory) {
+            match Rows::look(&layout.view(&view.name)?, &view.shape(), log, &memory) {
                 Ok(rows) => views.push(Proven::AtRest(view, Arc::new(rows))),
                 Err(fault) => unseen.push((format!("view {}", view.name), fault.to_string())),
             }
         }
-        if !all && !layout.heads(service.name).is_dir() {
+        if !all && !there(layout.heads(service.name)) {
             continue;
         }
-        match Rows::look(&layout.heads(service.name), &eventstore::heads::shape(&service), log, &memory) {
+        match Rows::look(&layout.heads(service.name)?, &eventstore::heads::shape(&service), log, &memory) {
             Ok(rows) => heads.push((service, Arc::new(rows))),
             Err(fault) => unseen.push((format!("heads {}", service.name), fault.to_string())),
         }

@@ -7,7 +7,7 @@ use eventstore::fold::rows_belong;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::{Fault, Log};
-use projections::{Generations, View};
+use projections::View;
 use schemas::{Partition, Topic};
 
 use crate::capability::Capability;
@@ -18,8 +18,8 @@ pub fn accept(layout: &Layout, control: &Control, capabilities: &[Capability], m
     let log = control.log().as_ref();
     for capability in capabilities {
         let (service, events) = (&capability.service, capability.service.events());
-        let heads = (layout.heads(service.name), eventstore::heads::shape(service), events);
-        let served = |view: &Arc<View>| Ok((Generations::serving(&layout.views(), &view.name)?, view.shape(), view.topic.clone()));
+        let heads = (layout.heads(service.name)?, eventstore::heads::shape(service), events);
+        let served = |view: &Arc<View>| Ok((layout.view(&view.name)?, view.shape(), view.topic.clone()));
         let views = capability.views.iter().map(served).collect::<Result<Vec<_>, Fault>>()?;
         for (dir, shape, topic) in std::iter::once(heads).chain(views).filter(|(dir, ..)| dir.is_dir()) {
             let folded = Rows::look(&dir, &shape, Some(control.id()).filter(|id| !id.is_empty()), memory);

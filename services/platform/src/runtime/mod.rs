@@ -227,8 +227,9 @@ impl Parts {
         if service.store.is_some() {
             threads.metrics.standing.apart(service.name);
         }
+        let shape = eventstore::heads::shape(&service);
         // What heads must pass over they drop by themselves, partition by partition.
-        let rows = Arc::new(Rows::open_of(&layout.heads(service.name), &eventstore::heads::shape(&service), control.id(), &[], memory)?);
+        let rows = Arc::new(Rows::open_of(&layout.heads_of(service.name, &shape, memory)?, &shape, control.id(), &[], memory)?);
         threads.worker(&service, log, &rows, sealer.as_ref())?;
         threads.router(&service, log)?;
         self.heads.insert(service.name, rows);
