@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use eventstore::control::Control;
@@ -190,6 +190,16 @@ impl Projection {
     /// Its rows, for scans and proofs: those that are served now.
     pub fn rows(&self) -> Arc<Rows> {
         Arc::clone(&self.generation().rows)
+    }
+
+    /// Those that are served, and those that are folded beside them, each with the name of its directory.
+    pub fn all_rows(&self) -> Vec<(String, Arc<Rows>)> {
+        let named = |generation: &Generation| {
+            let dir = self.generations.dir(generation.number);
+            (dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), Arc::clone(&generation.rows))
+        };
+        let beside = self.beside.lock().as_ref().map(|beside| named(&beside.generation));
+        std::iter::once(named(&self.generation())).chain(beside).collect()
     }
 
     /// The shape of the rows that are served, where it is an earlier one.

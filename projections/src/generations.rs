@@ -154,7 +154,8 @@ impl Generations {
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Roles::default()),
             read => read.map_err(|why| Fault::Fatal(format!("{}: {why}", file.display())))?,
         };
-        let unreadable = |why| Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()));
+        let unreadable =
+            |why| Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()));
         serde_json::from_slice(&bytes).map_err(unreadable)
     }
 

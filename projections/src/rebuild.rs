@@ -217,7 +217,10 @@ impl Projection {
         };
         let mut asked = beside.asked.lock();
         if asked.until.is_some() {
-            return refused(format!("{} is folded beside up to an earlier position only, and readers would see less than before: let it go on first (resume)", self.name()));
+            return refused(format!(
+                "{} is folded beside up to an earlier position only, and readers would see less than before: let it go on first (resume)",
+                self.name()
+            ));
         }
         if asked.swaps && *beside.phase.lock() == Phase::Folding {
             return refused(format!("{} is being folded beside, and swapped in at its end", self.name()));
@@ -253,7 +256,10 @@ impl Projection {
         };
         let shape = roles.shapes.get(&previous).cloned().unwrap_or_else(|| self.view.shape());
         if !self.view.reads(&shape) {
-            return refused(format!("what was served before of {} is of shape '{shape}', which this program does not read: start the program that does", self.name()));
+            return refused(format!(
+                "what was served before of {} is of shape '{shape}', which this program does not read: start the program that does",
+                self.name()
+            ));
         }
         if self.is_read(previous) {
             return refused(format!("what was served before of {} is still being read: ask again in a moment", self.name()));
@@ -442,5 +448,10 @@ fn room(dir: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     let mib = 1024 * 1024;
-    Err(Fault::Fatal(format!("the disk of {} has {} MiB left, and what is served needs the last {} of them: make room, and ask again", dir.display(), left / mib, DISK_BYTES_MIN / mib)))
+    Err(Fault::Fatal(format!(
+        "the disk of {} has {} MiB left, and what is served needs the last {} of them: make room, and ask again",
+        dir.display(),
+        left / mib,
+        DISK_BYTES_MIN / mib
+    )))
 }

@@ -97,9 +97,11 @@ impl View {
         }
         // A panic is a rule of ours that is broken: it must not end the view, and would come again with each start.
         let folded = caught(|| (self.fold)(&Seen { envelope, record }, rows));
-        folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")).being(Wrong::Panicked))))?.map_err(|why| match why {
-            FoldError::Malformed(why) => unreadable(record, &why),
-            FoldError::Fault(fault) => fault,
+        folded.map_err(|panic| Fault::Stop(Box::new(Stuck::at(record, format!("folding it panicked: {panic}")).being(Wrong::Panicked))))?.map_err(|why| {
+            match why {
+                FoldError::Malformed(why) => unreadable(record, &why),
+                FoldError::Fault(fault) => fault,
+            }
         })?;
         Ok(true)
     }

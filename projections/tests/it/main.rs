@@ -100,7 +100,8 @@ impl Bench {
     fn verify(&self, projection: &Projection) -> projections::Verdict {
         let scratch: &Path = &self.dir.path().join("scratch");
         let topic = events();
-        let proof = Proof { name: "letters", log: self.log.as_ref(), live: &projection.rows(), scratch, kept: None, full: true, whole: Some(&topic), runs: true };
+        let proof =
+            Proof { name: "letters", log: self.log.as_ref(), live: &projection.rows(), scratch, kept: None, full: true, whole: Some(&topic), runs: true };
         let skips = Arc::clone(self.control.skips());
         let verdict = proof.verify(|rows| Box::new(Folding::new(view(), rows).honouring(skips))).unwrap();
         std::fs::remove_dir_all(scratch).unwrap();

@@ -206,5 +206,12 @@ fn what_cannot_be_folded_is_given_up_and_leaves_nothing() {
 
 fn view_now() -> projections::View {
     let view = view();
-    projections::View { name: view.name.clone(), shape: view.shape, topic: view.topic.clone(), fold: view.fold, queue: view.queue, readable_from: view.readable_from }
+    projections::View {
+        name: view.name.clone(),
+        shape: view.shape,
+        topic: view.topic.clone(),
+        fold: view.fold,
+        queue: view.queue,
+        readable_from: view.readable_from,
+    }
 }

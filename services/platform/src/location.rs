@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Fault, Log};
 #[cfg(feature = "embedded")]
 use eventstore::embedded::{Embedded, Settings, is_damage, repair};
 #[cfg(feature = "kafka")]
 use eventstore::kafka::{self, Kafka};
 use eventstore::log::Rules;
 use eventstore::memory::Memory;
+use eventstore::{Fault, Log};
 
 use projections::Generations;
 

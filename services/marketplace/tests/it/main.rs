@@ -29,12 +29,12 @@ mod load;
 mod marketplace;
 mod openapi;
 mod operate;
-mod projections;
 mod outage;
 mod outside;
 #[path = "../../../../eventstore/tests/it/postgres.rs"]
 mod postgres;
 mod process;
+mod projections;
 mod readme;
 mod replay;
 mod reviews;

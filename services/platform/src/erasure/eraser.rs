@@ -182,7 +182,7 @@ impl Eraser {
             places.push(Box::new(InRows { name: format!("heads/{service}"), rows: Arc::clone(rows) }));
         }
         for view in self.app.views.all() {
-            places.push(Box::new(InRows { name: format!("views/{}", view.name()), rows: view.rows() }));
+            places.extend(view.all_rows().into_iter().map(|(dir, rows)| Box::new(InRows { name: format!("views/{dir}"), rows }) as Box<dyn Place>));
         }
         places.push(Box::new(InFile(self.data.join(OUTBOX))));
         needles.look(&places)

@@ -12,7 +12,7 @@ use schemas::Partition;
 use crate::application::Application;
 use crate::capability::Capability;
 use crate::location::{Layout, LogLocation};
-use crate::prover::{Prover, Proven};
+use crate::prover::{Proven, Prover};
 
 /// What proves its folds.
 pub fn prover(data: &Path, at: LogLocation, application: &Application) -> anyhow::Result<Prover> {

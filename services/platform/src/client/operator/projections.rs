@@ -147,10 +147,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if before["beside"].is_null() && keep == Keep::Previous {
                 misused!("nothing is folded beside {}: `projections rebuild` does that (or --keep none drops what was served before)", named.projection);
             }
-            plan(&before, yes, &match &before["beside"] {
-                Value::Null => format!("generation {} of {}, which was served before, is deleted", before["previous"]["generation"], named.projection),
-                beside => format!("generation {} of {} is served instead of {}", beside["generation"], named.projection, before["serving"]["generation"]),
-            })?;
+            plan(
+                &before,
+                yes,
+                &match &before["beside"] {
+                    Value::Null => format!("generation {} of {}, which was served before, is deleted", before["previous"]["generation"], named.projection),
+                    beside => format!("generation {} of {} is served instead of {}", beside["generation"], named.projection, before["serving"]["generation"]),
+                },
+            )?;
             let body = json!({ "accept_differences": accept_differences, "keep": keep == Keep::Previous });
             let found = ask(&system, &named, "swap", body).await?;
             return if found["beside"].is_null() { end(asked, &found) } else { watched(&system, asked, &named).await };
@@ -158,11 +162,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Rollback { named, yes } => {
             let before = described(&system, &named).await?;
             let gives_up = !before["beside"].is_null();
-            plan(&before, yes, &if gives_up {
-                format!("what is folded beside {} (generation {}) is given up; what is served stays", named.projection, before["beside"]["generation"])
-            } else {
-                format!("generation {} of {} is served again, once it has caught up", before["previous"]["generation"], named.projection)
-            })?;
+            plan(
+                &before,
+                yes,
+                &if gives_up {
+                    format!("what is folded beside {} (generation {}) is given up; what is served stays", named.projection, before["beside"]["generation"])
+                } else {
+                    format!("generation {} of {} is served again, once it has caught up", before["previous"]["generation"], named.projection)
+                },
+            )?;
             let found = ask(&system, &named, "rollback", None).await?;
             return if gives_up { end(asked, &found) } else { watched(&system, asked, &named).await };
         }
@@ -294,7 +302,13 @@ fn end(asked: &Asked, found: &Value) -> anyhow::Result<ExitCode> {
         differences(items(beside, "differences"), "served", "anew");
     });
     let failed = text(found, "ended").starts_with("given up");
-    Ok(if differs { ExitCode::from(3) } else if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if differs {
+        ExitCode::from(3)
+    } else if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn diff(system: &Connection, asked: &Asked, named: &Named, at: Option<String>) -> anyhow::Result<ExitCode> {
@@ -370,7 +384,10 @@ fn described_to_people(found: &Value) {
     line("beside", beside_in_short(found));
     line("", text(&found["beside"], "said"));
     line("stopped", items(found, "stopped").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "));
-    line("positions", found["positions"].as_object().into_iter().flatten().map(|(partition, next)| format!("{partition}:{next}")).collect::<Vec<_>>().join(","));
+    line(
+        "positions",
+        found["positions"].as_object().into_iter().flatten().map(|(partition, next)| format!("{partition}:{next}")).collect::<Vec<_>>().join(","),
+    );
     out::line(table);
     differences(items(&found["beside"], "differences"), "served", "anew");
 }

@@ -19,7 +19,8 @@ pub fn sizes(operator: &Operator) -> Vec<(String, u64)> {
     let mut all = vec![];
     for (component, dir, parts) in &operator.directories {
         if *parts {
-            let mut found: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().collect();
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            let mut found: Vec<_> = entries.filter(|entry| entry.path().is_dir()).collect();
             found.sort_by_key(std::fs::DirEntry::file_name);
             all.extend(found.iter().map(|part| (format!("{component}/{}", part.file_name().to_string_lossy()), bytes(&part.path(), DEPTH_MAX))));
         } else if dir.is_dir() {

@@ -69,7 +69,11 @@ pub fn routes(example: Example) -> Routes {
         )
         .get("/projections", projections::list, Operation::new("Lists the projections that are folded here").answers::<Projections>(200, "All of them"))
         .get("/projections/{projection}", projections::describe, projection("Shows a projection, and what is folded beside it"))
-        .post("/projections/{projection}/pause", projections::pause, projection("Folds nothing into a projection until it is resumed").fails(&["not-possible"]).example(json!({})))
+        .post(
+            "/projections/{projection}/pause",
+            projections::pause,
+            projection("Folds nothing into a projection until it is resumed").fails(&["not-possible"]).example(json!({})),
+        )
         .post("/projections/{projection}/resume", projections::resume, projection("Folds on").fails(&["not-possible"]).example(json!({})))
         .post(
             "/projections/{projection}/rebuild",

@@ -129,7 +129,12 @@ fn yes() -> bool {
 }
 
 /// Folds it anew beside what is served.
-pub(super) async fn rebuild(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap, Body(asked): Body<AskedRebuild>) -> Result<Json<Value>, Failure> {
+pub(super) async fn rebuild(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(asked): Body<AskedRebuild>,
+) -> Result<Json<Value>, Failure> {
     if asked.rate == Some(0) {
         return Err(Failure::bad("/rate", "at least 1 record in a second: pause it, if it is to wait"));
     }
@@ -137,8 +142,7 @@ pub(super) async fn rebuild(State(app): State<App>, Path(name): Path<String>, he
     blocking(move || {
         let view = named(&app, &name)?;
         let until = asked.until.as_deref().map(|text| vector(app.log.as_ref(), view, text, "/until")).transpose()?;
-        let rebuild =
-            Rebuild { until, rate: asked.rate, swaps: asked.swap, accepts: asked.accept_differences, keeps: asked.keep, actor };
+        let rebuild = Rebuild { until, rate: asked.rate, swaps: asked.swap, accepts: asked.accept_differences, keeps: asked.keep, actor };
         view.rebuild(rebuild).map_err(of_rebuild)?;
         Ok(Json(shown(view)?))
     })
@@ -206,7 +210,8 @@ pub(super) async fn diff(State(app): State<App>, Path(name): Path<String>, Body(
         let view = named(&app, &name)?;
         let at = asked.at.as_deref().map(|text| vector(app.log.as_ref(), view, text, "/at")).transpose()?;
         let verdict = app.operator.prover.diff(view, at.as_ref()).map_err(Failure::internal)?;
-        let verdict = verdict.ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
+        let verdict = verdict
+            .ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
         let at = at.map(|at| at.iter().map(|(partition, at)| (partition.to_string(), json!(at.0))).collect::<serde_json::Map<_, _>>());
         Ok(Json(json!({ "same": verdict.matches(), "at": at, "found": verdict })))
     })
