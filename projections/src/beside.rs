@@ -1,7 +1,6 @@
 //! Rows that are folded beside those that are served, and how far they are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use eventstore::Offset;
@@ -31,12 +30,17 @@ pub struct Beside {
     pub generation: Arc<Generation>,
     pub phase: Mutex<Phase>,
     pub verdict: Mutex<Option<Verdict>>,
-    /// since this process folds it
-    began: Instant,
-    /// records that it folded since then
-    folded: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// What this process folded.
+#[derive(Default)]
+struct Pace {
+    /// since when
+    began: Option<Instant>,
+    records: u64,
     /// until when it waits, to fold no more in a second than it may
-    waits: Mutex<Instant>,
+    waits: Option<Instant>,
 }
 
 impl Beside {
@@ -47,29 +51,35 @@ impl Beside {
             generation: Arc::new(generation),
             phase: Mutex::new(Phase::Folding),
             verdict: Mutex::default(),
-            began: Instant::now(),
-            folded: AtomicU64::default(),
-            waits: Mutex::new(Instant::now()),
+            pace: Mutex::default(),
         }
     }
 
-    /// So many records more.
-    pub fn folded(&self, records: u64) {
-        self.folded.fetch_add(records, Ordering::Relaxed);
+    /// So many records more, at this moment.
+    pub fn folded(&self, records: u64, now: Instant) {
+        let mut pace = self.pace.lock();
+        pace.began.get_or_insert(now);
+        pace.records += records;
         if let Some(rate) = self.asked.lock().rate {
-            let mut waits = self.waits.lock();
-            *waits = (*waits).max(Instant::now()) + Duration::from_secs_f64(records as f64 / rate.max(1) as f64);
+            let from = pace.waits.map_or(now, |waits| waits.max(now));
+            pace.waits = Some(from + Duration::from_secs_f64(records as f64 / rate.max(1) as f64));
         }
     }
 
-    /// How long it waits, to fold no more in a second than it may.
-    pub fn waits(&self) -> Duration {
-        self.waits.lock().saturating_duration_since(Instant::now())
+    /// Whether this process has folded nothing of it yet.
+    pub fn is_untouched(&self) -> bool {
+        self.pace.lock().began.is_none()
+    }
+
+    /// Whether it waits, to fold no more in a second than it may.
+    pub fn waits(&self, now: Instant) -> bool {
+        self.pace.lock().waits.is_some_and(|until| now < until)
     }
 
     /// Records folded in a second since this process folds it.
-    pub fn rate(&self) -> f64 {
-        self.folded.load(Ordering::Relaxed) as f64 / self.began.elapsed().as_secs_f64().max(1e-3)
+    pub fn rate(&self, now: Instant) -> f64 {
+        let pace = self.pace.lock();
+        pace.began.map_or(0.0, |began| pace.records as f64 / now.saturating_duration_since(began).as_secs_f64().max(0.1))
     }
 
     /// Where it goes to: as far as it was told, and never past where the served rows stand.

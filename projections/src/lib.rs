@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `generations`, `digest`, `queue`, `verify`, `overlay`, `view`, `state`, `generation`, `beside`, `follow`, `rebuild`.
+//! Low to high: `generations`, `digest`, `queue`, `verify`, `overlay`, `view`, `state`, `generation`, `beside`, `follow`, `standing`, `rebuild`.
 
 mod beside;
 mod digest;
@@ -22,6 +22,7 @@ mod generations;
 mod overlay;
 mod queue;
 mod rebuild;
+mod standing;
 mod state;
 mod verify;
 mod view;
@@ -32,7 +33,8 @@ pub use follow::{Projection, ReadError, Watcher};
 pub use generations::{Asked, Generations, Roles, Vector, Why};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
-pub use rebuild::{BesideStanding, Rebuild, RebuildError, Standing, Step};
+pub use rebuild::{Rebuild, RebuildError, Step};
+pub use standing::{BesideStanding, Standing};
 pub use state::{StateRow, states};
 pub use verify::{Difference, Kept, Proof, Verdict};
 pub use view::{FoldError, FoldEvent, Folding, Seen, View};

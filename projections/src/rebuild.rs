@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use eventstore::fold::{replay_to, rows_belong};
 use eventstore::rows::Frozen;
@@ -73,55 +73,7 @@ pub enum Step {
     Failed(String),
 }
 
-/// How a view stands with its generations.
-pub struct Standing {
-    /// the generation that is served, and its shape
-    pub serving: (u32, String),
-    /// the digest that its fold keeps
-    pub digest: Digest,
-    /// the one that was served before, and its shape
-    pub previous: Option<(u32, String)>,
-    /// whether nothing is folded into what is served
-    pub paused: bool,
-    /// what is folded beside
-    pub beside: Option<BesideStanding>,
-    /// what became of the last one
-    pub ended: Option<String>,
-}
-
-/// How far rows are that are folded beside.
-pub struct BesideStanding {
-    /// what was asked for
-    pub asked: Asked,
-    /// what it does
-    pub phase: Phase,
-    /// offsets that lie behind it, of those on its way
-    pub done: (u64, u64),
-    /// records a second since this process folds it
-    pub rate: f64,
-    /// what was found when it was compared
-    pub verdict: Option<Verdict>,
-}
-
 impl Projection {
-    /// How it stands.
-    pub fn standing(&self) -> Result<Standing, Fault> {
-        let (generation, roles) = (self.generation(), self.roles.lock().clone());
-        let shape = |number: u32| (number, roles.shapes.get(&number).cloned().unwrap_or_else(|| self.view.shape()));
-        let beside = self.beside.lock().clone().map(|beside| {
-            let (asked, phase, verdict) = (beside.asked.lock().clone(), beside.phase.lock().clone(), beside.verdict.lock().clone());
-            BesideStanding { asked, phase, done: beside.progress(&beside.goal(&generation.at())), rate: beside.rate(), verdict }
-        });
-        Ok(Standing {
-            serving: shape(roles.serving),
-            digest: Digest::kept(&generation.rows)?,
-            previous: roles.previous.map(shape),
-            paused: roles.paused,
-            beside,
-            ended: self.ended.lock().clone(),
-        })
-    }
-
     /// Begins to fold it anew beside what is served.
     pub fn rebuild(&self, rebuild: Rebuild) -> Result<u32, RebuildError> {
         let mut beside = self.beside.lock();
@@ -275,14 +227,14 @@ impl Projection {
         Ok(Some(previous))
     }
 
-    /// One step of what is folded beside. Called by one thread.
-    pub fn step(&self) -> Result<Step, Fault> {
+    /// One step of what is folded beside, at this moment. Called by one thread.
+    pub fn step(&self, now: Instant) -> Result<Step, Fault> {
         self.sweep()?;
         let Some(beside) = self.beside.lock().clone() else { return Ok(Step::Idle) };
-        if beside.asked.lock().paused || *beside.phase.lock() != Phase::Folding || !beside.waits().is_zero() || !self.is_ready() {
+        if beside.asked.lock().paused || *beside.phase.lock() != Phase::Folding || beside.waits(now) || !self.is_ready() {
             return Ok(Step::Idle);
         }
-        match self.advance(&beside) {
+        match self.advance(&beside, now) {
             Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
                 let why = fault.to_string();
                 *beside.phase.lock() = Phase::Failed(why.clone());
@@ -296,9 +248,9 @@ impl Projection {
         }
     }
 
-    fn advance(&self, beside: &Arc<Beside>) -> Result<Step, Fault> {
+    fn advance(&self, beside: &Arc<Beside>, now: Instant) -> Result<Step, Fault> {
         let generation = &beside.generation;
-        if beside.rate() == 0.0 {
+        if beside.is_untouched() {
             for partition in (0..self.log.partitions()).map(Partition) {
                 rows_belong(self.log.as_ref(), &self.view.topic, partition, &generation.rows)?;
             }
@@ -307,7 +259,7 @@ impl Projection {
             return Err(Fault::Fatal(format!("{topic}/{partition} offset {offset} was folded before it was settled that it is passed over: ask for it anew")));
         }
         let goal = beside.goal(&self.generation().at());
-        if self.fold_towards(beside, &goal, BATCH_RECORDS)? > 0 {
+        if self.fold_towards(beside, &goal, now)? > 0 {
             return Ok(Step::Worked);
         }
         let (until, swaps, accepts) = {
@@ -321,7 +273,7 @@ impl Projection {
         // What was accepted, and of rows of another shape nothing else can be expected, is not compared.
         if !(accepts && swaps) {
             *beside.phase.lock() = Phase::Comparing;
-            let verdict = self.compared(beside)?;
+            let verdict = self.compared(beside, now)?;
             let differs = verdict.live != verdict.rebuilt;
             let why = match (differs, swaps) {
                 (true, _) => Some("it differs from what is served: see the keys, then accept that (swap --accept-differences) or give it up (rollback)"),
@@ -334,14 +286,14 @@ impl Projection {
                 return Ok(Step::Worked);
             }
         }
-        self.swap_in(beside, accepts)
+        self.swap_in(beside, accepts, now)
     }
 
-    /// Folds at most about so many records towards a position vector, and says how many there were.
-    fn fold_towards(&self, beside: &Beside, goal: &Vector, most: usize) -> Result<u64, Fault> {
+    /// Folds a batch towards a position vector, and says how many records there were.
+    fn fold_towards(&self, beside: &Beside, goal: &Vector, now: Instant) -> Result<u64, Fault> {
         let (topic, log) = (&self.view.topic, self.log.as_ref());
         room(&self.generations.dir(beside.generation.number))?;
-        let most = beside.asked.lock().rate.map_or(most, |rate| most.min(usize::try_from(rate / 4 + 1).unwrap_or(most)));
+        let most = beside.asked.lock().rate.map_or(BATCH_RECORDS, |rate| usize::try_from(rate / 4 + 1).unwrap_or(BATCH_RECORDS).min(BATCH_RECORDS));
         let (mut pages, mut records, mut bytes, mut moved): (Vec<(Partition, Page)>, _, _, _) = (vec![], 0, 0, false);
         for (partition, from) in beside.generation.at() {
             let end = goal.get(&partition).copied().unwrap_or_default();
@@ -365,16 +317,16 @@ impl Projection {
             return Ok(0);
         }
         beside.generation.fold(topic, &pages, || {})?;
-        beside.folded(records as u64);
+        beside.folded(records as u64, now);
         Ok(records.max(1) as u64)
     }
 
     /// Both at the position vector of one moment, which what is folded beside has not reached yet.
-    fn compared(&self, beside: &Beside) -> Result<Verdict, Fault> {
+    fn compared(&self, beside: &Beside, now: Instant) -> Result<Verdict, Fault> {
         let serving = self.generation();
         let live = serving.rows.freeze();
         let goal = self.vector(&live)?;
-        while self.fold_towards(beside, &goal, BATCH_RECORDS)? > 0 {}
+        while self.fold_towards(beside, &goal, now)? > 0 {}
         compare(self.name(), &live, &beside.generation.rows.freeze(), beside.generation.at().values().map(|at| at.0).sum())
     }
 
@@ -382,18 +334,18 @@ impl Projection {
         Ok(live.positions()?.into_iter().filter(|(topic, ..)| *topic == self.view.topic).map(|(_, partition, at)| (partition, at)).collect())
     }
 
-    fn swap_in(&self, beside: &Arc<Beside>, accepts: bool) -> Result<Step, Fault> {
+    fn swap_in(&self, beside: &Arc<Beside>, accepts: bool, now: Instant) -> Result<Step, Fault> {
         let behind = |goal: &Vector| {
             let (done, all) = beside.progress(goal);
             all - done
         };
         while behind(&beside.goal(&self.generation().at())) > LAST_RECORDS {
-            self.fold_towards(beside, &self.generation().at(), BATCH_RECORDS)?;
+            self.fold_towards(beside, &self.generation().at(), now)?;
         }
         beside.generation.rows.flush()?; // what is served from here on is on the disk, as what it replaces is
         let turn = self.turning.lock();
         let serving = self.generation();
-        while self.fold_towards(beside, &serving.at(), BATCH_RECORDS)? > 0 {}
+        while self.fold_towards(beside, &serving.at(), now)? > 0 {}
         if !accepts && Digest::kept(&serving.rows)? != Digest::kept(&beside.generation.rows)? {
             return Ok(Step::Worked); // it is compared again, and the keys are named
         }
@@ -431,11 +383,6 @@ impl Projection {
         drop(folding);
         let records = anew.rows.freeze().positions()?.iter().map(|(.., at)| at.0).sum();
         compare(self.name(), &live, &anew.rows.freeze(), records)
-    }
-
-    /// How long `step` has nothing to do because it may fold no more in a second.
-    pub fn waits(&self) -> Duration {
-        self.beside.lock().as_ref().map(|beside| beside.waits()).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Views folded anew beside what they serve, and swapped in.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventstore::rows::Changes;
 use eventstore::{Limits, Offset};
@@ -16,7 +16,7 @@ const ASKED: Rebuild = Rebuild { until: None, rate: None, swaps: true, accepts: 
 fn stepped(projection: &Projection) -> Step {
     let mut last = Step::Idle;
     loop {
-        match projection.step().unwrap() {
+        match projection.step(Instant::now()).unwrap() {
             Step::Idle => return last,
             step => last = step,
         }
@@ -24,14 +24,14 @@ fn stepped(projection: &Projection) -> Step {
 }
 
 fn held(projection: &Projection) -> String {
-    match projection.standing().unwrap().beside.map(|beside| beside.phase) {
+    match projection.standing(Instant::now()).unwrap().beside.map(|beside| beside.phase) {
         Some(Phase::Held(why)) => why,
         other => panic!("{other:?}"),
     }
 }
 
 fn generation(projection: &Projection) -> (u32, Option<u32>) {
-    let standing = projection.standing().unwrap();
+    let standing = projection.standing(Instant::now()).unwrap();
     (standing.serving.0, standing.previous.map(|previous| previous.0))
 }
 
@@ -95,12 +95,12 @@ fn a_kill_at_any_step_leaves_one_that_serves_and_one_that_goes_on() {
             projection.rebuild(Rebuild { rate: Some(20), ..asked }).unwrap();
         }
         bench.write(0, "+a");
-        let stepped = projection.step().unwrap();
+        let stepped = projection.step(Instant::now()).unwrap();
         if generation(&projection).0 == 1 {
             assert_eq!(stepped, Step::Swapped(Some(0)));
             break;
         }
-        assert!(projection.standing().unwrap().beside.is_some(), "after kill {kill}");
+        assert!(projection.standing(Instant::now()).unwrap().beside.is_some(), "after kill {kill}");
     }
     let projection = bench.open();
     follow(&projection);
@@ -118,7 +118,7 @@ fn what_differs_is_named_and_not_served_unless_that_is_accepted() {
     projection.rebuild(ASKED).unwrap();
     stepped(&projection);
     assert!(held(&projection).contains("--accept-differences"));
-    let found = projection.standing().unwrap().beside.unwrap().verdict.unwrap().differences;
+    let found = projection.standing(Instant::now()).unwrap().beside.unwrap().verdict.unwrap().differences;
     assert_eq!((found.len(), found[0].key.as_str(), found[0].live.as_deref(), found[0].rebuilt.as_deref()), (1, "a", Some("700"), Some("5")));
     assert_eq!(projection.get::<u64>("a").unwrap(), Some(700), "what was served is served");
     let diff = projection.diff(None, &bench.dir.path().join("diff")).unwrap();
@@ -137,7 +137,7 @@ fn it_goes_as_far_as_it_is_told_and_waits_where_it_is_told() {
     assert!(projection.rebuild(Rebuild { until: Some(beyond), ..ASKED }).unwrap_err().to_string().contains("lies beyond"));
     projection.rebuild(Rebuild { until: Some(until.clone()), ..ASKED }).unwrap();
     stepped(&projection);
-    assert!(held(&projection).contains("resume") && projection.standing().unwrap().beside.unwrap().done == (4, 4));
+    assert!(held(&projection).contains("resume") && projection.standing(Instant::now()).unwrap().beside.unwrap().done == (4, 4));
     assert!(projection.swap(true, true).unwrap_err().to_string().contains("see less"), "readers would go back");
     let then = projection.diff(Some(&until), &bench.dir.path().join("then")).unwrap();
     assert!(then.live != then.rebuilt && !then.differences.is_empty());
@@ -197,10 +197,10 @@ fn what_cannot_be_folded_is_given_up_and_leaves_nothing() {
     let broken: projections::FoldEvent = |seen, _| panic!("a broken rule at {}", seen.record.offset);
     let projection = bench.open_as(projections::View { shape: 2, fold: broken, readable_from: 1, ..view_now() }).unwrap();
     follow(&projection);
-    assert!(matches!(projection.step().unwrap(), Step::Failed(why) if why.contains("a broken rule")));
-    let standing = projection.standing().unwrap();
+    assert!(matches!(projection.step(Instant::now()).unwrap(), Step::Failed(why) if why.contains("a broken rule")));
+    let standing = projection.standing(Instant::now()).unwrap();
     assert!(standing.beside.is_none() && standing.ended.unwrap().contains("a broken rule") && projection.serves(&vec![], None).is_ok());
-    assert_eq!(projection.step().unwrap(), Step::Idle);
+    assert_eq!(projection.step(Instant::now()).unwrap(), Step::Idle);
     assert!(!bench.dir.path().join("views/letters.1").exists(), "its room is given back");
 }
 

@@ -40,7 +40,9 @@ struct Asked {
 }
 
 /// What can only fail here: there is no such letter, process, record or version.
-const NOT_THERE: [&str; 19] = [
+const NOT_THERE: [&str; 21] = [
+    "/projections/{projection}/swap",
+    "/projections/{projection}/rollback",
     "/reviews/{id}/events",
     "/commands/{id}",
     "/identity/accounts/{id}",

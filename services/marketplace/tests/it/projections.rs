@@ -110,7 +110,8 @@ async fn every_verb_does_what_it_says() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(did(&["describe", "products"]).contains("swap does it"));
-    fails(&url, &["projections", "swap", "products"], 2, "--yes");
+    let (code, out, err) = run(&url, &["projections", "swap", "products"]);
+    assert!(code == 2 && out.contains("served instead of") && err.contains("--yes"), "{out}{err}");
     assert!(did(&["swap", "products", "--yes"]).contains("is served since"));
     assert!(did(&["rollback", "products", "--yes"]).contains("is served since"));
     assert!(!did(&["swap", "products", "--keep", "none", "--yes"]).is_empty() && described(&url, "products")["previous"].is_null());

@@ -126,7 +126,7 @@ impl Threads {
             let mut idle = true;
             for view in app.views.all() {
                 while !stop.load(Ordering::Acquire) {
-                    let step = view.step()?;
+                    let step = view.step(Instant::now())?;
                     idle &= step == Step::Idle;
                     if let Some(entry) = rebuilt(view.name(), &step) {
                         written_down(&app, &entry)?;

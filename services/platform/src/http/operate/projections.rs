@@ -2,6 +2,7 @@
 //! operator may have done with them. Every instance has rows of its own: whoever is asked does it, and no other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -41,7 +42,7 @@ fn named<'a>(app: &'a App, name: &str) -> Result<&'a Arc<Projection>, Failure> {
 }
 
 fn shown(view: &Projection) -> Result<Value, Failure> {
-    let Standing { serving, digest, previous, paused, beside, ended } = view.standing()?;
+    let Standing { serving, digest, previous, paused, beside, ended } = view.standing(Instant::now())?;
     let positions = view.positions();
     let behind: u64 = view.lag_seen().iter().map(|(_, lag)| lag).sum();
     let state = match (view.failed(), paused, view.is_ready()) {
