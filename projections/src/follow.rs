@@ -24,6 +24,9 @@ use crate::overlay::read;
 use crate::queue::Queue;
 use crate::view::View;
 
+/// What is read of each partition at once where nobody waits for what is folded: rows that change often are then written once.
+pub const BULK: Limits = Limits { records: 10_000, bytes: 4 * 1024 * 1024 };
+
 /// Why a read is not served now.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -218,8 +221,9 @@ impl Projection {
         self.paused.load(Ordering::Acquire)
     }
 
-    /// Folds nothing into what is served, or again.
+    /// Folds nothing into what is served from here on, or again.
     pub(crate) fn hold(&self, paused: bool) {
+        let _turn = self.turning.lock();
         self.paused.store(paused, Ordering::Release);
         self.watcher.told();
     }
@@ -334,6 +338,9 @@ impl Projection {
         while !pages.is_empty() {
             // Whatever is swapped in stands where the other stood: pages that were read for one fit the other.
             let _turn = self.turning.lock();
+            if self.is_paused() {
+                return Ok(()); // meanwhile
+            }
             self.watcher.begins();
             match self.generation().fold(&self.view.topic, &pages, || _ = self.folds.fetch_add(1, Ordering::AcqRel)) {
                 Ok(()) => {

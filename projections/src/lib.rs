@@ -29,7 +29,7 @@ mod view;
 
 pub use beside::Phase;
 pub use digest::Digest;
-pub use follow::{Projection, ReadError, Watcher};
+pub use follow::{BULK, Projection, ReadError, Watcher};
 pub use generations::{Asked, Generations, Roles, Vector, Why};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;

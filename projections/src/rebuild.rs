@@ -13,13 +13,11 @@ use schemas::Partition;
 
 use crate::beside::{Beside, Phase};
 use crate::digest::Digest;
-use crate::follow::Projection;
+use crate::follow::{BULK, Projection};
 use crate::generation::{Generation, skips};
 use crate::generations::{Asked, Vector, Why};
 use crate::verify::{Verdict, compare};
 
-/// What is read of each partition at once.
-const PAGE: Limits = Limits { records: 10_000, bytes: 4 * 1024 * 1024 };
 /// What is folded into one write: the rows it changes are written once, however often they change.
 const BATCH_RECORDS: usize = 50_000;
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -151,7 +149,10 @@ impl Projection {
             roles.beside = Some(asked.clone());
         }
         self.generations.settle(&mut roles, |number| self.is_read(number))?;
-        self.hold(roles.paused);
+        drop((roles, beside));
+        if !only_beside {
+            self.hold(paused); // without what a swap asks for while it holds the turn
+        }
         Ok(())
     }
 
@@ -300,7 +301,7 @@ impl Projection {
             if from >= end || records >= most || bytes >= BATCH_BYTES {
                 continue;
             }
-            let mut page = log.read(topic, partition, from, Limits { records: PAGE.records.min(most), ..PAGE })?;
+            let mut page = log.read(topic, partition, from, Limits { records: BULK.records.min(most), ..BULK })?;
             if page.next <= from {
                 return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below {end}, got none")));
             }
@@ -378,7 +379,7 @@ impl Projection {
         let mut folding = anew.folding.lock();
         for (partition, end) in &goal {
             let end = at.and_then(|at| at.get(partition)).map_or(*end, |at| *at.min(end));
-            replay_to(self.log.as_ref(), &self.view.topic, *partition, &mut *folding, PAGE, end)?;
+            replay_to(self.log.as_ref(), &self.view.topic, *partition, &mut *folding, BULK, end)?;
         }
         drop(folding);
         let records = anew.rows.freeze().positions()?.iter().map(|(.., at)| at.0).sum();

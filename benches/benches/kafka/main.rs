@@ -18,7 +18,7 @@ use eventstore::rows::Rows;
 use eventstore::service::Service;
 use eventstore::worker::Worker;
 use eventstore::{Fault, Limits, Log, Message, Offset};
-use projections::{FoldError, Overlay, Projection, Seen, View};
+use projections::{BULK, FoldError, Overlay, Projection, Rebuild, Seen, Step, View};
 use rdkafka::Message as _;
 use rdkafka::consumer::BaseConsumer;
 use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
@@ -233,7 +233,8 @@ fn fold(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
     Ok(())
 }
 
-/// All events of a topic into durable rows, beside a drain of the same topic that only counts.
+/// All events of a topic into durable rows, from nothing and beside rows that are served, beside a drain of the same topic that
+/// only counts.
 fn replay(count: u64) {
     let place = Place::new();
     let stop = AtomicBool::new(false);
@@ -246,15 +247,19 @@ fn replay(count: u64) {
     });
     let events = place.service.events();
     let mut number = 0;
-    let ours = || {
-        number += 1;
+    let caught_up = |number: u32| {
         let view = Arc::new(View { name: format!("counts{number}"), shape: 1, topic: events.clone(), fold, queue: None, readable_from: 1 });
         let log: Arc<dyn Log> = Arc::<Kafka>::clone(&place.log);
         let projection = Projection::open(view, &Control::open(log).unwrap(), &place.dir.path().join("views"), &Memory::default(), Box::new(|| ())).unwrap();
         while projection.serves(&vec![], None).is_err() {
-            projection.turn(Duration::from_millis(100), Limits { records: 5_000, ..Limits::default() }).unwrap();
+            projection.turn(Duration::from_millis(100), BULK).unwrap();
         }
         projection.rows().flush().unwrap();
+        projection
+    };
+    let ours = || {
+        number += 1;
+        drop(caught_up(number));
         count
     };
     let limit = || {
@@ -263,6 +268,15 @@ fn replay(count: u64) {
         count
     };
     println!("{}", Paired::run(3, ours, limit).report(&format!("replay of {count} events into durable rows"), "a view", "a drain that only counts", 0.0));
+    let served = caught_up(0);
+    for (accepts, name) in [(true, "rebuilt beside and swapped in"), (false, "the same, compared row by row")] {
+        let ours = || {
+            served.rebuild(Rebuild { until: None, rate: None, swaps: true, accepts, keeps: false, actor: None }).unwrap();
+            while !matches!(served.step(Instant::now()).unwrap(), Step::Swapped(_)) {}
+            count
+        };
+        println!("{}", Paired::run(3, ours, limit).report(&format!("{count} events {name}"), "a view", "a drain that only counts", 0.0));
+    }
 }
 
 /// What each part of the commit path is worth: transactions of ten commands, one after the other.
@@ -289,10 +303,15 @@ fn ablation() {
     }
 }
 
+/// All of them, or those that are named: `cargo bench --workspace --bench kafka -- replay`.
 fn main() {
-    ablation();
-    open_loop(500, 20);
-    full_speed(20_000);
-    append(30);
-    replay(200_000);
+    let named: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let benches: [(&str, fn()); 5] = [
+        ("ablation", ablation),
+        ("open-loop", || open_loop(500, 20)),
+        ("full-speed", || full_speed(20_000)),
+        ("append", || append(30)),
+        ("replay", || replay(200_000)),
+    ];
+    benches.iter().filter(|(name, _)| named.is_empty() || named.iter().any(|wanted| wanted == name)).for_each(|(_, bench)| bench());
 }

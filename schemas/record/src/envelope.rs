@@ -262,63 +262,128 @@ impl Envelope {
 
     /// Reads the headers of a record. Unknown headers are passed over.
     pub fn read(headers: &Headers) -> Result<Self, Malformed> {
-        let optional = |name: &'static str| match headers.get(name) {
-            None => Ok(None),
-            Some(bytes) => std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| Malformed::Header {
-                name,
-                found: String::from_utf8_lossy(bytes).into_owned(),
-                expected: "UTF-8",
-            }),
-        };
-        let required = |name: &'static str| optional(name)?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(name));
-        let time = |name: &'static str| {
-            let Some(text) = optional(name)? else { return Ok(None) };
-            match self::time(&text) {
-                Some(time) => Ok(Some(time)),
-                None => Err(Malformed::Header { name, found: text, expected: "RFC 3339, in UTC within the years 0000 to 9999" }),
-            }
-        };
-        let number = |name: &'static str| {
-            optional(name)?.map(|text| text.parse().map_err(|_| Malformed::Header { name, found: text, expected: "a whole number" })).transpose()
-        };
-        let trace = |name: &'static str| Ok::<_, Malformed>(optional(name)?.and_then(|text| TraceContext::parse(&text)));
-        let spec = required("ce_specversion")?;
+        let known = Known::of(headers);
+        let spec = known.required::<{ at("ce_specversion") }>()?;
         if spec != "1.0" {
-            return Err(Malformed::Header { name: "ce_specversion", found: spec, expected: "1.0" });
+            return Err(Malformed::Header { name: "ce_specversion", found: spec.to_owned(), expected: "1.0" });
         }
         // CloudEvents lets the content type be left out; JSON is the only one we read.
-        let is_json = |text: &String| text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON));
-        if let Some(found) = optional("content-type")?.filter(|text| !is_json(text)) {
-            return Err(Malformed::Header { name: "content-type", found, expected: JSON });
+        let is_json = |text: &&str| text.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON));
+        if let Some(found) = known.text::<{ at("content-type") }>()?.filter(|text| !is_json(text)) {
+            return Err(Malformed::Header { name: "content-type", found: found.to_owned(), expected: JSON });
         }
+        let trace = known.text::<{ at("traceparent") }>()?.and_then(TraceContext::parse);
         Ok(Self {
-            id: required("ce_id")?,
-            source: required("ce_source")?,
-            kind: required("ce_type")?.parse()?,
-            subject: required("ce_subject")?,
-            time: time("ce_time")?,
-            occurred_at: time("ce_occurredat")?,
-            version: number("ce_sequence")?,
-            expected_version: number("ce_expectedversion")?,
-            expected_versions: match optional("ce_expectedversions")? {
+            id: known.required::<{ at("ce_id") }>()?.to_owned(),
+            source: known.required::<{ at("ce_source") }>()?.to_owned(),
+            kind: known.required::<{ at("ce_type") }>()?.parse()?,
+            subject: known.required::<{ at("ce_subject") }>()?.to_owned(),
+            time: known.time::<{ at("ce_time") }>()?,
+            occurred_at: known.time::<{ at("ce_occurredat") }>()?,
+            version: known.number::<{ at("ce_sequence") }>()?,
+            expected_version: known.number::<{ at("ce_expectedversion") }>()?,
+            expected_versions: match known.text::<{ at("ce_expectedversions") }>()? {
                 None => None,
-                Some(text) if text == "*" => Some(vec![]),
+                Some("*") => Some(vec![]),
                 Some(text) => match text.split(',').map(str::parse).collect() {
                     Ok(versions) => Some(versions),
-                    Err(_) => return Err(Malformed::Header { name: "ce_expectedversions", found: text, expected: "whole numbers separated by commas, or *" }),
+                    Err(_) => {
+                        let expected = "whole numbers separated by commas, or *";
+                        return Err(Malformed::Header { name: "ce_expectedversions", found: text.to_owned(), expected });
+                    }
                 },
             },
-            causation: optional("ce_causationid")?,
-            correlation: optional("ce_correlationid")?,
-            actor: optional("ce_actor")?,
-            answers: optional("ce_answers")?,
-            body_hash: optional("ce_bodyhash")?,
-            reply_to: optional("reply-to")?,
-            trace: trace("traceparent")?.or(trace("ce_traceparent")?),
-            fingerprints: optional("ce_fingerprints")?,
-            dead_letter: optional("ce_deadletter")?,
-            outside_cause: optional("ce_outsidecause")?,
+            causation: known.owned::<{ at("ce_causationid") }>()?,
+            correlation: known.owned::<{ at("ce_correlationid") }>()?,
+            actor: known.owned::<{ at("ce_actor") }>()?,
+            answers: known.owned::<{ at("ce_answers") }>()?,
+            body_hash: known.owned::<{ at("ce_bodyhash") }>()?,
+            reply_to: known.owned::<{ at("reply-to") }>()?,
+            trace: trace.or(known.text::<{ at("ce_traceparent") }>()?.and_then(TraceContext::parse)),
+            fingerprints: known.owned::<{ at("ce_fingerprints") }>()?,
+            dead_letter: known.owned::<{ at("ce_deadletter") }>()?,
+            outside_cause: known.owned::<{ at("ce_outsidecause") }>()?,
         })
+    }
+}
+
+/// The headers that an envelope is made of.
+const KNOWN: [&str; 22] = [
+    "ce_specversion",
+    "content-type",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_occurredat",
+    "ce_sequence",
+    "ce_expectedversion",
+    "ce_expectedversions",
+    "ce_causationid",
+    "ce_correlationid",
+    "ce_actor",
+    "ce_answers",
+    "ce_bodyhash",
+    "reply-to",
+    "traceparent",
+    "ce_traceparent",
+    "ce_fingerprints",
+    "ce_deadletter",
+    "ce_outsidecause",
+];
+
+/// Where one of them stands, for those who write its name in the program.
+const fn at(name: &str) -> usize {
+    let (name, mut place) = (name.as_bytes(), 0);
+    loop {
+        let (known, mut same) = (KNOWN[place].as_bytes(), 0);
+        while known.len() == name.len() && same < name.len() && known[same] == name[same] {
+            same += 1;
+        }
+        if known.len() == name.len() && same == name.len() {
+            return place;
+        }
+        place += 1; // past the last: the program is not built
+    }
+}
+
+/// Those of one record, found in one pass: a fold reads every record's.
+struct Known<'h>([Option<&'h [u8]>; KNOWN.len()]);
+
+impl<'h> Known<'h> {
+    fn of(headers: &'h Headers) -> Self {
+        let mut found = [None; KNOWN.len()];
+        for (name, value) in headers.iter() {
+            if let Some(place) = KNOWN.iter().position(|known| *known == name).and_then(|place| found.get_mut(place)) {
+                place.get_or_insert(value); // the first counts
+            }
+        }
+        Self(found)
+    }
+
+    fn text<const AT: usize>(&self) -> Result<Option<&'h str>, Malformed> {
+        let wrong = |bytes: &[u8]| Malformed::Header { name: KNOWN[AT], found: String::from_utf8_lossy(bytes).into_owned(), expected: "UTF-8" };
+        self.0[AT].map(|bytes| std::str::from_utf8(bytes).map_err(|_| wrong(bytes))).transpose()
+    }
+
+    fn owned<const AT: usize>(&self) -> Result<Option<String>, Malformed> {
+        Ok(self.text::<AT>()?.map(str::to_owned))
+    }
+
+    fn required<const AT: usize>(&self) -> Result<&'h str, Malformed> {
+        self.text::<AT>()?.filter(|text| !text.is_empty()).ok_or(Malformed::Missing(KNOWN[AT]))
+    }
+
+    fn time<const AT: usize>(&self) -> Result<Option<Timestamp>, Malformed> {
+        let expected = "RFC 3339, in UTC within the years 0000 to 9999";
+        let wrong = |text: &str| Malformed::Header { name: KNOWN[AT], found: text.to_owned(), expected };
+        self.text::<AT>()?.map(|text| time(text).ok_or_else(|| wrong(text))).transpose()
+    }
+
+    fn number<const AT: usize>(&self) -> Result<Option<u64>, Malformed> {
+        let wrong = |text: &str| Malformed::Header { name: KNOWN[AT], found: text.to_owned(), expected: "a whole number" };
+        self.text::<AT>()?.map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 }
 

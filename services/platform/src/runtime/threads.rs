@@ -16,7 +16,7 @@ use eventstore::sealing::Sealer;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
-use projections::{Projection, Step};
+use projections::{BULK, Projection, Step};
 use tokio::sync::Notify;
 
 use super::identity::{Watch, written_down};
@@ -95,7 +95,7 @@ impl Threads {
         let run = move || {
             let mut stood = vec![];
             while !stop.load(Ordering::Acquire) {
-                let turned = caught(|| projection.turn(IDLE_WAIT, Limits::default())).unwrap_or_else(|panic| {
+                let turned = caught(|| projection.turn(IDLE_WAIT, if projection.is_ready() { Limits::default() } else { BULK })).unwrap_or_else(|panic| {
                     let why = format!("the view's thread panicked: {panic}");
                     projection.fail(&why);
                     Err(Fault::Fatal(why))
