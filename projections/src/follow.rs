@@ -304,19 +304,23 @@ impl Projection {
             return Ok(false);
         }
         let (mut pages, mut records, mut bytes) = (vec![], 0, 0);
-        for (topic, partition, from) in standing {
-            let place = [(topic, partition, from)];
-            if !self.log.wait(&place, Duration::ZERO)? {
-                continue;
-            }
-            let page = self.log.read(&place[0].0, partition, from, limits)?;
-            records += page.records.len();
-            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-            pages.push((partition, page));
-            // Little is written at once; much is not gathered from all partitions first.
-            if records >= limits.records || bytes >= limits.bytes {
-                self.fold(std::mem::take(&mut pages))?;
-                (records, bytes) = (0, 0);
+        for mut place in standing {
+            let partition = place.1;
+            while self.log.wait(std::slice::from_ref(&place), Duration::ZERO)? && !self.stopped.lock().contains_key(&partition) {
+                let page = self.log.read(&place.0, partition, place.2, limits)?;
+                records += page.records.len();
+                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+                place.2 = page.next;
+                pages.push((partition, page));
+                // Little is written at once; much is not gathered from all partitions first.
+                if records >= limits.records || bytes >= limits.bytes {
+                    self.fold(std::mem::take(&mut pages))?;
+                    (records, bytes) = (0, 0);
+                }
+                // Until it has caught up it stays with a partition: a log reads on faster than it comes back.
+                if self.is_ready() || self.goal.get(&partition).is_none_or(|goal| place.2 >= *goal) {
+                    break;
+                }
             }
         }
         self.fold(pages)?;

@@ -295,26 +295,26 @@ impl Projection {
         let (topic, log) = (&self.view.topic, self.log.as_ref());
         room(&self.generations.dir(beside.generation.number))?;
         let most = beside.asked.lock().rate.map_or(BATCH_RECORDS, |rate| usize::try_from(rate / 4 + 1).unwrap_or(BATCH_RECORDS).min(BATCH_RECORDS));
-        let (mut pages, mut records, mut bytes, mut moved): (Vec<(Partition, Page)>, _, _, _) = (vec![], 0, 0, false);
-        for (partition, from) in beside.generation.at() {
+        let (mut pages, mut records, mut bytes): (Vec<(Partition, Page)>, _, _) = (vec![], 0, 0);
+        // One partition after the other: a log reads on faster than it comes back.
+        for (partition, mut from) in beside.generation.at() {
             let end = goal.get(&partition).copied().unwrap_or_default();
-            if from >= end || records >= most || bytes >= BATCH_BYTES {
-                continue;
+            while from < end && records < most && bytes < BATCH_BYTES {
+                let mut page = log.read(topic, partition, from, Limits { records: BULK.records.min(most), ..BULK })?;
+                if page.next <= from {
+                    return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below {end}, got none")));
+                }
+                if page.next > end {
+                    page.records.retain(|record| record.offset < end);
+                    page.next = end;
+                }
+                records += page.records.len();
+                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+                from = page.next;
+                pages.push((partition, page));
             }
-            let mut page = log.read(topic, partition, from, Limits { records: BULK.records.min(most), ..BULK })?;
-            if page.next <= from {
-                return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below {end}, got none")));
-            }
-            if page.next > end {
-                page.records.retain(|record| record.offset < end);
-                page.next = end;
-            }
-            moved = true;
-            records += page.records.len();
-            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-            pages.push((partition, page));
         }
-        if !moved {
+        if pages.is_empty() {
             return Ok(0);
         }
         beside.generation.fold(topic, &pages, || {})?;

@@ -28,8 +28,8 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// None yet, with room.
-    fn with_capacity(count: usize, bytes: usize) -> Self {
+    /// None yet, with room for so many, and so many bytes of values.
+    pub fn with_capacity(count: usize, bytes: usize) -> Self {
         Self { names: Vec::with_capacity(count), values: Vec::with_capacity(bytes) }
     }
 
@@ -47,6 +47,14 @@ impl Headers {
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) {
         self.values.extend_from_slice(value.as_ref());
         self.names.push((name.into(), self.values.len()));
+    }
+
+    /// Adds one that was read: names of ours are not kept anew for every record.
+    pub fn push_read(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        match KNOWN.iter().find(|known| **known == name) {
+            Some(known) => self.push(*known, value),
+            None => self.push(name.to_owned(), value),
+        }
     }
 
     /// All of them.

@@ -97,7 +97,7 @@ pub fn decode(topic: &Topic, partition: Partition, offset: Offset, bytes: &[u8])
     let recorded_at = Timestamp(i64::from_be_bytes(rest.take(8)?.try_into().ok()?));
     let key = rest.sized()?.to_vec();
     let count = rest.number()?;
-    let mut headers = Headers::default();
+    let mut headers = Headers::with_capacity(usize::try_from(count).ok()?.min(32), rest.0.len());
     for _ in 0..count {
         let name: Cow<'static, str> = match rest.take(1)?[0] {
             OTHER => Cow::Owned(std::str::from_utf8(rest.sized()?).ok()?.to_owned()),

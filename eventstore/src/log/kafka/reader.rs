@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub const WATCH: Duration = Duration::from_secs(3);
 /// Scans that stay open for the next page.
 const IDLE_SCANS: usize = 6;
+/// What an event's headers mostly hold.
+const HEADER_BYTES: usize = 384;
 
 /// Whoever turns pages comes back within this.
 const TURNING: Duration = Duration::from_millis(20);
@@ -408,8 +410,8 @@ pub fn add(list: &mut TopicPartitionList, settings: &Settings, topic: &Topic, pa
 /// A record as librdkafka gives it.
 pub fn record(settings: &Settings, message: &BorrowedMessage<'_>) -> Record {
     let headers: Headers = message.headers().map_or_else(Headers::default, |headers| {
-        let mut all = Headers::default();
-        headers.iter().for_each(|header| all.push(header.key.to_owned(), header.value.unwrap_or_default()));
+        let mut all = Headers::with_capacity(headers.count(), HEADER_BYTES);
+        headers.iter().for_each(|header| all.push_read(header.key, header.value.unwrap_or_default()));
         all
     });
     let topic = settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic()));
