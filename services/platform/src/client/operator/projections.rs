@@ -270,7 +270,7 @@ impl Progress {
     fn say(&mut self, beside: &Value) {
         let (done, all) = (number(beside, "offsets"), number(beside, "of"));
         let left = beside["seconds_left"].as_f64().map_or_else(String::new, |left| format!(", {left:.0} s left"));
-        let percent = if all == 0 { 100 } else { done * 100 / all };
+        let percent = (done * 100).checked_div(all).unwrap_or(100);
         let line = format!("{}: {done} of {all} offsets ({percent} %), {} records/s{left}", text(beside, "phase"), text(beside, "records_a_second"));
         let mut err = std::io::stderr();
         if err.is_terminal() {
