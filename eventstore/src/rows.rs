@@ -195,11 +195,12 @@ impl Rows {
         if !dir.join("CURRENT").exists() {
             return Ok(None);
         }
-        let lock = apart(dir).map_err(Fault::Fatal)?;
+        // A copy that was packed may be without its lock: nobody has it open.
+        let lock = dir.join("LOCK").exists().then(|| apart(dir)).transpose().map_err(Fault::Fatal)?;
         let mut options = memory.options();
         options.create_if_missing(false);
         let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
-        let found = Self { db, _lock: Some(lock) }.get(&meta_key("shape"))?;
+        let found = Self { db, _lock: lock }.get(&meta_key("shape"))?;
         Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
     }
 

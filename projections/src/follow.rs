@@ -18,8 +18,8 @@ use schemas::{Partition, Topic};
 use serde::de::DeserializeOwned;
 
 use crate::beside::Beside;
-use crate::generation::{Generation, skips};
-use crate::generations::{Asked, Generations, Roles};
+use crate::generation::{Generation, chosen, skips};
+use crate::generations::{Generations, Roles};
 use crate::overlay::read;
 use crate::queue::Queue;
 use crate::view::View;
@@ -100,31 +100,6 @@ pub struct Projection {
     watcher: Box<dyn Watcher>,
 }
 
-/// Which generation is served by a program of this view: of those that are there, the one of its shape; else the one that is
-/// served, as long as it can be read; else a new one.
-fn chosen(view: &View, roles: &mut Roles) {
-    let (shape, serving) = (view.shape(), roles.shapes.get(&roles.serving).cloned());
-    let Some(found) = serving.filter(|found| *found != shape) else {
-        roles.shapes.entry(roles.serving).or_insert(shape);
-        return;
-    };
-    if let Some(previous) = roles.previous.filter(|previous| roles.shapes.get(previous) == Some(&shape)) {
-        tracing::info!(view = view.name, "rows of this shape were served before: they are again");
-        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), previous, None);
-    } else if view.reads(&found) {
-        let beside = roles.beside.take().filter(|beside| roles.shapes.get(&beside.number) == Some(&shape));
-        let beside = beside.unwrap_or_else(|| Asked::for_shape(roles.next()));
-        roles.shapes.insert(beside.number, shape);
-        tracing::info!(view = view.name, "rows are of an earlier shape ({found}): they are served until they are folded anew");
-        roles.beside = Some(Asked { swaps: true, accepts: true, until: None, ..beside });
-    } else {
-        let next = roles.next();
-        tracing::info!(view = view.name, "rows are of another shape ({found}): they are folded anew");
-        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), next, None);
-        roles.shapes.insert(next, shape);
-    }
-}
-
 impl Projection {
     /// Opens the view's rows below `dir`; `watcher` is told of each step.
     pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, watcher: Box<dyn Watcher>) -> Result<Self, Fault> {
@@ -136,6 +111,7 @@ impl Projection {
         if roles != settled {
             generations.settle(&mut roles, |_| false)?;
         }
+        generations.clear(&roles);
         let open = |number: u32| {
             let shape = roles.shapes.get(&number).cloned().unwrap_or_else(|| view.shape());
             Generation::open(number, (&view, &shape), control, &generations.dir(number), memory)

@@ -11,7 +11,7 @@ use eventstore::{Fault, Page, Positions};
 use parking_lot::Mutex;
 use schemas::{Partition, Topic};
 
-use crate::generations::Vector;
+use crate::generations::{Asked, Roles, Vector};
 use crate::queue::Queue;
 use crate::view::{Folding, View};
 
@@ -29,6 +29,31 @@ pub struct Generation {
 pub fn skips(view: &View, control: &Control) -> Positions {
     let places = control.skips().places(&reader(&view.name), &view.topic).into_iter();
     places.map(|(partition, offset)| (view.topic.clone(), partition, offset)).collect()
+}
+
+/// Which generation is served by a program of this view: of those that are there, the one of its shape; else the one that is
+/// served, as long as it can be read; else a new one.
+pub fn chosen(view: &View, roles: &mut Roles) {
+    let (shape, serving) = (view.shape(), roles.shapes.get(&roles.serving).cloned());
+    let Some(found) = serving.filter(|found| *found != shape) else {
+        roles.shapes.entry(roles.serving).or_insert(shape);
+        return;
+    };
+    if let Some(previous) = roles.previous.filter(|previous| roles.shapes.get(previous) == Some(&shape)) {
+        tracing::info!(view = view.name, "rows of this shape were served before: they are again");
+        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), previous, None);
+    } else if view.reads(&found) {
+        let beside = roles.beside.take().filter(|beside| roles.shapes.get(&beside.number) == Some(&shape));
+        let beside = beside.unwrap_or_else(|| Asked::for_shape(roles.next()));
+        roles.shapes.insert(beside.number, shape);
+        tracing::info!(view = view.name, "rows are of an earlier shape ({found}): they are served until they are folded anew");
+        roles.beside = Some(Asked { swaps: true, accepts: true, until: None, ..beside });
+    } else {
+        let next = roles.next();
+        tracing::info!(view = view.name, "rows are of another shape ({found}): they are folded anew");
+        (roles.previous, roles.serving, roles.beside) = (Some(roles.serving), next, None);
+        roles.shapes.insert(next, shape);
+    }
 }
 
 impl Generation {

@@ -13,6 +13,9 @@ use eventstore::{Fault, Offset};
 use schemas::Partition;
 use serde::{Deserialize, Serialize};
 
+/// Bytes that are left on the disk at least: what is folded beside must not take them from what is served.
+const DISK_BYTES_MIN: u64 = 256 * 1024 * 1024;
+
 /// Where a fold stands in the partitions of its topic.
 pub type Vector = BTreeMap<Partition, Offset>;
 
@@ -156,7 +159,23 @@ impl Generations {
         };
         let unreadable =
             |why| Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()));
-        serde_json::from_slice(&bytes).map_err(unreadable)
+        let roles: Roles = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let beside = roles.beside.as_ref().map(|beside| beside.number);
+        let twice = [roles.previous, beside].contains(&Some(roles.serving)) || (beside.is_some() && beside == roles.previous);
+        if twice { Err(unreadable(serde::de::Error::custom("one generation is two things"))) } else { Ok(roles) }
+    }
+
+    /// Removes directories that no role knows, of rebuilds that were never settled, or of a file that was lost.
+    pub fn clear(&self, roles: &Roles) {
+        for entry in std::fs::read_dir(&self.views).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.')?.parse::<u32>().ok());
+            if number.is_some_and(|number| !roles.has(number))
+                && let Err(why) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(dir = %entry.path().display(), %why, "nobody's rows cannot be removed");
+            }
+        }
     }
 
     /// Settles who is what; then removes those that are nothing any more, unless `open` says that somebody reads them still.
@@ -181,6 +200,23 @@ impl Generations {
         std::fs::rename(&new, self.file())?;
         File::open(&self.views)?.sync_all()
     }
+}
+
+/// That there is room where rows are folded beside.
+pub fn room(dir: &Path) -> Result<(), Fault> {
+    let there = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
+    let Ok(disk) = rustix::fs::statvfs(there) else { return Ok(()) };
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if left >= DISK_BYTES_MIN {
+        return Ok(());
+    }
+    let mib = 1024 * 1024;
+    Err(Fault::Fatal(format!(
+        "the disk of {} has {} MiB left, and what is served needs the last {} of them: make room, and ask again",
+        dir.display(),
+        left / mib,
+        DISK_BYTES_MIN / mib
+    )))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::beside::{Beside, Phase};
 use crate::digest::Digest;
 use crate::follow::{BULK, Projection};
 use crate::generation::{Generation, skips};
-use crate::generations::{Asked, Vector, Why};
+use crate::generations::{Asked, Roles, Vector, Why, room};
 use crate::verify::{Verdict, compare};
 
 /// What is folded into one write: the rows it changes are written once, however often they change.
@@ -23,8 +23,6 @@ const BATCH_RECORDS: usize = 50_000;
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Records that may be folded while what is served waits for it.
 const LAST_RECORDS: u64 = 2_000;
-/// Bytes that are left on the disk at least: what is folded beside must not take them from what is served.
-const DISK_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
 /// Why something asked of a view is refused.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +54,8 @@ pub struct Rebuild {
     pub keeps: bool,
     /// who asks
     pub actor: Option<String>,
+    /// it is only looked whether it could begin
+    pub dry_run: bool,
 }
 
 /// What one step of a rebuild came to.
@@ -65,8 +65,8 @@ pub enum Step {
     Idle,
     /// it went on
     Worked,
-    /// what was folded beside is served from now on; how many rows differ, if they were compared
-    Swapped(Option<usize>),
+    /// What was folded beside is served from now on: what was asked for, and how many rows differ, if they were compared.
+    Swapped(Box<Asked>, Option<usize>),
     /// it was given up, and why
     Failed(String),
 }
@@ -85,9 +85,12 @@ impl Projection {
             }
         }
         room(&self.generations.dir(0))?;
-        let Rebuild { until, rate, swaps, accepts, keeps, actor } = rebuild;
+        let Rebuild { until, rate, swaps, accepts, keeps, actor, dry_run } = rebuild;
         let mut roles = self.roles.lock();
         let number = roles.next();
+        if dry_run {
+            return Ok(number);
+        }
         let asked = Asked { number, why: Why::Asked, until, rate, swaps, accepts, keeps, paused: false, actor };
         let dir = self.generations.dir(number);
         if dir.exists() {
@@ -98,8 +101,7 @@ impl Projection {
         let mut after = roles.clone();
         after.shapes.insert(number, self.view.shape());
         after.beside = Some(asked.clone());
-        self.generations.settle(&mut after, |number| self.is_read(number))?;
-        *roles = after;
+        self.settled(&mut roles, after)?;
         *self.ended.lock() = None;
         *beside = Some(Arc::new(Beside::of(asked, made)));
         Ok(number)
@@ -130,6 +132,14 @@ impl Projection {
         self.retired.lock().push((generation.number, Arc::downgrade(&generation.rows)));
     }
 
+    /// Settles roles, and takes them for its own only then: what cannot be written has not happened.
+    fn settled(&self, roles: &mut Roles, after: Roles) -> Result<(), Fault> {
+        let mut after = after;
+        self.generations.settle(&mut after, |number| self.is_read(number))?;
+        *roles = after;
+        Ok(())
+    }
+
     /// Folds nothing into what is served, or what is folded beside it, until it is resumed, over the next start as well.
     pub fn pause(&self, paused: bool, only_beside: bool) -> Result<(), RebuildError> {
         let beside = self.beside.lock();
@@ -137,18 +147,20 @@ impl Projection {
             return refused(format!("nothing is folded beside {}", self.name()));
         }
         let mut roles = self.roles.lock();
-        if !only_beside {
-            roles.paused = paused;
-        }
-        if let Some(beside) = &*beside {
-            let mut asked = beside.asked.lock();
-            asked.paused = paused;
-            if !paused && asked.until.take().is_some() {
-                *beside.phase.lock() = Phase::Folding; // on to the end
+        let mut after = Roles { paused: if only_beside { roles.paused } else { paused }, ..roles.clone() };
+        let asked = beside.as_ref().map(|beside| {
+            let asked = beside.asked.lock().clone();
+            Asked { paused, until: if paused { asked.until } else { None }, ..asked } // on to the end
+        });
+        after.beside.clone_from(&asked);
+        self.settled(&mut roles, after)?;
+        if let (Some(beside), Some(asked)) = (&*beside, asked) {
+            let mut before = beside.asked.lock();
+            if before.until.is_some() && asked.until.is_none() {
+                *beside.phase.lock() = Phase::Folding;
             }
-            roles.beside = Some(asked.clone());
+            *before = asked;
         }
-        self.generations.settle(&mut roles, |number| self.is_read(number))?;
         drop((roles, beside));
         if !only_beside {
             self.hold(paused); // without what a swap asks for while it holds the turn
@@ -158,15 +170,15 @@ impl Projection {
 
     /// Serves what is folded beside, once it stands where the served rows stand; differences or not, if they are accepted.
     /// Where nothing is folded beside, and what was served before is not to be kept, that goes.
-    pub fn swap(&self, accepts: bool, keeps: bool) -> Result<(), RebuildError> {
+    pub fn swap(&self, accepts: bool, keeps: bool, actor: Option<String>) -> Result<(), RebuildError> {
         let beside = self.beside.lock();
         let mut roles = self.roles.lock();
         let Some(beside) = &*beside else {
             if keeps || roles.previous.is_none() {
                 return refused(format!("nothing is folded beside {}: ask for it first (rebuild)", self.name()));
             }
-            roles.previous = None;
-            return Ok(self.generations.settle(&mut roles, |number| self.is_read(number))?);
+            let after = Roles { previous: None, ..roles.clone() };
+            return Ok(self.settled(&mut roles, after)?);
         };
         let mut asked = beside.asked.lock();
         if asked.until.is_some() {
@@ -178,29 +190,28 @@ impl Projection {
         if asked.swaps && *beside.phase.lock() == Phase::Folding {
             return refused(format!("{} is being folded beside, and swapped in at its end", self.name()));
         }
-        (asked.swaps, asked.accepts, asked.keeps, asked.paused) = (true, asked.accepts || accepts, keeps, false);
-        roles.beside = Some(asked.clone());
-        self.generations.settle(&mut roles, |number| self.is_read(number))?;
+        let told = Asked { swaps: true, accepts: asked.accepts || accepts, keeps, paused: false, actor: actor.or(asked.actor.clone()), ..asked.clone() };
+        let after = Roles { beside: Some(told.clone()), ..roles.clone() };
+        self.settled(&mut roles, after)?;
+        *asked = told;
         *beside.phase.lock() = Phase::Folding;
         Ok(())
     }
 
     /// Gives up what is folded beside; where there is nothing, serves again what was served before, once it has caught up.
-    pub fn rollback(&self) -> Result<Option<u32>, RebuildError> {
+    pub fn rollback(&self, actor: Option<String>) -> Result<Option<u32>, RebuildError> {
         let mut beside = self.beside.lock();
         let mut roles = self.roles.lock();
-        if let Some(given_up) = beside.take() {
+        if let Some(given_up) = beside.clone() {
             let asked = given_up.asked.lock().clone();
             if asked.why == Why::Shape && *given_up.phase.lock() == Phase::Folding {
-                *beside = Some(given_up);
                 return refused(format!("what is served of {} is of an earlier shape: what is folded beside it is needed", self.name()));
             }
             let number = given_up.generation.number;
-            self.retire(&given_up.generation);
-            drop(given_up);
-            roles.beside = None;
-            roles.previous = if asked.why == Why::Rollback { Some(number) } else { roles.previous };
-            self.generations.settle(&mut roles, |number| self.is_read(number))?;
+            let after = Roles { beside: None, previous: if asked.why == Why::Rollback { Some(number) } else { roles.previous }, ..roles.clone() };
+            self.retire(&given_up.generation); // its directory goes once its step has ended
+            self.settled(&mut roles, after)?;
+            *beside = None;
             *self.ended.lock() = Some(format!("generation {number} was given up"));
             return Ok(None);
         }
@@ -217,12 +228,10 @@ impl Projection {
         if self.is_read(previous) {
             return refused(format!("what was served before of {} is still being read: ask again in a moment", self.name()));
         }
-        let asked = Asked { why: Why::Rollback, ..Asked::for_shape(previous) };
+        let asked = Asked { why: Why::Rollback, actor, ..Asked::for_shape(previous) };
         let made = self.made(previous, &shape)?;
-        let mut after = roles.clone();
-        (after.previous, after.beside) = (None, Some(asked.clone()));
-        self.generations.settle(&mut after, |number| self.is_read(number))?;
-        *roles = after;
+        let after = Roles { previous: None, beside: Some(asked.clone()), ..roles.clone() };
+        self.settled(&mut roles, after)?;
         *self.ended.lock() = None;
         *beside = Some(Arc::new(Beside::of(asked, made)));
         Ok(Some(previous))
@@ -239,7 +248,7 @@ impl Projection {
             Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
                 let why = fault.to_string();
                 *beside.phase.lock() = Phase::Failed(why.clone());
-                if let Err(fault) = self.rollback().map(|_| ()) {
+                if let Err(fault) = self.rollback(None).map(|_| ()) {
                     tracing::warn!(view = self.name(), %fault, "what was folded beside cannot be cleared away");
                 }
                 *self.ended.lock() = Some(format!("given up: {why}"));
@@ -354,19 +363,18 @@ impl Projection {
         if !slot.as_ref().is_some_and(|there| Arc::ptr_eq(there, beside)) {
             return Ok(Step::Idle); // it was given up meanwhile
         }
-        let (mut roles, keeps) = (self.roles.lock(), beside.asked.lock().keeps);
+        let (mut roles, asked) = (self.roles.lock(), beside.asked.lock().clone());
         let mut after = roles.clone();
         let before = std::mem::replace(&mut after.serving, beside.generation.number);
-        (after.previous, after.beside) = (keeps.then_some(before), None);
+        (after.previous, after.beside) = (asked.keeps.then_some(before), None);
         self.retire(&serving);
-        self.generations.settle(&mut after, |number| self.is_read(number))?;
-        *roles = after;
+        self.settled(&mut roles, after)?;
         drop(self.serve(Arc::clone(&beside.generation)));
         *slot = None;
         let found = beside.verdict.lock().as_ref().map(|verdict| verdict.differences.len());
         *self.ended.lock() = Some(format!("generation {} is served since, instead of {before}", beside.generation.number));
         drop((turn, slot, roles, serving));
-        Ok(Step::Swapped(found))
+        Ok(Step::Swapped(Box::new(asked), found))
     }
 
     /// What would be different if it were folded anew, or, with `at`, what was different then: the rows that are served, at
@@ -375,6 +383,7 @@ impl Projection {
         let serving = self.generation();
         let live = serving.rows.freeze();
         let goal = self.vector(&live)?;
+        room(scratch)?;
         let anew = Generation::open(0, (&self.view, &self.view.shape()), &self.control, scratch, &self.memory)?;
         let mut folding = anew.folding.lock();
         for (partition, end) in &goal {
@@ -385,21 +394,4 @@ impl Projection {
         let records = anew.rows.freeze().positions()?.iter().map(|(.., at)| at.0).sum();
         compare(self.name(), &live, &anew.rows.freeze(), records)
     }
-}
-
-/// That there is room where rows are folded beside.
-fn room(dir: &Path) -> Result<(), Fault> {
-    let there = dir.ancestors().find(|above| above.exists()).unwrap_or(dir);
-    let Ok(disk) = rustix::fs::statvfs(there) else { return Ok(()) };
-    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if left >= DISK_BYTES_MIN {
-        return Ok(());
-    }
-    let mib = 1024 * 1024;
-    Err(Fault::Fatal(format!(
-        "the disk of {} has {} MiB left, and what is served needs the last {} of them: make room, and ask again",
-        dir.display(),
-        left / mib,
-        DISK_BYTES_MIN / mib
-    )))
 }

@@ -122,22 +122,25 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// What is kept, as a copy in `scratch`; one of another shape, another log or other records is none.
-    fn copied(&self, scratch: &Path) -> Result<bool, Fault> {
-        if !self.dir.exists() {
-            return Ok(false);
+    /// What is kept, as a copy in `scratch`; one of another shape, another log or other records is none, and one that cannot be read.
+    fn copied(&self, scratch: &Path) -> bool {
+        let copied = || Rows::open_of(&self.dir, &self.shape, self.log, &self.skips, &Memory::default())?.copy(scratch);
+        match self.dir.exists().then(copied) {
+            None => false,
+            Some(Ok(())) => true,
+            Some(Err(fault)) => {
+                tracing::warn!(%fault, "what was proven before cannot be gone on from: all is folded from zero");
+                let _whatever_is_left = std::fs::remove_dir_all(scratch);
+                false
+            }
         }
-        let kept = Rows::open_of(&self.dir, &self.shape, self.log, &self.skips, &Memory::default())?;
-        kept.copy(scratch)?;
-        Ok(true)
     }
 
     /// Keeps these rows instead.
     fn keep(&self, proven: &Rows) -> Result<(), Fault> {
         let (new, failed) = (self.dir.with_extension("new"), |why: std::io::Error| Fault::Fatal(format!("{}: {why}", self.dir.display())));
-        for dir in [&new, &self.dir].into_iter().filter(|dir| dir.exists()) {
-            std::fs::remove_dir_all(dir).map_err(failed)?;
-        }
+        let remove = |dir: &PathBuf| if dir.is_dir() { std::fs::remove_dir_all(dir) } else { std::fs::remove_file(dir) };
+        [&new, &self.dir].into_iter().filter(|dir| dir.exists()).try_for_each(remove).map_err(failed)?;
         if let Some(above) = self.dir.parent() {
             std::fs::create_dir_all(above).map_err(failed)?;
         }
@@ -173,7 +176,8 @@ impl Proof<'_> {
         let (name, log) = (self.name, self.log);
         let live = self.live.freeze();
         let positions = live.positions()?;
-        let further = !self.full && self.kept.map_or(Ok(false), |kept| kept.copied(self.scratch))?;
+        crate::generations::room(self.scratch)?;
+        let further = !self.full && self.kept.is_some_and(|kept| kept.copied(self.scratch));
         let (shape, of) = self.kept.map_or((name, ""), |kept| (kept.shape.as_str(), kept.log));
         let fresh = Arc::new(Rows::open_of(self.scratch, shape, of, &[], &Memory::default())?);
         let mut fold = Counting { fold: make(Arc::clone(&fresh)), records: 0 };
@@ -196,8 +200,11 @@ impl Proof<'_> {
             None => Verdict { full: !further, ..compare(name, &live, &fresh.freeze(), fold.records)? },
         };
         verdict.wrong = self.missing(&positions)?;
-        if let Some(kept) = self.kept.filter(|_| verdict.matches()) {
-            kept.keep(&fresh)?;
+        // A proof is none the worse for not being kept.
+        if let Some(kept) = self.kept.filter(|_| verdict.matches())
+            && let Err(fault) = kept.keep(&fresh)
+        {
+            tracing::warn!(%fault, "what is proven cannot be kept: the next proof begins from zero");
         }
         for place in ends {
             match patiently(log, place, &mut fold) {

@@ -1,5 +1,5 @@
 //! Which commit the binary is of, as `--version` says it. Must not fail a build: without git, or outside its repository,
-//! it is unknown.
+//! it is unknown. And one function of librdkafka's that is not called.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +8,10 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let commit = commit().unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=COMMIT_OF_BUILD={commit}");
+    // It ends the process where a partition has no leader: see `eventstore/src/log/kafka/ffi.rs`. Only GNU's linkers know how.
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        println!("cargo:rustc-link-arg=-Wl,--wrap=rd_kafka_metadata_update_op");
+    }
 }
 
 fn commit() -> Option<String> {

@@ -271,8 +271,8 @@ fn replay(count: u64) {
     let served = caught_up(0);
     for (accepts, name) in [(true, "rebuilt beside and swapped in"), (false, "the same, compared row by row")] {
         let ours = || {
-            served.rebuild(Rebuild { until: None, rate: None, swaps: true, accepts, keeps: false, actor: None }).unwrap();
-            while !matches!(served.step(Instant::now()).unwrap(), Step::Swapped(_)) {}
+            served.rebuild(Rebuild { until: None, rate: None, swaps: true, accepts, keeps: false, actor: None, dry_run: false }).unwrap();
+            while !matches!(served.step(Instant::now()).unwrap(), Step::Swapped(..)) {}
             count
         };
         println!("{}", Paired::run(3, ours, limit).report(&format!("{count} events {name}"), "a view", "a drain that only counts", 0.0));

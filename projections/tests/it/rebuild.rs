@@ -10,15 +10,16 @@ use schemas::Partition;
 
 use crate::{Bench, count, events, follow, view};
 
-const ASKED: Rebuild = Rebuild { until: None, rate: None, swaps: true, accepts: false, keeps: true, actor: None };
+const ASKED: Rebuild = Rebuild { until: None, rate: None, swaps: true, accepts: false, keeps: true, actor: None, dry_run: false };
 
-/// Steps until nothing more is done; what came of it last.
-fn stepped(projection: &Projection) -> Step {
-    let mut last = Step::Idle;
+/// Steps until nothing more is done; how many rows differed, if it was swapped in.
+fn stepped(projection: &Projection) -> Option<Option<usize>> {
+    let mut swapped = None;
     loop {
         match projection.step(Instant::now()).unwrap() {
-            Step::Idle => return last,
-            step => last = step,
+            Step::Idle => return swapped,
+            Step::Swapped(_, found) => swapped = Some(found),
+            Step::Worked | Step::Failed(_) => {}
         }
     }
 }
@@ -62,7 +63,7 @@ fn it_is_swapped_in_where_it_is_the_same_and_no_reader_goes_back() {
         }
         stepping.join().unwrap()
     });
-    assert_eq!((swapped, generation(&projection)), (Step::Swapped(Some(0)), (1, Some(0))));
+    assert_eq!((swapped, generation(&projection)), (Some(Some(0)), (1, Some(0))));
     follow(&projection);
     assert!(bench.verify(&projection).matches());
     let first = |projection: &Projection| projection.queue().unwrap().first("q/");
@@ -70,15 +71,15 @@ fn it_is_swapped_in_where_it_is_the_same_and_no_reader_goes_back() {
     // And back: what was served before has to catch up first.
     bench.write(1, "+f");
     follow(&projection);
-    assert_eq!(projection.rollback().unwrap(), Some(0));
-    assert_eq!((stepped(&projection), generation(&projection)), (Step::Swapped(None), (0, Some(1))));
+    assert_eq!(projection.rollback(None).unwrap(), Some(0));
+    assert_eq!((stepped(&projection), generation(&projection)), (Some(None), (0, Some(1))));
     assert_eq!(projection.get::<u64>("f").unwrap(), Some(1));
     assert!(bench.verify(&projection).matches());
     let dirs = || ["letters", "letters.1"].map(|dir| bench.dir.path().join("views").join(dir).exists());
     assert_eq!(dirs(), [true, true]);
-    projection.swap(false, false).unwrap();
+    projection.swap(false, false, None).unwrap();
     assert_eq!((dirs(), generation(&projection)), ([true, false], (0, None)));
-    assert!(projection.rollback().unwrap_err().to_string().contains("nothing was served before"));
+    assert!(projection.rollback(None).unwrap_err().to_string().contains("nothing was served before"));
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_kill_at_any_step_leaves_one_that_serves_and_one_that_goes_on() {
         bench.write(0, "+a");
         let stepped = projection.step(Instant::now()).unwrap();
         if generation(&projection).0 == 1 {
-            assert_eq!(stepped, Step::Swapped(Some(0)));
+            assert!(matches!(stepped, Step::Swapped(_, Some(0))));
             break;
         }
         assert!(projection.standing(Instant::now()).unwrap().beside.is_some(), "after kill {kill}");
@@ -123,8 +124,8 @@ fn what_differs_is_named_and_not_served_unless_that_is_accepted() {
     assert_eq!(projection.get::<u64>("a").unwrap(), Some(700), "what was served is served");
     let diff = projection.diff(None, &bench.dir.path().join("diff")).unwrap();
     assert_eq!(diff.differences, found);
-    projection.swap(true, true).unwrap();
-    assert_eq!((stepped(&projection), projection.get::<u64>("a").unwrap()), (Step::Swapped(Some(1)), Some(5)));
+    projection.swap(true, true, None).unwrap();
+    assert_eq!((stepped(&projection), projection.get::<u64>("a").unwrap()), (Some(Some(1)), Some(5)));
     assert!(bench.verify(&projection).matches());
 }
 
@@ -138,14 +139,14 @@ fn it_goes_as_far_as_it_is_told_and_waits_where_it_is_told() {
     projection.rebuild(Rebuild { until: Some(until.clone()), ..ASKED }).unwrap();
     stepped(&projection);
     assert!(held(&projection).contains("resume") && projection.standing(Instant::now()).unwrap().beside.unwrap().done == (4, 4));
-    assert!(projection.swap(true, true).unwrap_err().to_string().contains("see less"), "readers would go back");
+    assert!(projection.swap(true, true, None).unwrap_err().to_string().contains("see less"), "readers would go back");
     let then = projection.diff(Some(&until), &bench.dir.path().join("then")).unwrap();
     assert!(then.live != then.rebuilt && !then.differences.is_empty());
     projection.pause(false, true).unwrap();
     projection.pause(true, true).unwrap();
-    assert_eq!((stepped(&projection), projection.is_paused()), (Step::Idle, false), "it is paused");
+    assert_eq!((stepped(&projection), projection.is_paused()), (None, false), "it is paused");
     projection.pause(false, true).unwrap();
-    assert_eq!(stepped(&projection), Step::Swapped(Some(0)));
+    assert_eq!(stepped(&projection), Some(Some(0)));
     // What is paused stands still, over the next start, too, and serves.
     projection.pause(true, false).unwrap();
     bench.write(0, "+z");
@@ -173,8 +174,8 @@ fn rows_of_an_earlier_shape_are_served_until_there_are_others() {
     bench.write(0, "+a");
     follow(&projection);
     assert_eq!(projection.get::<u64>("a").unwrap(), Some(7), "today's fold goes on with them");
-    assert!(projection.rollback().unwrap_err().to_string().contains("is needed"));
-    assert_eq!(stepped(&projection), Step::Swapped(None));
+    assert!(projection.rollback(None).unwrap_err().to_string().contains("is needed"));
+    assert_eq!(stepped(&projection), Some(None));
     assert_eq!((projection.get::<u64>("a").unwrap(), projection.earlier_shape(), generation(&projection)), (Some(12), None, (1, Some(0))));
     drop(projection);
     // The program of before finds its own rows, and catches up.
@@ -187,7 +188,7 @@ fn rows_of_an_earlier_shape_are_served_until_there_are_others() {
     assert!(projection.serves(&vec![], None).is_err());
     follow(&projection);
     assert_eq!((projection.get::<u64>("a").unwrap(), generation(&projection).1), (Some(12), Some(0)));
-    assert!(projection.rollback().unwrap_err().to_string().contains("does not read"));
+    assert!(projection.rollback(None).unwrap_err().to_string().contains("does not read"));
 }
 
 #[test]
@@ -214,4 +215,29 @@ fn view_now() -> projections::View {
         queue: view.queue,
         readable_from: view.readable_from,
     }
+}
+
+#[test]
+fn what_cannot_be_written_has_not_happened() {
+    let bench = Bench::new();
+    let projection = written(&bench, 30);
+    projection.rebuild(ASKED).unwrap();
+    assert_eq!(stepped(&projection), Some(Some(0)));
+    let before = projection.standing(Instant::now()).unwrap();
+    // A directory in the place of the file that is written first.
+    std::fs::create_dir(bench.dir.path().join("views/letters.generations.new")).unwrap();
+    assert!(projection.pause(true, false).is_err() && !projection.is_paused());
+    assert!(projection.swap(false, false, None).is_err() && projection.rollback(None).is_err());
+    assert!(projection.rebuild(ASKED).is_err());
+    let after = projection.standing(Instant::now()).unwrap();
+    assert_eq!((after.serving, after.previous, after.paused, after.beside.is_none()), (before.serving, before.previous, false, true));
+    std::fs::remove_dir(bench.dir.path().join("views/letters.generations.new")).unwrap();
+    drop(projection);
+    // And what is nobody's is cleared away at the next start.
+    std::fs::create_dir(bench.dir.path().join("views/letters.77")).unwrap();
+    let projection = bench.open();
+    follow(&projection);
+    assert!(!bench.dir.path().join("views/letters.77").exists() && !projection.is_paused());
+    assert_eq!(projection.rollback(None).unwrap(), Some(0));
+    assert_eq!(stepped(&projection), Some(None));
 }

@@ -1,4 +1,5 @@
-//! The four calls that rdkafka's safe half lacks. The only unsafe code of the project; knows nothing but pointers.
+//! The four calls that rdkafka's safe half lacks, and one of librdkafka's that is not made. The only unsafe code of the project;
+//! knows nothing but pointers.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -78,6 +79,19 @@ pub fn sign_in<C: ClientContext>(client: &Client<C>, user: &str, password: &str)
         Err(why)
     }
 }
+
+/// What a program is linked with instead of librdkafka's function of this name, by `-Wl,--wrap` in its `build.rs`. It takes in the
+/// leaders that a broker tells with a refused fetch (KIP-951). For a partition that has none, as moments after a broker has
+/// started, librdkafka (2.5 to 2.12 at least) leaves a place in the list as `malloc` gave it, takes it for a partition's number, and
+/// the process ends by SIGSEGV (`rd_kafka_handle_Fetch_metadata_update`: room for all partitions that were told of, filled for
+/// those with a leader). Passed over, leaders are asked for as they were before KIP-951. The list is freed by its operation.
+#[unsafe(no_mangle)]
+pub extern "C" fn __wrap_rd_kafka_metadata_update_op(_client: *mut std::ffi::c_void, _leaders: *mut std::ffi::c_void) -> std::ffi::c_int {
+    HANDLED
+}
+
+/// `RD_KAFKA_OP_RES_HANDLED`, of librdkafka's `rd_kafka_op_res_t`.
+const HANDLED: std::ffi::c_int = 1;
 
 /// Every error that librdkafka knows, with its name there.
 #[cfg(test)]

@@ -281,7 +281,7 @@ fn what_is_asked_wrongly_is_said_in_our_words() {
         ("GET /customers/1/statistics?version=3", String::new(), "/query/version", "it has none"),
         ("GET /readyz?loud", String::new(), "/query/loud", "it has verbose"),
         ("GET /inspect/order/1-1?version=x", String::new(), "/query/version", "a whole number"),
-        ("POST /verify?now=1", String::new(), "/query/now", "it has none"),
+        ("POST /verify?now=1", String::new(), "/query/now", "it has full"),
         ("PUT /products/1-2?dry=1", price("\"1.00\""), "/query/dry", "it has none"),
         ("GET /customers/abc", String::new(), "/path/id", "'abc' in the path is no whole number"),
         ("GET /customers/99999999999999999999", String::new(), "/path/id", "no whole number that fits"),

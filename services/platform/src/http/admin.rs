@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::letters::{at, letter};
 use super::operate::answers::{DeadLetter, DeadLetters, DiscardedLetter, Proven, Retried};
 use super::operate::places::topic_of;
+use super::operate::projections::unproven;
 use super::read::PAGE_BYTES_MAX;
 use super::route::{Example, Operation, Routes};
 use crate::identity::access::OPERATORS;
@@ -58,7 +59,7 @@ struct HowMuch {
 }
 
 async fn verify(State(app): State<App>, Query(HowMuch { full }): Query<HowMuch>) -> Result<Response, Failure> {
-    let verdicts = blocking(move || app.operator.prover.prove(full).map_err(Failure::internal)).await?;
+    let verdicts = blocking(move || app.operator.prover.prove(full).map_err(unproven)).await?;
     let verdicts =
         verdicts.ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
     Ok(Json(json!({ "matches": verdicts.iter().all(projections::Verdict::matches), "folds": verdicts })).into_response())

@@ -16,7 +16,7 @@ use eventstore::sealing::Sealer;
 use eventstore::service::Service;
 use eventstore::worker::{Progress, Worker};
 use eventstore::{Fault, Limits, Log};
-use projections::{BULK, Projection, Step};
+use projections::{BULK, Projection, Step, Why};
 use tokio::sync::Notify;
 
 use super::identity::{Watch, written_down};
@@ -241,18 +241,27 @@ impl Threads {
 
 /// What the audit trail says of the end of a rebuild.
 fn rebuilt(view: &str, step: &Step) -> Option<Entry> {
-    let outcome = match step {
+    let (actor, outcome) = match step {
         Step::Idle | Step::Worked => return None,
-        Step::Swapped(Some(0)) => "equal to what was served, row by row and by digest".to_owned(),
-        Step::Swapped(Some(differing)) => format!("{differing} or more rows differ, which was accepted"),
-        Step::Swapped(None) => "not compared: of another shape, served before, or accepted beforehand".to_owned(),
-        Step::Failed(why) => format!("given up: {why}"),
+        Step::Swapped(asked, found) => {
+            let found = match (found, asked.why) {
+                (Some(0), _) => "equal to what was served, row by row and by digest".to_owned(),
+                (Some(differing), _) => format!("{differing} or more rows differ, which was accepted"),
+                (None, Why::Asked) => "not compared: whatever differs was accepted beforehand".to_owned(),
+                (None, Why::Shape) => "not compared: what was served is of an earlier shape".to_owned(),
+                (None, Why::Rollback) => "not compared: it was served before".to_owned(),
+            };
+            let kept = if asked.keeps { "" } else { "; what was served until then is deleted" };
+            tracing::info!(view, found, "what was folded beside is served");
+            (asked.actor.clone(), format!("generation {}: {found}{kept}", asked.number))
+        }
+        Step::Failed(why) => {
+            tracing::error!(view, why, "what was folded beside is given up");
+            (None, format!("given up: {why}"))
+        }
     };
-    match step {
-        Step::Failed(why) => tracing::error!(view, why, "what was folded beside is given up"),
-        _ => tracing::info!(view, outcome, "what was folded beside is served"),
-    }
-    Some(Entry { kind: "act".to_owned(), actor: "machine".to_owned(), act: format!("swap of projection {view}"), outcome, times: 1 })
+    let actor = actor.unwrap_or_else(|| "machine".to_owned());
+    Some(Entry { kind: "act".to_owned(), actor, act: format!("swap of projection {view}"), outcome, times: 1 })
 }
 
 /// Tells where a view's partitions stand still, when that changes.

@@ -69,7 +69,7 @@ struct RebuildArgs {
     /// Does it; without this the plan is printed, and nothing happens
     #[arg(long)]
     yes: bool,
-    /// Who asks
+    /// Who asks; the audit trail keeps it
     #[arg(long, env = "USER", default_value = "operator", value_name = "NAME")]
     actor: String,
 }
@@ -115,6 +115,9 @@ enum Verb {
         /// Does it; without this the plan is printed, and nothing happens
         #[arg(long)]
         yes: bool,
+        /// Who asks; the audit trail keeps it
+        #[arg(long, env = "USER", default_value = "operator", value_name = "NAME")]
+        actor: String,
     },
     /// Gives up what is folded beside it; where nothing is, serves again what was served before
     Rollback {
@@ -123,6 +126,9 @@ enum Verb {
         /// Does it; without this the plan is printed, and nothing happens
         #[arg(long)]
         yes: bool,
+        /// Who asks; the audit trail keeps it
+        #[arg(long, env = "USER", default_value = "operator", value_name = "NAME")]
+        actor: String,
     },
 }
 
@@ -142,9 +148,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Resume(beside) => asked.print(&ask(&system, &beside.named, "resume", json!({ "beside": beside.beside })).await?, |found| said(found, "goes on")),
         Verb::Diff { named, at } => return diff(&system, asked, &named, at).await,
         Verb::Rebuild(rebuild) => return self::rebuild(&system, asked, &rebuild).await,
-        Verb::Swap { named, accept_differences, keep, yes } => {
+        Verb::Swap { named, accept_differences, keep, yes, actor } => {
             let before = described(&system, &named).await?;
-            if before["beside"].is_null() && keep == Keep::Previous {
+            if before["beside"].is_null() && (keep == Keep::Previous || before["previous"].is_null()) {
                 misused!("nothing is folded beside {}: `projections rebuild` does that (or --keep none drops what was served before)", named.projection);
             }
             plan(
@@ -156,12 +162,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 },
             )?;
             let body = json!({ "accept_differences": accept_differences, "keep": keep == Keep::Previous });
-            let found = ask(&system, &named, "swap", body).await?;
+            let found = ask_as(&system, &named, "swap", body, &actor).await?;
             return if found["beside"].is_null() { end(asked, &found) } else { watched(&system, asked, &named).await };
         }
-        Verb::Rollback { named, yes } => {
+        Verb::Rollback { named, yes, actor } => {
             let before = described(&system, &named).await?;
             let gives_up = !before["beside"].is_null();
+            if !gives_up && before["previous"].is_null() {
+                misused!("nothing was served before of {}, or it was not kept", named.projection);
+            }
             plan(
                 &before,
                 yes,
@@ -171,7 +180,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     format!("generation {} of {} is served again, once it has caught up", before["previous"]["generation"], named.projection)
                 },
             )?;
-            let found = ask(&system, &named, "rollback", None).await?;
+            let found = ask_as(&system, &named, "rollback", None, &actor).await?;
             return if gives_up { end(asked, &found) } else { watched(&system, asked, &named).await };
         }
     }
@@ -182,8 +191,13 @@ async fn described(system: &Connection, named: &Named) -> anyhow::Result<Value> 
     Ok(system.ask(system.get(&format!("/projections/{}", part(&named.projection))), FIELDS).await?)
 }
 
-async fn ask(system: &Connection, named: &Named, verb: &str, body: impl Into<Option<Value>>) -> anyhow::Result<Value> {
+async fn ask(system: &Connection, named: &Named, verb: &str, body: Value) -> anyhow::Result<Value> {
+    ask_as(system, named, verb, body, "").await
+}
+
+async fn ask_as(system: &Connection, named: &Named, verb: &str, body: impl Into<Option<Value>>, who: &str) -> anyhow::Result<Value> {
     let request = system.request(Method::POST, &format!("/projections/{}/{verb}", part(&named.projection)));
+    let request = if who.is_empty() { request } else { request.header("daybook-actor", actor(who)) };
     Ok(system.ask(if let Some(body) = body.into() { request.json(&body) } else { request }, FIELDS).await?)
 }
 
@@ -197,7 +211,7 @@ fn plan(before: &Value, yes: bool, what: &str) -> anyhow::Result<()> {
 }
 
 async fn rebuild(system: &Connection, asked: &Asked, args: &RebuildArgs) -> anyhow::Result<ExitCode> {
-    let (before, name) = (described(system, &args.named).await?, &args.named.projection);
+    let before = described(system, &args.named).await?;
     let offsets: u64 = before["positions"].as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_u64).sum();
     let end = match (&args.until, args.no_swap, args.accept_differences) {
         (Some(until), ..) => format!("only up to {until}"),
@@ -206,16 +220,20 @@ async fn rebuild(system: &Connection, asked: &Asked, args: &RebuildArgs) -> anyh
         (None, false, false) => "and serves it if not one row differs".to_owned(),
     };
     let topic = text(&before, "topic");
+    let asked_for = |dry_run: bool| {
+        let body = json!({
+            "until": args.until,
+            "rate": args.rate,
+            "swap": !args.no_swap,
+            "accept_differences": args.accept_differences,
+            "keep": args.keep == Keep::Previous,
+            "dry_run": dry_run,
+        });
+        ask_as(system, &args.named, "rebuild", body, &args.actor)
+    };
+    asked_for(true).await?; // what is refused is no plan
     plan(&before, args.yes, &format!("folds {offsets} offsets of {topic} anew beside generation {}, {end}", before["serving"]["generation"]))?;
-    let body = json!({
-        "until": args.until,
-        "rate": args.rate,
-        "swap": !args.no_swap,
-        "accept_differences": args.accept_differences,
-        "keep": args.keep == Keep::Previous,
-    });
-    let request = system.request(Method::POST, &format!("/projections/{}/rebuild", part(name))).json(&body);
-    system.ask(request.header("daybook-actor", actor(&args.actor)), FIELDS).await?;
+    asked_for(false).await?;
     watched(system, asked, &args.named).await
 }
 

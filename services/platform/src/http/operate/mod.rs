@@ -10,7 +10,7 @@ pub mod answers;
 pub(crate) mod disk;
 mod inspect;
 pub mod places;
-mod projections;
+pub(super) mod projections;
 mod records;
 pub(crate) mod sagas;
 mod stopped;

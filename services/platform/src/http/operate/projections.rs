@@ -123,6 +123,9 @@ pub(super) struct AskedRebuild {
     /// what is served until then is kept, to be served again
     #[serde(default = "yes")]
     keep: bool,
+    /// it is only looked whether it could begin
+    #[serde(default)]
+    dry_run: bool,
 }
 
 fn yes() -> bool {
@@ -139,11 +142,12 @@ pub(super) async fn rebuild(
     if asked.rate == Some(0) {
         return Err(Failure::bad("/rate", "at least 1 record in a second: pause it, if it is to wait"));
     }
-    let actor = headers.get("daybook-actor").and_then(|actor| actor.to_str().ok()).map(str::to_owned);
+    let actor = actor(&headers);
     blocking(move || {
         let view = named(&app, &name)?;
         let until = asked.until.as_deref().map(|text| vector(app.log.as_ref(), view, text, "/until")).transpose()?;
-        let rebuild = Rebuild { until, rate: asked.rate, swaps: asked.swap, accepts: asked.accept_differences, keeps: asked.keep, actor };
+        let rebuild =
+            Rebuild { until, rate: asked.rate, swaps: asked.swap, accepts: asked.accept_differences, keeps: asked.keep, actor, dry_run: asked.dry_run };
         view.rebuild(rebuild).map_err(of_rebuild)?;
         Ok(Json(shown(view)?))
     })
@@ -180,13 +184,20 @@ pub(super) struct AskedSwap {
 }
 
 /// Serves what is folded beside.
-pub(super) async fn swap(State(app): State<App>, Path(name): Path<String>, Body(asked): Body<AskedSwap>) -> Result<Json<Value>, Failure> {
-    done(app, name, move |view| view.swap(asked.accept_differences, asked.keep)).await
+pub(super) async fn swap(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap, Body(asked): Body<AskedSwap>) -> Result<Json<Value>, Failure> {
+    let actor = actor(&headers);
+    done(app, name, move |view| view.swap(asked.accept_differences, asked.keep, actor)).await
 }
 
 /// Gives up what is folded beside, or serves again what was served before.
-pub(super) async fn rollback(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Failure> {
-    done(app, name, |view| view.rollback().map(|_| ())).await
+pub(super) async fn rollback(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Result<Json<Value>, Failure> {
+    let actor = actor(&headers);
+    done(app, name, |view| view.rollback(actor).map(|_| ())).await
+}
+
+/// Who asks, as they say.
+fn actor(headers: &HeaderMap) -> Option<String> {
+    headers.get("daybook-actor").and_then(|actor| actor.to_str().ok()).map(str::to_owned)
 }
 
 async fn done(app: App, name: String, what: impl FnOnce(&Projection) -> Result<(), RebuildError> + Send + 'static) -> Result<Json<Value>, Failure> {
@@ -210,13 +221,18 @@ pub(super) async fn diff(State(app): State<App>, Path(name): Path<String>, Body(
     blocking(move || {
         let view = named(&app, &name)?;
         let at = asked.at.as_deref().map(|text| vector(app.log.as_ref(), view, text, "/at")).transpose()?;
-        let verdict = app.operator.prover.diff(view, at.as_ref()).map_err(Failure::internal)?;
+        let verdict = app.operator.prover.diff(view, at.as_ref()).map_err(unproven)?;
         let verdict = verdict
             .ok_or_else(|| Failure::refused("proof-running", "another proof is running: one runs at a time, since it takes a second copy of the state"))?;
         let at = at.map(|at| at.iter().map(|(partition, at)| (partition.to_string(), json!(at.0))).collect::<serde_json::Map<_, _>>());
         Ok(Json(json!({ "same": verdict.matches(), "at": at, "found": verdict })))
     })
     .await
+}
+
+/// A log that is away is no fault of ours.
+pub fn unproven(why: anyhow::Error) -> Failure {
+    why.downcast::<Fault>().map_or_else(Failure::internal, Failure::from)
 }
 
 /// A position vector as people write it.
@@ -227,9 +243,13 @@ fn vector(log: &dyn Log, view: &Projection, text: &str, field: &str) -> Result<V
     }
     let form = || Failure::bad(field, format!("'{text}' is neither a time (2026-11-27T10:00:00Z) nor offsets (<partition>:<offset>,<partition>:<offset>)"));
     let mut all: Vector = view.positions().into_iter().map(|(_, partition, at)| (partition, at)).collect();
+    let mut named = std::collections::BTreeSet::new();
     for part in text.split(',') {
         let (partition, offset) = part.trim().split_once(':').ok_or_else(form)?;
         let (partition, offset) = (Partition(partition.parse().map_err(|_| form())?), Offset(offset.parse().map_err(|_| form())?));
+        if !named.insert(partition) {
+            return Err(Failure::bad(field, format!("partition {partition} is named twice")));
+        }
         let Some(at) = all.get_mut(&partition) else {
             return Err(Failure::bad(field, format!("there is no partition {partition}: they are numbered from 0 to {}", log.partitions() - 1)));
         };
