@@ -276,27 +276,29 @@ impl Projection {
         }
         let mut standing = self.positions();
         standing.retain(|(_, partition, _)| !self.stopped.lock().contains_key(partition));
+        // Until it has caught up one partition after the other: a log reads on faster than it comes back.
+        let behind = |(_, partition, next): &(Topic, Partition, Offset)| self.goal.get(partition).is_some_and(|goal| next < goal);
+        if let Some(first) = standing.iter().position(behind).filter(|_| !self.is_ready()) {
+            standing = vec![standing.swap_remove(first)];
+        }
         if !self.log.wait(&standing, wait)? {
             return Ok(false);
         }
         let (mut pages, mut records, mut bytes) = (vec![], 0, 0);
-        for mut place in standing {
-            let partition = place.1;
-            while self.log.wait(std::slice::from_ref(&place), Duration::ZERO)? && !self.stopped.lock().contains_key(&partition) {
-                let page = self.log.read(&place.0, partition, place.2, limits)?;
-                records += page.records.len();
-                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-                place.2 = page.next;
-                pages.push((partition, page));
-                // Little is written at once; much is not gathered from all partitions first.
-                if records >= limits.records || bytes >= limits.bytes {
-                    self.fold(std::mem::take(&mut pages))?;
-                    (records, bytes) = (0, 0);
-                }
-                // Until it has caught up it stays with a partition: a log reads on faster than it comes back.
-                if self.is_ready() || self.goal.get(&partition).is_none_or(|goal| place.2 >= *goal) {
-                    break;
-                }
+        for place in standing {
+            let place = [place];
+            if !self.log.wait(&place, Duration::ZERO)? {
+                continue;
+            }
+            let [(topic, partition, from)] = &place;
+            let page = self.log.read(topic, *partition, *from, limits)?;
+            records += page.records.len();
+            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+            pages.push((*partition, page));
+            // Little is written at once; much is not gathered from all partitions first.
+            if records >= limits.records || bytes >= limits.bytes {
+                self.fold(std::mem::take(&mut pages))?;
+                (records, bytes) = (0, 0);
             }
         }
         self.fold(pages)?;

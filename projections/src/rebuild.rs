@@ -269,13 +269,17 @@ impl Projection {
             return Err(Fault::Fatal(format!("{topic}/{partition} offset {offset} was folded before it was settled that it is passed over: ask for it anew")));
         }
         let goal = beside.goal(&self.generation().at());
-        if self.fold_towards(beside, &goal, now)? > 0 {
+        // The last few are folded with what follows: where events come all the while there are always some.
+        if self.fold_towards(beside, &goal, now)? > 0 && self.behind(beside) > LAST_RECORDS {
             return Ok(Step::Worked);
         }
         let (until, swaps, accepts) = {
             let asked = beside.asked.lock();
             (asked.until.is_some(), asked.swaps, asked.accepts)
         };
+        if until && self.behind(beside) > 0 {
+            return Ok(Step::Worked);
+        }
         if until {
             *beside.phase.lock() = Phase::Held("it is folded up to where it was asked for: let it go on (resume), or give it up (rollback)".to_owned());
             return Ok(Step::Worked);
@@ -331,6 +335,12 @@ impl Projection {
         Ok(records.max(1) as u64)
     }
 
+    /// Offsets that lie between it and where it goes to.
+    fn behind(&self, beside: &Beside) -> u64 {
+        let (done, all) = beside.progress(&beside.goal(&self.generation().at()));
+        all - done
+    }
+
     /// Both at the position vector of one moment, which what is folded beside has not reached yet.
     fn compared(&self, beside: &Beside, now: Instant) -> Result<Verdict, Fault> {
         let serving = self.generation();
@@ -345,11 +355,7 @@ impl Projection {
     }
 
     fn swap_in(&self, beside: &Arc<Beside>, accepts: bool, now: Instant) -> Result<Step, Fault> {
-        let behind = |goal: &Vector| {
-            let (done, all) = beside.progress(goal);
-            all - done
-        };
-        while behind(&beside.goal(&self.generation().at())) > LAST_RECORDS {
+        while self.behind(beside) > LAST_RECORDS {
             self.fold_towards(beside, &self.generation().at(), now)?;
         }
         beside.generation.rows.flush()?; // what is served from here on is on the disk, as what it replaces is
