@@ -270,7 +270,8 @@ impl Projection {
         }
         let goal = beside.goal(&self.generation().at());
         // The last few are folded with what follows: where events come all the while there are always some.
-        if self.fold_towards(beside, &goal, now)? > 0 && self.behind(beside) > LAST_RECORDS {
+        let few = beside.asked.lock().rate.map_or(LAST_RECORDS, |rate| rate.min(LAST_RECORDS));
+        if self.fold_towards(beside, &goal, now)? > 0 && self.behind(beside) > few {
             return Ok(Step::Worked);
         }
         let (until, swaps, accepts) = {
