@@ -157,7 +157,8 @@ async fn of_two_that_decide_at_once_one_is_told() {
     let one = store();
     let framework = CqrsFramework::new(one.clone(), Vec::<Box<dyn Query<BankAccount>>>::new(), BankAccountServices);
     framework.execute("7", BankAccountCommand::OpenAccount { account_id: "7".into() }).await.unwrap();
-    let (first, second) = (store(), store());
+    // Clones of the store that opened the account: another one may not see it yet.
+    let (first, second) = (one.clone(), one.clone());
     let (loaded, stale) = (first.load_aggregate("7").await.unwrap(), second.load_aggregate("7").await.unwrap());
     let deposit = || vec![BankAccountEvent::CustomerDepositedMoney { cents: 1, balance: 1 }];
     assert_eq!(first.commit(deposit(), loaded, [].into()).await.unwrap()[0].sequence, 2);
