@@ -83,7 +83,7 @@ fn compare(per_append: usize, appends: usize) {
             &format!("append, {WRITERS} writers, {per_append} records of {} bytes each time, synced", bytes[0].len()),
             "embedded",
             "raw RocksDB",
-            0.7
+            Some(0.7)
         )
     );
 }

@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+pub mod replay;
+
+/// What is measured runs with the allocator of the binary that is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One measurement of ours between two of the limit's, so that a machine whose speed drifts does not decide.
 pub struct Paired {
     ours: Vec<f64>,
@@ -22,11 +28,12 @@ impl Paired {
         paired
     }
 
-    /// One line: both medians and the median of the rounds' ratios, with its spread.
-    pub fn report(&self, name: &str, ours: &str, limit: &str, aim: f64) -> String {
+    /// One line: both medians and the median of the rounds' ratios, with its spread; and the ratio that is aimed at, where there is one.
+    pub fn report(&self, name: &str, ours: &str, limit: &str, aim: Option<f64>) -> String {
         let ratios: Vec<f64> = self.ours.iter().zip(&self.limit).map(|(ours, limit)| ours / limit).collect();
         let (low, middle, high) = (sorted(&ratios)[0], median(&ratios), sorted(&ratios)[ratios.len() - 1]);
-        format!("{name}: {ours} {:.0}/s, {limit} {:.0}/s, ratio {middle:.2} ({low:.2} to {high:.2}), aim {aim:.1}", median(&self.ours), median(&self.limit))
+        let aim = aim.map(|aim| format!(", aim {aim:.1}")).unwrap_or_default();
+        format!("{name}: {ours} {:.0}/s, {limit} {:.0}/s, ratio {middle:.2} ({low:.2} to {high:.2}){aim}", median(&self.ours), median(&self.limit))
     }
 }
 

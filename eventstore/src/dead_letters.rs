@@ -100,7 +100,7 @@ pub fn dead_letter(record: &Record, reason: Reason, detail: &str, about: &[(&'st
     notes.push(DLT_PARTITION, record.partition.to_string());
     notes.push(DLT_OFFSET, record.offset.to_string());
     notes.push(DLT_TIMESTAMP, record.recorded_at.to_string());
-    about.iter().for_each(|(name, value)| notes.push(*name, shortened(value)));
+    about.iter().for_each(|(name, value)| notes.push(name, shortened(value)));
     let given = || record.headers.iter().filter(|(name, _)| !name.starts_with("dlt-"));
     let whole = given().map(|(name, value)| name.len() + value.len()).sum::<usize>() + notes.bytes() + record.key.len() + DLT_CUT.len() + 16;
     let (mut key, mut value, mut cut) = (record.key.as_slice(), record.value.as_deref(), vec![]);
@@ -121,7 +121,7 @@ pub fn dead_letter(record: &Record, reason: Reason, detail: &str, about: &[(&'st
         cut.push("body");
     }
     let mut headers: Headers = kept.into_iter().map(|(name, value)| (name.to_owned(), masked(value))).collect();
-    notes.iter().for_each(|(name, value)| headers.push(name.to_owned(), value));
+    notes.iter().for_each(|(name, value)| headers.push(name, value));
     if !cut.is_empty() {
         headers.push(DLT_CUT, cut.join(","));
     }

@@ -1,10 +1,17 @@
 //! Folding a log: read to a head that was taken beforehand, page by page. Cannot end early by accident, sends nothing.
 
+use std::sync::mpsc::sync_channel;
+use std::thread::Builder;
+
 use schemas::envelope::Malformed;
 use schemas::{Partition, Topic};
 
 use crate::log::{Fault, Limits, Log, Offset, Page, Record, Stuck, Wrong};
 use crate::rows::{Last, Rows};
+
+/// Pages that are read before they are asked for.
+const AHEAD: usize = 2;
+const ALL: Limits = Limits { records: usize::MAX, bytes: usize::MAX };
 
 /// What a log can be folded into.
 pub trait Fold {
@@ -62,21 +69,64 @@ pub fn replay(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut dyn
 
 /// Folds a partition up to `end`, and not one record further.
 pub fn replay_to(log: &dyn Log, topic: &Topic, partition: Partition, into: &mut dyn Fold, limits: Limits, end: Offset) -> Result<Offset, Fault> {
-    loop {
-        let from = into.next(topic, partition)?;
-        if from >= end {
-            return Ok(end);
-        }
-        let mut page = log.read(topic, partition, from, limits)?;
-        if page.next <= from {
-            return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below the end {end}, got none")));
-        }
-        if page.next > end {
-            page.records.retain(|record| record.offset < end);
-            page.next = end;
-        }
-        into.fold(topic, partition, page)?;
+    let from = into.next(topic, partition)?;
+    read_ahead(log, topic, &[(partition, from, end)], limits, ALL, &mut |partition, page| into.fold(topic, partition, page))?;
+    Ok(end)
+}
+
+/// Of a partition, from one offset up to another.
+pub type Range = (Partition, Offset, Offset);
+
+/// Takes a page of a partition.
+pub type Take<'t> = dyn FnMut(Partition, Page) -> Result<(), Fault> + 't;
+
+/// Reads these ranges of a topic and not one record further, one after the other, until `most` is read. Where that is more than a
+/// page, the next pages are read by a thread of their own while one is taken: reading costs as much as folding.
+pub fn read_ahead(log: &dyn Log, topic: &Topic, ranges: &[Range], page: Limits, most: Limits, take: &mut Take<'_>) -> Result<(), Fault> {
+    if ranges.iter().map(|(_, from, end)| end.0.saturating_sub(from.0)).sum::<u64>() <= page.records as u64 {
+        return read_each(log, topic, ranges, page, most, &mut |partition, page| take(partition, page).map(|()| true));
     }
+    std::thread::scope(|scope| {
+        let (give, given) = sync_channel(AHEAD);
+        let read = move || read_each(log, topic, ranges, page, most, &mut |partition, page| Ok(give.send((partition, page)).is_ok()));
+        let reader =
+            Builder::new().name("log ahead".into()).spawn_scoped(scope, read).map_err(|why| Fault::Retry(format!("no thread to read a log: {why}")))?;
+        for (partition, page) in given {
+            take(partition, page)?; // whoever reads ahead then finds nobody, and ends
+        }
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn read_each(
+    log: &dyn Log,
+    topic: &Topic,
+    ranges: &[Range],
+    limits: Limits,
+    most: Limits,
+    give: &mut dyn FnMut(Partition, Page) -> Result<bool, Fault>,
+) -> Result<(), Fault> {
+    let (mut records, mut bytes) = (0, 0);
+    for (partition, mut from, end) in ranges.iter().copied() {
+        // What is read and not taken would have to be read again.
+        while from < end && records < most.records && bytes < most.bytes {
+            let mut page = log.read(topic, partition, from, limits)?;
+            if page.next <= from {
+                return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below the end {end}, got none")));
+            }
+            if page.next > end {
+                page.records.retain(|record| record.offset < end);
+                page.next = end;
+            }
+            from = page.next;
+            records += page.records.len();
+            bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
+            if !give(partition, page)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says which record cannot be folded, and why its partition stops.

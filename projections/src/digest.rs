@@ -28,7 +28,7 @@ impl Digest {
     /// A row came.
     pub fn add(&mut self, key: &[u8], row: &[u8]) {
         self.lanes.iter_mut().zip(lanes(key, row)).for_each(|(lane, more)| *lane = lane.wrapping_add(more));
-        self.rows += 1;
+        self.rows = self.rows.wrapping_add(1);
     }
 
     /// A row went.

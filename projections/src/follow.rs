@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use eventstore::control::Control;
-use eventstore::fold::rows_belong;
+use eventstore::fold::{Range, rows_belong};
 use eventstore::log::Stuck;
 use eventstore::memory::Memory;
 use eventstore::rows::Rows;
@@ -55,8 +55,10 @@ pub trait Watcher: Send + Sync {
     fn told(&self);
     /// It is about to fold pages.
     fn begins(&self) {}
-    /// It folded these; `live` if it had caught up before.
-    fn folded(&self, _pages: &[(Partition, Page)], _live: bool) {}
+    /// It folded these, which are new.
+    fn folded(&self, _pages: &[(Partition, Page)]) {}
+    /// It folded so many records on its way to where it is new.
+    fn replayed(&self, _records: u64) {}
 }
 
 /// Who only waits.
@@ -276,10 +278,10 @@ impl Projection {
         }
         let mut standing = self.positions();
         standing.retain(|(_, partition, _)| !self.stopped.lock().contains_key(partition));
-        // Until it has caught up one partition after the other: a log reads on faster than it comes back.
-        let behind = |(_, partition, next): &(Topic, Partition, Offset)| self.goal.get(partition).is_some_and(|goal| next < goal);
-        if let Some(first) = standing.iter().position(behind).filter(|_| !self.is_ready()) {
-            standing = vec![standing.swap_remove(first)];
+        if self.catch_up(&standing, limits)? {
+            self.look_whether_ready();
+            self.watcher.told();
+            return Ok(true);
         }
         if !self.log.wait(&standing, wait)? {
             return Ok(false);
@@ -307,6 +309,29 @@ impl Projection {
         Ok(true)
     }
 
+    /// Folds much at once, one partition after the other, until it has caught up: a log reads on faster than it comes back. Says
+    /// whether there was something; not if one of its records cannot be folded, up to which it then goes page by page.
+    fn catch_up(&self, standing: &Positions, limits: Limits) -> Result<bool, Fault> {
+        let ranges: Vec<Range> =
+            standing.iter().map(|(_, partition, next)| (*partition, *next, self.goal[partition])).filter(|(_, next, goal)| next < goal).collect();
+        if self.is_ready() || ranges.is_empty() {
+            return Ok(false);
+        }
+        let _turn = self.turning.lock();
+        if self.is_paused() {
+            return Ok(false);
+        }
+        self.watcher.begins();
+        match self.generation().fold_ranges(self.log.as_ref(), &self.view.topic, &ranges, limits, || _ = self.folds.fetch_add(1, Ordering::AcqRel)) {
+            Ok(records) => {
+                self.watcher.replayed(records);
+                Ok(true)
+            }
+            Err(Fault::Stop(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     fn look_whether_ready(&self) {
         if !self.is_ready() {
             let stopped = self.stopped.lock();
@@ -326,7 +351,11 @@ impl Projection {
             self.watcher.begins();
             match self.generation().fold(&self.view.topic, &pages, || _ = self.folds.fetch_add(1, Ordering::AcqRel)) {
                 Ok(()) => {
-                    self.watcher.folded(&pages, self.is_ready());
+                    if self.is_ready() {
+                        self.watcher.folded(&pages);
+                    } else {
+                        self.watcher.replayed(pages.iter().map(|(_, page)| page.records.len() as u64).sum());
+                    }
                     return Ok(());
                 }
                 Err(Fault::Stop(stuck)) => {

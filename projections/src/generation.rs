@@ -4,16 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eventstore::control::Control;
+use eventstore::fold::{Range, read_ahead};
 use eventstore::memory::Memory;
 use eventstore::observer::view as reader;
 use eventstore::rows::{Changes, Rows};
-use eventstore::{Fault, Page, Positions};
+use eventstore::{Fault, Limits, Log, Page, Positions};
 use parking_lot::Mutex;
 use schemas::{Partition, Topic};
 
 use crate::generations::{Asked, Roles, Vector};
 use crate::queue::Queue;
 use crate::view::{Folding, View};
+
+/// What is read at once where much is folded: it is folded while it is still in the processor's caches.
+const PAGE: Limits = Limits { records: 1_000, bytes: 1024 * 1024 };
 
 /// See the module. Whoever folds into it is its only writer.
 pub struct Generation {
@@ -78,6 +82,25 @@ impl Generation {
         done();
         self.at.lock().extend(pages.iter().map(|(partition, page)| (*partition, page.next)));
         Ok(())
+    }
+
+    /// Folds what lies in these ranges until so much of it is folded, and writes that at once; says how many records
+    /// it was. `done` is called as by [`Generation::fold`].
+    pub fn fold_ranges(&self, log: &dyn Log, topic: &Topic, ranges: &[Range], most: Limits, done: impl FnOnce()) -> Result<u64, Fault> {
+        let (mut folding, mut records) = (self.folding.lock(), 0);
+        let page = Limits { records: PAGE.records.min(most.records), ..PAGE };
+        let read = read_ahead(log, topic, ranges, page, most, &mut |partition, page| {
+            records += page.records.len() as u64;
+            folding.gather(partition, &page)
+        });
+        if let Err(fault) = read {
+            folding.forget();
+            return Err(fault);
+        }
+        let written = folding.write(topic)?;
+        done();
+        self.at.lock().extend(written);
+        Ok(records)
     }
 
     /// Where it stands. Rows may already be newer, never older.

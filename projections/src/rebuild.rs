@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use eventstore::fold::{replay_to, rows_belong};
 use eventstore::rows::Frozen;
-use eventstore::{Fault, Limits, Page};
+use eventstore::{Fault, Limits};
 use schemas::Partition;
 
 use crate::beside::{Beside, Phase};
@@ -19,8 +19,7 @@ use crate::generations::{Asked, Roles, Vector, Why, room};
 use crate::verify::{Verdict, compare};
 
 /// What is folded into one write: the rows it changes are written once, however often they change.
-const BATCH_RECORDS: usize = 50_000;
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
+const BATCH: Limits = Limits { records: 50_000, bytes: 16 * 1024 * 1024 };
 /// Records that may be folded while what is served waits for it.
 const LAST_RECORDS: u64 = 2_000;
 
@@ -308,32 +307,16 @@ impl Projection {
     fn fold_towards(&self, beside: &Beside, goal: &Vector, now: Instant) -> Result<u64, Fault> {
         let (topic, log) = (&self.view.topic, self.log.as_ref());
         room(&self.generations.dir(beside.generation.number))?;
-        let most = beside.asked.lock().rate.map_or(BATCH_RECORDS, |rate| usize::try_from(rate / 4 + 1).unwrap_or(BATCH_RECORDS).min(BATCH_RECORDS));
-        let (mut pages, mut records, mut bytes): (Vec<(Partition, Page)>, _, _) = (vec![], 0, 0);
-        // One partition after the other: a log reads on faster than it comes back.
-        for (partition, mut from) in beside.generation.at() {
-            let end = goal.get(&partition).copied().unwrap_or_default();
-            while from < end && records < most && bytes < BATCH_BYTES {
-                let mut page = log.read(topic, partition, from, Limits { records: BULK.records.min(most), ..BULK })?;
-                if page.next <= from {
-                    return Err(Fault::Retry(format!("{topic}/{partition}: asked for records from {from} below {end}, got none")));
-                }
-                if page.next > end {
-                    page.records.retain(|record| record.offset < end);
-                    page.next = end;
-                }
-                records += page.records.len();
-                bytes += page.records.iter().map(|record| record.bytes()).sum::<usize>();
-                from = page.next;
-                pages.push((partition, page));
-            }
-        }
-        if pages.is_empty() {
+        let most = beside.asked.lock().rate.map_or(BATCH.records, |rate| usize::try_from(rate / 4 + 1).unwrap_or(BATCH.records).min(BATCH.records));
+        let to = |partition| goal.get(partition).copied().unwrap_or_default();
+        let ranges: Vec<_> =
+            beside.generation.at().iter().map(|(partition, from)| (*partition, *from, to(partition))).filter(|(_, from, to)| from < to).collect();
+        if ranges.is_empty() {
             return Ok(0);
         }
-        beside.generation.fold(topic, &pages, || {})?;
-        beside.folded(records as u64, now);
-        Ok(records.max(1) as u64)
+        let records = beside.generation.fold_ranges(log, topic, &ranges, Limits { records: most, ..BATCH }, || ())?;
+        beside.folded(records, now);
+        Ok(records.max(1))
     }
 
     /// Offsets that lie between it and where it goes to.

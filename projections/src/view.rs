@@ -1,5 +1,6 @@
 //! A view: which topic it folds and what an event does to its rows. A view folds one topic, so that replay order is live order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eventstore::caught::caught;
@@ -14,6 +15,7 @@ use kernel::Aggregate;
 use schemas::envelope::Malformed;
 use schemas::{Codec, Envelope, Partition, Topic};
 
+use crate::generations::Vector;
 use crate::overlay::Overlay;
 use crate::queue::Queue;
 
@@ -112,8 +114,18 @@ pub struct Folding {
     view: Arc<View>,
     rows: Arc<Rows>,
     overlay: Overlay,
+    gathered: Gathered,
     queue: Option<Arc<Queue>>,
     skips: Arc<Skips>,
+}
+
+/// What was folded in memory and is not written yet.
+#[derive(Default)]
+struct Gathered {
+    /// where each partition stands by it, and the last record of it
+    places: BTreeMap<Partition, (Offset, Option<Last>)>,
+    /// what an operator settled is passed over
+    passed: Vec<(Partition, Offset)>,
 }
 
 impl Fold for Folding {
@@ -133,7 +145,7 @@ impl Fold for Folding {
 impl Folding {
     /// Of `view` into `rows`; nobody looks at its queue.
     pub fn new(view: Arc<View>, rows: Arc<Rows>) -> Self {
-        Self { overlay: Overlay::over(Arc::clone(&rows)), view, rows, queue: None, skips: Arc::default() }
+        Self { overlay: Overlay::over(Arc::clone(&rows)), view, rows, gathered: Gathered::default(), queue: None, skips: Arc::default() }
     }
 
     /// Tells its queue, too.
@@ -150,33 +162,54 @@ impl Folding {
 
     /// Folds pages of several partitions: one write makes all of it visible together.
     pub fn fold_all(&mut self, topic: &Topic, pages: &[(Partition, Page)]) -> Result<(), Fault> {
-        let written = self.change(pages).and_then(|passed| self.write(topic, pages, &passed));
+        pages.iter().try_for_each(|(partition, page)| self.gather(*partition, page))?;
+        self.write(topic).map(drop)
+    }
+
+    /// Folds a page in memory, to be written with those before it. After an error nothing is gathered.
+    pub fn gather(&mut self, partition: Partition, page: &Page) -> Result<(), Fault> {
+        for record in &page.records {
+            match self.view.change(record, &self.skips, &mut self.overlay) {
+                Ok(true) => {}
+                Ok(false) => self.gathered.passed.push((record.partition, record.offset)),
+                Err(fault) => {
+                    self.forget();
+                    return Err(fault);
+                }
+            }
+        }
+        let (next, last) = self.gathered.places.entry(partition).or_default();
+        *next = page.next;
+        page.records.last().into_iter().for_each(|record| *last = Some(Last::of(record)));
+        Ok(())
+    }
+
+    /// Writes what is gathered, and makes it visible together; says where its partitions stand now.
+    pub fn write(&mut self, topic: &Topic) -> Result<Vector, Fault> {
+        let written = self.write_gathered(topic);
         if written.is_err() {
-            self.overlay.forget();
+            self.forget();
         }
         written
     }
 
-    fn change(&mut self, pages: &[(Partition, Page)]) -> Result<Vec<(Partition, Offset)>, Fault> {
-        let mut passed = vec![];
-        for record in pages.iter().flat_map(|(_, page)| &page.records) {
-            if !self.view.change(record, &self.skips, &mut self.overlay)? {
-                passed.push((record.partition, record.offset));
-            }
-        }
-        Ok(passed)
+    /// Forgets what is gathered.
+    pub fn forget(&mut self) {
+        self.overlay.forget();
+        self.gathered = Gathered::default();
     }
 
-    fn write(&mut self, topic: &Topic, pages: &[(Partition, Page)], passed: &[(Partition, Offset)]) -> Result<(), Fault> {
+    fn write_gathered(&mut self, topic: &Topic) -> Result<Vector, Fault> {
         let moved = self.queue.as_ref().map(|queue| self.overlay.moved(queue.prefix()));
         let mut changes = self.overlay.changes()?;
-        for (partition, page) in pages {
-            changes.position(topic, *partition, page.next);
-            page.records.last().into_iter().for_each(|record| changes.last(topic, *partition, Last::of(record)));
+        let Gathered { places, passed } = std::mem::take(&mut self.gathered);
+        for (partition, (next, last)) in &places {
+            changes.position(topic, *partition, *next);
+            last.iter().for_each(|last| changes.last(topic, *partition, *last));
         }
         passed.iter().for_each(|(partition, offset)| changes.skipped(topic, *partition, *offset));
         self.rows.write(changes)?;
         self.queue.iter().zip(moved).for_each(|(queue, moved)| queue.moved(moved));
-        Ok(())
+        Ok(places.into_iter().map(|(partition, (next, _))| (partition, next)).collect())
     }
 }

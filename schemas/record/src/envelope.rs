@@ -23,8 +23,30 @@ const TIME_MAX: Timestamp = Timestamp::MAX;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// each name, and where its value ends
-    names: Vec<(Cow<'static, str>, usize)>,
+    names: Vec<(Name, usize)>,
     values: Vec<u8>,
+}
+
+/// A header's name: those that an envelope is made of are looked for once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    /// which of [`KNOWN`]
+    Known(u8),
+    Other(Box<str>),
+}
+
+impl Name {
+    fn of(name: &str) -> Self {
+        let known = (0..).zip(KNOWN).find(|(_, known)| *known == name);
+        known.map_or_else(|| Self::Other(name.into()), |(place, _)| Self::Known(place))
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Known(place) => KNOWN[usize::from(*place)],
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl Headers {
@@ -44,23 +66,19 @@ impl Headers {
     }
 
     /// Adds one.
-    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl AsRef<[u8]>) {
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.values.extend_from_slice(value.as_ref());
-        self.names.push((name.into(), self.values.len()));
-    }
-
-    /// Adds one that was read: names of ours are not kept anew for every record.
-    pub fn push_read(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        match KNOWN.iter().find(|known| **known == name) {
-            Some(known) => self.push(*known, value),
-            None => self.push(name.to_owned(), value),
-        }
+        self.names.push((Name::of(name), self.values.len()));
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.named().map(|(name, value)| (name.as_str(), value))
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&Name, &[u8])> {
         let begins = std::iter::once(0).chain(self.names.iter().map(|(_, end)| *end));
-        begins.zip(&self.names).map(|(begin, (name, end))| (name.as_ref(), self.values.get(begin..*end).unwrap_or_default()))
+        begins.zip(&self.names).map(|(begin, (name, end))| (name, self.values.get(begin..*end).unwrap_or_default()))
     }
 
     /// How many.
@@ -75,14 +93,14 @@ impl Headers {
 
     /// Bytes of all names and values.
     pub fn bytes(&self) -> usize {
-        self.names.iter().map(|(name, _)| name.len()).sum::<usize>() + self.values.len()
+        self.names.iter().map(|(name, _)| name.as_str().len()).sum::<usize>() + self.values.len()
     }
 }
 
-impl<N: Into<Cow<'static, str>>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
         let mut headers = Self::default();
-        all.into_iter().for_each(|(name, value)| headers.push(name, value));
+        all.into_iter().for_each(|(name, value)| headers.push(name.as_ref(), value));
         headers
     }
 }
@@ -362,9 +380,9 @@ struct Known<'h>([Option<&'h [u8]>; KNOWN.len()]);
 impl<'h> Known<'h> {
     fn of(headers: &'h Headers) -> Self {
         let mut found = [None; KNOWN.len()];
-        for (name, value) in headers.iter() {
-            if let Some(place) = KNOWN.iter().position(|known| *known == name).and_then(|place| found.get_mut(place)) {
-                place.get_or_insert(value); // the first counts
+        for (name, value) in headers.named() {
+            if let Name::Known(place) = name {
+                found[usize::from(*place)].get_or_insert(value); // the first counts
             }
         }
         Self(found)

@@ -1,7 +1,5 @@
 //! Records of the embedded log as bytes. Frozen: what is on disk is read for ever; a new layout gets a new first byte.
 
-use std::borrow::Cow;
-
 use kernel::Timestamp;
 use schemas::{Headers, Partition, Topic};
 
@@ -99,9 +97,9 @@ pub fn decode(topic: &Topic, partition: Partition, offset: Offset, bytes: &[u8])
     let count = rest.number()?;
     let mut headers = Headers::with_capacity(usize::try_from(count).ok()?.min(32), rest.0.len());
     for _ in 0..count {
-        let name: Cow<'static, str> = match rest.take(1)?[0] {
-            OTHER => Cow::Owned(std::str::from_utf8(rest.sized()?).ok()?.to_owned()),
-            known => Cow::Borrowed(NAMES.get(usize::from(known))?),
+        let name = match rest.take(1)?[0] {
+            OTHER => std::str::from_utf8(rest.sized()?).ok()?,
+            known => NAMES.get(usize::from(known))?,
         };
         headers.push(name, rest.sized()?);
     }

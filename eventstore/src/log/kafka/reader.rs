@@ -354,6 +354,10 @@ impl Scan {
             add(&mut all, settings, &place.0, place.1, from).map_err(failed)?;
             self.spare.clear();
             self.place = None;
+            if !self.had.iter().any(|(topic, _)| *topic == place.0) {
+                // Of itself a client looks for the leader of a topic that is new to it once in a second.
+                _ = self.consumer.fetch_metadata(Some(&settings.named(&place.0)), PATIENCE).map_err(failed)?;
+            }
             self.had.insert(place.clone());
             self.consumer.assign(&all).map_err(failed)?;
         }
@@ -361,8 +365,9 @@ impl Scan {
         loop {
             let read = match self.spare.pop_front() {
                 Some(record) => Some(record),
-                None => match self.consumer.poll(Duration::from_millis(20)) {
-                    Some(Ok(message)) => Some(record(settings, &message)).filter(|record| record.offset >= from),
+                // Without a wait first: it costs two looks at the clock for each record.
+                None => match self.consumer.poll(Duration::ZERO).or_else(|| self.consumer.poll(Duration::from_millis(20))) {
+                    Some(Ok(message)) => Some(record_of(place.0.clone(), &message)).filter(|record| record.offset >= from),
                     Some(Err(KafkaError::PartitionEOF(_))) | None => None,
                     // What a client that was idle says first may be of an outage that is over.
                     Some(Err(error)) => match polled(settings, &what, "scan", std::slice::from_ref(&place.0), error) {
@@ -409,12 +414,15 @@ pub fn add(list: &mut TopicPartitionList, settings: &Settings, topic: &Topic, pa
 
 /// A record as librdkafka gives it.
 pub fn record(settings: &Settings, message: &BorrowedMessage<'_>) -> Record {
+    record_of(settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic())), message)
+}
+
+fn record_of(topic: Topic, message: &BorrowedMessage<'_>) -> Record {
     let headers: Headers = message.headers().map_or_else(Headers::default, |headers| {
         let mut all = Headers::with_capacity(headers.count(), HEADER_BYTES);
-        headers.iter().for_each(|header| all.push_read(header.key, header.value.unwrap_or_default()));
+        headers.iter().for_each(|header| all.push(header.key, header.value.unwrap_or_default()));
         all
     });
-    let topic = settings.topic(message.topic()).unwrap_or_else(|| Topic::named(message.topic()));
     let partition = Partition(u16::try_from(message.partition()).unwrap_or(u16::MAX));
     let offset = Offset(u64::try_from(message.offset()).unwrap_or_default());
     let recorded_at = Timestamp(message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000));

@@ -75,7 +75,7 @@ fn laid(data: &Path, records: &[Kept]) {
     log.provision(&topics.values().map(|topic| TopicSpec { topic: topic.clone(), retention: None }).collect::<Vec<_>>()).unwrap();
     for record in records {
         let mut headers = Headers::default();
-        record.headers.iter().for_each(|(name, value)| headers.push(name.clone(), value));
+        record.headers.iter().for_each(|(name, value)| headers.push(name, value));
         let (key, value) = (record.key.clone().into_bytes(), record.value.clone().map(String::into_bytes));
         log.append(vec![Message { topic: topics[record.topic.as_str()].clone(), partition: Partition(record.partition), key, headers, value }]).unwrap();
     }

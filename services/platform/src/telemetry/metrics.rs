@@ -320,6 +320,12 @@ impl Folder {
             began: Mutex::new(Instant::now()),
         }
     }
+
+    fn took(&self) -> Duration {
+        let took = self.began.lock().elapsed();
+        self.seconds.observe(took.as_secs_f64());
+        took
+    }
 }
 
 impl Watcher for Folder {
@@ -329,17 +335,15 @@ impl Watcher for Folder {
     fn begins(&self) {
         *self.began.lock() = Instant::now();
     }
-    fn folded(&self, pages: &[(Partition, Page)], live: bool) {
-        let took = self.began.lock().elapsed();
-        self.seconds.observe(took.as_secs_f64());
-        let count = pages.iter().map(|(_, page)| page.records.len() as u64).sum();
-        self.records.inc_by(count);
-        if live {
-            // What is folded anew was traced when it was folded first.
-            let records = pages.iter().flat_map(|(_, page)| &page.records);
-            records.for_each(|record| self.metrics.spans.fold(&self.name, &self.topic, record, took));
-        } else {
-            self.replayed.inc_by(count);
-        }
+    fn folded(&self, pages: &[(Partition, Page)]) {
+        let took = self.took();
+        let records = pages.iter().flat_map(|(_, page)| &page.records);
+        self.records.inc_by(records.clone().count() as u64);
+        records.for_each(|record| self.metrics.spans.fold(&self.name, &self.topic, record, took));
+    }
+    fn replayed(&self, records: u64) {
+        _ = self.took();
+        self.records.inc_by(records);
+        self.replayed.inc_by(records); // and was traced when it was folded first
     }
 }
