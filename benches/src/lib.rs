@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-pub mod replay;
-
 /// What is measured runs with the allocator of the binary that is shipped.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A file uses what stands below its room, or beside it there; no two files use each other. A test holds it.
-//! Low to high: `generations`, `digest`, `queue`, `verify`, `overlay`, `view`, `state`, `generation`, `beside`, `follow`, `standing`, `rebuild`.
+//! Low to high: `generations`, `digest`, `queue`, `verify`, `overlay`, `view`, `state`, `generation`, `beside`, `follow`, `reading`, `standing`, `rebuild`.
 
 mod beside;
 mod digest;
@@ -21,6 +21,7 @@ mod generation;
 mod generations;
 mod overlay;
 mod queue;
+mod reading;
 mod rebuild;
 mod standing;
 mod state;
@@ -29,10 +30,11 @@ mod view;
 
 pub use beside::Phase;
 pub use digest::Digest;
-pub use follow::{BULK, Projection, ReadError, Watcher};
+pub use follow::{BULK, Projection, Watcher};
 pub use generations::{Asked, Generations, Roles, Vector, Why};
 pub use overlay::{Overlay, read};
 pub use queue::Queue;
+pub use reading::ReadError;
 pub use rebuild::{Rebuild, RebuildError, Step};
 pub use standing::{BesideStanding, Standing};
 pub use state::{StateRow, states};

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bare::{Bare, Shape};
-use benches::replay::replays;
 use benches::{Paired, percentiles};
 use broker::Broker;
 use domain::stock::{Command, StockItem};
@@ -23,10 +22,13 @@ use rdkafka::Message as _;
 use rdkafka::consumer::BaseConsumer;
 use schemas::{Codec, Envelope, Partition, Stream, Topic, partition_of, topic};
 use tempfile::TempDir;
+use views::replays;
 
 mod bare;
 #[path = "../../../eventstore/tests/it/broker.rs"]
 mod broker;
+#[path = "../replay/views.rs"]
+mod views;
 
 const PARTITIONS: u16 = 8;
 const BATCH: usize = 1_000;
@@ -231,7 +233,7 @@ fn append(times: u64) {
     println!("{}", Paired::run(7, ours, limit).report("append, 1,000 records at a time, all acknowledged", "Daybook", "raw idempotent producer", Some(0.8)));
 }
 
-/// See [`benches::replay`]; the drain is librdkafka's alone.
+/// All events of a topic into rows of a view; the drain is librdkafka's alone.
 fn replay(count: u64) {
     let place = Place::new();
     let stop = AtomicBool::new(false);

@@ -1,15 +1,17 @@
-//! Replaying the embedded log: see [`benches::replay`]; the drain reads the same pages and only counts.
+//! Replaying the embedded log; the drain reads the same pages and only counts.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first failure and prints its result")]
 
 use std::sync::Arc;
 
-use benches::replay::replays;
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::log::TopicSpec;
 use eventstore::{Limits, Log, Message, Offset};
 use schemas::envelope::Kind;
 use schemas::{Envelope, Partition, Topic, partition_of};
 use tempfile::TempDir;
+use views::replays;
+
+mod views;
 
 const EVENTS: u64 = 400_000;
 const PARTITIONS: u16 = 8;

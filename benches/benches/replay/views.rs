@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use benches::Paired;
 use eventstore::control::Control;
 use eventstore::memory::Memory;
 use eventstore::{Fault, Log};
 use projections::{BULK, FoldError, Overlay, Projection, Rebuild, Seen, Step, View};
 use schemas::Topic;
-
-use crate::Paired;
 
 const ROUNDS: usize = 3;
 
@@ -33,11 +32,6 @@ fn caught_up(log: &Arc<dyn Log>, events: &Topic, dir: &Path, number: u32) -> Res
 
 /// What was measured, a line for each: the events of `log`, `count` of them, into rows below `dir`, beside `limit`, which reads the
 /// same and only counts.
-///
-/// # Panics
-/// At the first failure, as a bench does.
-#[must_use]
-#[allow(clippy::unwrap_used, reason = "a bench stops at the first failure")]
 pub fn replays(log: &Arc<dyn Log>, events: &Topic, dir: &Path, count: u64, mut limit: impl FnMut() -> u64) -> Vec<String> {
     let (mut number, mut told) = (0, vec![]);
     let mut told_of = |name: String, ours: &mut dyn FnMut() -> u64| told.push(Paired::run(ROUNDS, ours, &mut limit).report(&name, "a view", "a drain", None));
