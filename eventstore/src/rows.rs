@@ -173,11 +173,11 @@ impl Rows {
     /// Opens the database in `dir` to be read, while no other process has it: nothing in it changes. Fatal if it is of
     /// another shape, or was folded from another log (none: whose it is was not recorded yet).
     pub fn look(dir: &Path, shape: &str, log: Option<&str>, memory: &Memory) -> Result<Self, Fault> {
-        let lock = apart(dir).map_err(Fault::Fatal)?;
+        let lock = unopened(dir)?;
         let mut options = memory.options();
         options.create_if_missing(false);
         let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
-        let rows = Self { db, _lock: Some(lock) };
+        let rows = Self { db, _lock: lock };
         let found = rows.get(&meta_key("shape"))?.map(|found| String::from_utf8_lossy(&found).into_owned());
         if found.as_deref() != Some(shape) {
             return Err(Fault::Fatal(format!(
@@ -190,13 +190,17 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Where they lie.
+    pub fn dir(&self) -> &Path {
+        self.db.path()
+    }
+
     /// What the rows in `dir` are marked with, while no other process has them; none if there are none. Nothing in it changes.
     pub fn shape_in(dir: &Path, memory: &Memory) -> Result<Option<String>, Fault> {
         if !dir.join("CURRENT").exists() {
             return Ok(None);
         }
-        // A copy that was packed may be without its lock: nobody has it open.
-        let lock = dir.join("LOCK").exists().then(|| apart(dir)).transpose().map_err(Fault::Fatal)?;
+        let lock = unopened(dir)?;
         let mut options = memory.options();
         options.create_if_missing(false);
         let db = DB::open_for_read_only(&options, dir, false).map_err(|why| broken(dir, &why))?;
@@ -404,4 +408,9 @@ fn broken(dir: &Path, why: &rocksdb::Error) -> Fault {
         ));
     }
     Fault::Fatal(format!("rows in {}: {text}; stop, and if it happens again delete that directory: it will be folded anew from the log", dir.display()))
+}
+
+/// That no other process has a database open. A copy may be without its lock: nobody has it open.
+fn unopened(dir: &Path) -> Result<Option<File>, Fault> {
+    dir.join("LOCK").exists().then(|| apart(dir)).transpose().map_err(Fault::Fatal)
 }

@@ -30,6 +30,8 @@ pub struct Beside {
     pub generation: Arc<Generation>,
     pub phase: Mutex<Phase>,
     pub verdict: Mutex<Option<Verdict>>,
+    /// why its last step came to nothing, and is tried again
+    pub waits_for: Mutex<Option<String>>,
     pace: Mutex<Pace>,
 }
 
@@ -51,6 +53,7 @@ impl Beside {
             generation: Arc::new(generation),
             phase: Mutex::new(Phase::Folding),
             verdict: Mutex::default(),
+            waits_for: Mutex::default(),
             pace: Mutex::default(),
         }
     }

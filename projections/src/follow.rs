@@ -83,7 +83,7 @@ impl Projection {
     pub fn open(view: Arc<View>, control: &Arc<Control>, dir: &Path, memory: &Memory, watcher: Box<dyn Watcher>) -> Result<Self, Fault> {
         let (topic, log, orders) = (&view.topic, control.log(), control.orders());
         let generations = Generations::of(dir, &view.name);
-        let settled = generations.roles()?;
+        let settled = generations.recovered(|shape| view.is_of(shape), memory)?;
         let mut roles = generations.known(settled.clone(), memory)?;
         chosen(&view, &mut roles);
         if roles != settled {
@@ -95,7 +95,16 @@ impl Projection {
             Generation::open(number, (&view, &shape), control, &generations.dir(number), memory)
         };
         let serving = open(roles.serving)?;
-        let beside = roles.beside.as_ref().map(|asked| Ok::<_, Fault>(Arc::new(Beside::of(asked.clone(), open(asked.number)?)))).transpose()?;
+        let beside = roles.beside.as_ref().map(|asked| {
+            // It serves nobody: if it is damaged it begins anew.
+            let made = open(asked.number).or_else(|why| {
+                tracing::warn!(view = view.name, %why, "what was folded beside cannot be opened: it is folded anew");
+                generations.remove(asked.number).map_err(|_| why)?;
+                open(asked.number)
+            })?;
+            Ok::<_, Fault>(Arc::new(Beside::of(asked.clone(), made)))
+        });
+        let beside = beside.transpose()?;
         let goal = (0..log.partitions()).map(Partition).map(|partition| Ok((partition, log.end(topic, partition)?))).collect::<Result<_, Fault>>()?;
         Ok(Self {
             log: Arc::clone(log),
@@ -149,14 +158,10 @@ impl Projection {
         Arc::clone(&self.generation().rows)
     }
 
-    /// Those that are served, and those that are folded beside them, each with the name of its directory.
-    pub fn all_rows(&self) -> Vec<(String, Arc<Rows>)> {
-        let named = |generation: &Generation| {
-            let dir = self.generations.dir(generation.number);
-            (dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), Arc::clone(&generation.rows))
-        };
-        let beside = self.beside.lock().as_ref().map(|beside| named(&beside.generation));
-        std::iter::once(named(&self.generation())).chain(beside).collect()
+    /// Those that are served, and those that are folded beside them.
+    pub fn all_rows(&self) -> Vec<Arc<Rows>> {
+        let beside = self.beside.lock().as_ref().map(|beside| Arc::clone(&beside.generation.rows));
+        std::iter::once(self.rows()).chain(beside).collect()
     }
 
     /// The shape of the rows that are served, where it is an earlier one.

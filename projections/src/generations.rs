@@ -153,29 +153,66 @@ impl Generations {
     /// As they were last settled.
     pub fn roles(&self) -> Result<Roles, Fault> {
         let file = self.file();
+        let unreadable = |why: &dyn std::fmt::Display| {
+            Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()))
+        };
         let bytes = match std::fs::read(&file) {
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(Roles::default()),
-            read => read.map_err(|why| Fault::Fatal(format!("{}: {why}", file.display())))?,
+            read => read.map_err(|why| unreadable(&why))?,
         };
-        let unreadable =
-            |why| Fault::Fatal(format!("{}: {why}; delete it with the directories of that name beside it: the view is folded anew", file.display()));
-        let roles: Roles = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let roles: Roles = serde_json::from_slice(&bytes).map_err(|why| unreadable(&why))?;
         let beside = roles.beside.as_ref().map(|beside| beside.number);
         let twice = [roles.previous, beside].contains(&Some(roles.serving)) || (beside.is_some() && beside == roles.previous);
-        if twice { Err(unreadable(serde::de::Error::custom("one generation is two things"))) } else { Ok(roles) }
+        if twice { Err(unreadable(&"one generation is two things")) } else { Ok(roles) }
+    }
+
+    /// The same; where the list is lost, damaged or of something else, what can be made of the directories that are there: the one
+    /// that is folded furthest, of those whose marks `fits` takes, is served.
+    pub fn recovered(&self, fits: impl Fn(&str) -> bool, memory: &Memory) -> Result<Roles, Fault> {
+        match self.roles() {
+            Ok(roles) if roles.shapes.values().all(|shape| fits(shape)) && (roles != Roles::default() || self.numbers().is_empty()) => return Ok(roles),
+            Ok(_) => tracing::warn!(file = %self.file().display(), "the list of generations is lost or another's: what is there is looked through"),
+            Err(why) if self.file().is_file() => tracing::warn!(%why, "the list of generations is damaged: what is there is looked through"),
+            Err(why) => return Err(why),
+        }
+        let mut furthest: Option<(u64, u32, String)> = None;
+        for number in std::iter::once(0).chain(self.numbers()) {
+            let dir = self.dir(number);
+            let Some(shape) = Rows::shape_in(&dir, memory).ok().flatten().filter(|shape| fits(shape)) else { continue };
+            let Ok(at) = Rows::look(&dir, &shape, None, memory).and_then(|rows| rows.freeze().positions()) else { continue };
+            let found = (at.iter().map(|(.., next)| next.0).sum(), number, shape);
+            if furthest.as_ref().is_none_or(|before| (before.0, before.1) < (found.0, found.1)) {
+                furthest = Some(found);
+            }
+        }
+        let mut roles = Roles::default();
+        if let Some((_, number, shape)) = furthest {
+            roles.serving = number;
+            roles.shapes.insert(number, shape);
+        }
+        self.settle(&mut roles, |_| false)?;
+        Ok(roles)
+    }
+
+    /// Numbers of the directories that are there, beside the first.
+    fn numbers(&self) -> Vec<u32> {
+        let number = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().strip_prefix(&self.name)?.strip_prefix('.')?.parse().ok();
+        std::fs::read_dir(&self.views).into_iter().flatten().flatten().filter_map(number).collect()
     }
 
     /// Removes directories that no role knows, of rebuilds that were never settled, or of a file that was lost.
     pub fn clear(&self, roles: &Roles) {
-        for entry in std::fs::read_dir(&self.views).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let number = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('.')?.parse::<u32>().ok());
-            if number.is_some_and(|number| !roles.has(number))
-                && let Err(why) = std::fs::remove_dir_all(entry.path())
-            {
-                tracing::warn!(dir = %entry.path().display(), %why, "nobody's rows cannot be removed");
+        for dir in self.numbers().into_iter().filter(|number| !roles.has(*number)).map(|number| self.dir(number)) {
+            if let Err(why) = std::fs::remove_dir_all(&dir) {
+                tracing::warn!(dir = %dir.display(), %why, "nobody's rows cannot be removed");
             }
         }
+    }
+
+    /// Removes one, whatever lies there.
+    pub fn remove(&self, number: u32) -> std::io::Result<()> {
+        let dir = self.dir(number);
+        if dir.is_dir() { std::fs::remove_dir_all(dir) } else { std::fs::remove_file(dir) }
     }
 
     /// Settles who is what; then removes those that are nothing any more, unless `open` says that somebody reads them still.

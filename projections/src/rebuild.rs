@@ -243,7 +243,9 @@ impl Projection {
         if beside.asked.lock().paused || *beside.phase.lock() != Phase::Folding || beside.waits(now) || !self.is_ready() {
             return Ok(Step::Idle);
         }
-        match self.advance(&beside, now) {
+        let advanced = self.advance(&beside, now);
+        *beside.waits_for.lock() = advanced.as_ref().err().map(ToString::to_string);
+        match advanced {
             Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) => {
                 let why = fault.to_string();
                 *beside.phase.lock() = Phase::Failed(why.clone());

@@ -36,6 +36,8 @@ pub struct BesideStanding {
     pub done: (u64, u64),
     /// records a second since this process folds it
     pub rate: f64,
+    /// why its last step came to nothing, and is tried again
+    pub waits_for: Option<String>,
     /// what was found when it was compared
     pub verdict: Option<Verdict>,
 }
@@ -47,7 +49,8 @@ impl Projection {
         let shape = |number: u32| (number, roles.shapes.get(&number).cloned().unwrap_or_else(|| self.view.shape()));
         let beside = self.beside.lock().clone().map(|beside| {
             let (asked, phase, verdict) = (beside.asked.lock().clone(), beside.phase.lock().clone(), beside.verdict.lock().clone());
-            BesideStanding { asked, phase, done: beside.progress(&beside.goal(&generation.at())), rate: beside.rate(now), verdict }
+            let (done, rate, waits_for) = (beside.progress(&beside.goal(&generation.at())), beside.rate(now), beside.waits_for.lock().clone());
+            BesideStanding { asked, phase, done, rate, waits_for, verdict }
         });
         Ok(Standing {
             serving: shape(roles.serving),

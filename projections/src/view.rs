@@ -82,6 +82,11 @@ impl View {
         format!("{} {}", self.name, self.shape)
     }
 
+    /// Whether rows that are marked so are of this view, of whatever shape.
+    pub fn is_of(&self, shape: &str) -> bool {
+        shape.strip_prefix(&self.name).is_some_and(|rest| rest.starts_with(' '))
+    }
+
     /// Whether rows that are marked so can be served until there are others.
     pub fn reads(&self, shape: &str) -> bool {
         let number = shape.strip_prefix(&self.name).and_then(|rest| rest.trim_start().parse::<u32>().ok());

@@ -1,6 +1,7 @@
 //! Views folded anew beside what they serve, and swapped in.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use eventstore::rows::Changes;
@@ -240,4 +241,50 @@ fn what_cannot_be_written_has_not_happened() {
     assert!(!bench.dir.path().join("views/letters.77").exists() && !projection.is_paused());
     assert_eq!(projection.rollback(None).unwrap(), Some(0));
     assert_eq!(stepped(&projection), Some(None));
+}
+
+#[test]
+fn a_damaged_list_of_generations_is_made_anew_from_what_is_there() {
+    let bench = Bench::new();
+    let projection = written(&bench, 30);
+    projection.rebuild(ASKED).unwrap();
+    assert_eq!(stepped(&projection), Some(Some(0)));
+    let digest = projection.standing(Instant::now()).unwrap().digest;
+    drop(projection);
+    let (views, file) = (bench.dir.path().join("views"), bench.dir.path().join("views/letters.generations"));
+    // Where only the newest is left that alone can be served; another view's list is nobody's.
+    std::fs::remove_dir_all(views.join("letters")).unwrap();
+    for damaged in ["", "{", r#"{"serving":0,"previous":0,"shapes":{"0":"letters 1"}}"#, r#"{"serving":0,"shapes":{"0":"numbers 1"}}"#] {
+        std::fs::write(&file, damaged).unwrap();
+        let projection = bench.open();
+        assert_eq!(generation(&projection), (1, None), "{damaged}");
+        let folded = projection.standing(Instant::now()).unwrap().digest;
+        assert_eq!(folded, digest, "{damaged}: nothing is folded anew");
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(generation(&bench.open()), (1, None), "nor where it is lost");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(bench.try_open().err().unwrap().to_string().contains("folded anew"));
+}
+
+#[test]
+fn what_is_folded_beside_and_damaged_begins_anew() {
+    for damage in [
+        |dir: &Path| std::fs::write(dir.join("CURRENT"), "nothing").unwrap(),
+        |dir: &Path| {
+            std::fs::remove_dir_all(dir).unwrap();
+            std::fs::write(dir, "no directory").unwrap();
+        },
+    ] {
+        let bench = Bench::new();
+        let projection = written(&bench, 30);
+        projection.rebuild(ASKED).unwrap();
+        drop(projection);
+        damage(&bench.dir.path().join("views/letters.1"));
+        let projection = bench.open();
+        follow(&projection);
+        assert_eq!(stepped(&projection), Some(Some(0)));
+        assert_eq!(generation(&projection), (1, Some(0)));
+    }
 }

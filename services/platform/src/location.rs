@@ -151,6 +151,10 @@ impl Layout {
     pub(crate) fn views(&self) -> PathBuf {
         self.0.join("views")
     }
+    /// Where all rows lie that were folded from the log, each in a directory of its own.
+    pub(crate) fn folds(&self) -> [PathBuf; 3] {
+        [self.0.join("heads"), self.views(), self.proven()]
+    }
     /// The directories that hold something, each with those below it that are measured apart.
     pub(crate) fn directories(&self) -> Vec<(&'static str, PathBuf, bool)> {
         vec![("log", self.log(), false), ("heads", self.0.join("heads"), true), ("views", self.views(), true)]
@@ -159,7 +163,7 @@ impl Layout {
     pub(crate) fn set_folds_aside(&self, now: kernel::Timestamp) -> anyhow::Result<()> {
         let aside = self.0.join(format!("set-aside-{}", now.0));
         eventstore::directory::make(&aside)?;
-        for folds in [self.0.join("heads"), self.views(), self.proven(), self.mail(), self.erasures()].iter().filter(|folds| folds.exists()) {
+        for folds in self.folds().iter().chain([&self.mail(), &self.erasures()]).filter(|folds| folds.exists()) {
             std::fs::rename(folds, aside.join(folds.file_name().unwrap_or_default()))?;
         }
         tracing::warn!(to = %aside.display(), "what was folded is set aside, and folded anew from the log that is left");

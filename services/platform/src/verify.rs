@@ -148,7 +148,7 @@ fn show(result: &Result) {
     }
     out::line(match result {
         Result { matches: true, folds, .. } if folds.iter().any(|fold| !fold.verdict.full) => {
-            "Every fold equals its fold from zero, as it was proven before and folded further since (--full folds all of it again)."
+            "Every fold equals its fold from zero: some as they were proven before and folded further since (--full folds all of it again)."
         }
         Result { matches: true, .. } => "Every fold equals its fold from zero.",
         Result { folds, .. } if folds.iter().all(|fold| fold.verdict.matches()) => {

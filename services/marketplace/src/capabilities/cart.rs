@@ -317,15 +317,17 @@ async fn show(State(app): State<App>, Path(customer): Path<u64>, Query(then): Qu
     let customer = customer.to_string();
     if let Some(moment) = then.moment()? {
         let past = Past::of::<Cart>(&app, "carts", &customer, moment, &headers).await?;
-        let (now, positions) = (past.now::<CartRow>(&cart_key(&customer))?, past.positions.clone());
-        let shown = blocking(move || {
+        let now = past.now::<CartRow>(&cart_key(&customer))?;
+        let (shown, positions) = blocking(move || {
             let (row, until) = past.row::<Cart, CartRow>(&customer, &cart_key(&customer), now, |row| row.revision)?;
-            CartShown::of(customer, row, |product| {
+            let shown = CartShown::of(customer, row, |product| {
                 let product = product.to_string();
                 past.beside::<ProductCopy, ProductCopy>(&product, &replica_key(past.partition, &product), until)
-            })
-        });
-        return Ok(shown_at(shown.await?, &positions));
+            });
+            shown.map(|shown| (shown, past.positions()))
+        })
+        .await?;
+        return Ok(shown_at(shown, &positions));
     }
     let partition = app.log.partition_of(&customer);
     let view = read::view_of(&app, "carts", Some(partition), &headers).await?;

@@ -136,11 +136,21 @@ async fn every_verb_does_what_it_says() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(caller.client.get(format!("{url}/products/1-41")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     assert!(described(&url, "products")["state"] == "paused" && did(&["list"]).contains("paused"));
+    // What is shown as of a version that the view has not come to says where its reader must stand.
+    caller.accepted(Method::POST, "/products/1-7/price", "dearer", json!({ "price": "9.99", "currency": "GBP" })).await;
+    let position = async |path: &str| {
+        let answer = caller.client.get(format!("{url}{path}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.headers()["daybook-position"].to_str().unwrap().to_owned()
+    };
+    let (now, ahead) = (position("/products/1-7").await, position("/products/1-7?version=2").await);
+    assert!(now != ahead && position("/products/1-7?version=1").await == now, "{now} and {ahead}");
     did(&["resume", "products"]);
     there(&caller, "/products/1-41").await;
 
     for (arguments, saying) in [
         (&["describe", "nonsense"][..], "no projection 'nonsense'"),
+        (&["describe", ".."], "list` shows them"),
         (&["rebuild", "products", "--until", "0:99999", "--yes"], "outside of catalog.events/0"),
         (&["rebuild", "products", "--until", "99:0", "--yes"], "no partition 99"),
         (&["rebuild", "products", "--until", "yesterday", "--yes"], "neither a time"),
@@ -173,11 +183,17 @@ async fn every_verb_does_what_it_says() {
             .map(|fold| (fold["full"].clone(), fold["records"].clone()))
             .unwrap()
     };
-    assert_eq!(folds(&[]), (json!(true), json!(41)));
+    assert_eq!(folds(&[]), (json!(true), json!(42)));
     products(&caller, 42..=43).await;
     there(&caller, "/products/1-43").await;
     assert_eq!(folds(&[]), (json!(false), json!(2)));
-    assert_eq!(folds(&["--full"]), (json!(true), json!(43)));
+    assert_eq!(folds(&["--full"]), (json!(true), json!(44)));
+    // What was proven and cannot be read is no verdict against what is served: all of it is folded again.
+    server.kill();
+    std::fs::write(dir.path().join("data/proven/products/CURRENT"), "no manifest").unwrap();
+    server.start();
+    assert_eq!(folds(&[]), (json!(true), json!(44)));
+    assert_eq!(folds(&[]), (json!(false), json!(0)));
     assert!(server.stop());
 }
 
@@ -334,4 +350,58 @@ async fn an_upgrade_serves_what_was_there_until_it_is_folded_anew() {
     let trail = json_of(&server.url, &["audit-log", "--last", "100"]).to_string();
     assert!(trail.contains("1 or more rows differ, which was accepted"), "{trail}");
     assert!(server.verify()["matches"] == true && server.stop());
+}
+
+/// A program whose states have another shape makes heads beside those that are there, and keeps these for the program before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_of_another_shape_are_made_beside_the_old_ones_while_reads_are_answered() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let mut server = Server::started(binary(), &data);
+    let load = |seed: u32| told(words(&format!("load --url {} --clients 3 --sellers 3 --customers 20 --duration 5s --seed {seed} -o json", server.url)));
+    assert_eq!(load(8).await.0, 0);
+    let caller = Caller::new(&server.url);
+    let receipt = |number: u32| (format!("receipt {number}"), json!({ "quantity": 1, "reference": format!("r{number}") }));
+    let (id, body) = receipt(1);
+    let first = caller.command(Method::POST, "/stock/1-1/receipts", &id, body.clone()).await;
+    assert!(server.stop());
+    let (stock, shape) = (data.join("heads/stock"), "tables.0 of another program");
+    {
+        let now = Rows::shape_in(&stock, &Memory::default()).unwrap().unwrap();
+        let rows = Rows::open(&stock, &now, &Memory::default()).unwrap();
+        let mut changes = Changes::default();
+        changes.note("shape", shape.as_bytes());
+        rows.write(changes).unwrap();
+        rows.flush().unwrap();
+        std::fs::remove_file(data.join("heads/stock.generations")).unwrap(); // says what this program has made
+    }
+    let reading = {
+        let (url, client) = (server.url.clone(), caller.client.clone());
+        tokio::spawn(async move {
+            // From the first answer on, rows are shown; being ready for commands comes later.
+            let (began, mut shown) = (Instant::now(), 0);
+            loop {
+                assert!(began.elapsed() < PATIENCE);
+                if let Ok(answer) = client.get(format!("{url}/stock/1-1")).send().await {
+                    assert!(answer.status() == StatusCode::OK || shown == 0, "{}", answer.status());
+                    shown += u64::from(answer.status() == StatusCode::OK);
+                    if shown > 50 {
+                        return;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    tokio::task::block_in_place(|| server.start());
+    reading.await.unwrap();
+    assert!(data.join("heads/stock.1/CURRENT").exists());
+    // A repeat is known for one, and the next version follows.
+    assert_eq!(caller.command(Method::POST, "/stock/1-1/receipts", &id, body).await, first);
+    let (id, body) = receipt(2);
+    let next = caller.command(Method::POST, "/stock/1-1/receipts", &id, body).await;
+    assert!(first.0.is_success() && next.0.is_success(), "{first:?} {next:?}");
+    assert_eq!(next.1["version"].as_u64(), first.1["version"].as_u64().map(|version| version + 1), "{next:?}");
+    assert!(server.verify()["matches"] == true && server.stop());
+    assert_eq!(Rows::shape_in(&stock, &Memory::default()).unwrap().as_deref(), Some(shape), "kept as they were");
 }

@@ -47,6 +47,14 @@ fn the_bank_is_small() {
     assert_eq!(dependencies, ["daybook", "schemars", "serde", "serde_json"], "of ours it depends on the facade alone");
 }
 
+/// Without it a program on Kafka may end by SIGSEGV when its broker starts: see `eventstore/src/log/kafka/ffi.rs`.
+#[test]
+fn programs_on_kafka_are_linked_without_what_ends_them() {
+    for folder in ["services/marketplace", "services/examples/bank", "bridges/cqrs-es", "bridges/postgres", "eventstore", "benches"] {
+        assert!(read(&format!("{folder}/build.rs")).contains("-Wl,--wrap=rd_kafka_metadata_update_op"), "{folder}");
+    }
+}
+
 /// Our crates: their folders, packages, and what each may depend on of ours. The platform's never name the marketplace's.
 const CRATES: [(&str, &str, &[&str]); 12] = [
     ("domain/kernel", "daybook-kernel", &[]),

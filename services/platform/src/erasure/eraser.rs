@@ -16,7 +16,7 @@ use kernel::Aggregate;
 use schemas::envelope::caused_id;
 use schemas::{Codec, Envelope, Stream, topic};
 
-use super::search::{InFile, InRows, InTopic, Needles, Place};
+use super::search::{InClosed, InFile, InRows, InTopic, Needles, Place};
 use super::view::{ERASURES, ErasureRow, erasure_key, tombstones};
 use super::{Command, DataSubject, DestroyedKey, Erasure, Event, Report, SERVICE, Status};
 use crate::accounts::IDENTITY;
@@ -36,14 +36,16 @@ pub struct Eraser {
     mailer: Arc<dyn Mailer>,
     rows: Arc<Rows>,
     data: PathBuf,
+    /// where rows lie that were folded, each in a directory of its own
+    folds: [PathBuf; 3],
     /// what was learnt before the keys went, for the erasure that is under way
     learnt: Option<(String, u64, Needles)>,
 }
 
 impl Eraser {
     /// Goes on from where `rows` say.
-    pub fn new(app: App, sealer: Sealer, mailer: Arc<dyn Mailer>, rows: Rows, data: PathBuf) -> Self {
-        Self { app, sealer, mailer, rows: Arc::new(rows), data, learnt: None }
+    pub fn new(app: App, sealer: Sealer, mailer: Arc<dyn Mailer>, rows: Rows, data: PathBuf, folds: [PathBuf; 3]) -> Self {
+        Self { app, sealer, mailer, rows: Arc::new(rows), data, folds, learnt: None }
     }
 
     /// One turn: at most `wait` for something new, then until it is done.
@@ -178,12 +180,17 @@ impl Eraser {
         };
         needles.sealed_under(keys.into_iter().map(|key| key.key));
         let mut places = self.topics();
-        for (service, rows) in &self.app.operator.heads {
-            places.push(Box::new(InRows { name: format!("heads/{service}"), rows: Arc::clone(rows) }));
+        let open: Vec<Arc<Rows>> = self.app.operator.heads.values().cloned().chain(self.app.views.all().flat_map(|view| view.all_rows())).collect();
+        for dir in self.folds.iter().filter(|folds| folds.is_dir()).map(std::fs::read_dir) {
+            let unread = |why: std::io::Error| Fault::Retry(format!("erasure: {why}"));
+            for entry in dir.map_err(unread)? {
+                let dir = entry.map_err(unread)?.path();
+                if dir.is_dir() && open.iter().all(|rows| rows.dir() != dir) {
+                    places.push(Box::new(InClosed(dir)));
+                }
+            }
         }
-        for view in self.app.views.all() {
-            places.extend(view.all_rows().into_iter().map(|(dir, rows)| Box::new(InRows { name: format!("views/{dir}"), rows }) as Box<dyn Place>));
-        }
+        places.extend(open.into_iter().map(|rows| Box::new(InRows(rows)) as Box<dyn Place>));
         places.push(Box::new(InFile(self.data.join(OUTBOX))));
         needles.look(&places)
     }

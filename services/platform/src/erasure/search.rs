@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use eventstore::memory::Memory;
 use eventstore::rows::Rows;
 use eventstore::sealing::{Opened, Sealer};
 use eventstore::service::Service;
@@ -24,7 +25,7 @@ const CHANCE_BYTES_MAX: usize = 5;
 
 /// Something that may hold personal data: it gives everything in it to be looked at, with where that is, and its key.
 ///
-/// Checkpoints and exports are such places as well, once there are any.
+/// Exports are such places as well, once there are any.
 pub trait Place {
     /// As a report calls it.
     fn name(&self) -> String;
@@ -84,25 +85,49 @@ fn piece(service: &Service, route: fn(&str) -> &str, record: &Record, look: &mut
 }
 
 /// What an instance has folded: heads, or a view.
-pub struct InRows {
-    /// as a report calls them
-    pub name: String,
-    /// themselves
-    pub rows: Arc<Rows>,
-}
+pub struct InRows(pub Arc<Rows>);
 
 impl Place for InRows {
     fn name(&self) -> String {
-        self.name.clone()
+        below_data(self.0.dir())
     }
 
     fn each(&self, look: &mut dyn FnMut(Piece<'_>)) -> Result<(), Fault> {
-        for row in self.rows.freeze().rows() {
-            let (key, row) = row?;
-            look(Piece { at: &|| String::from_utf8_lossy(&key).escape_debug().to_string(), whose: &|| None, bytes: &[&row, &key] });
-        }
-        Ok(())
+        each_row(&self.0, look)
     }
+}
+
+/// What it has folded and does not use now: what was served before, or proven. It is opened to be looked at.
+pub struct InClosed(pub PathBuf);
+
+impl Place for InClosed {
+    fn name(&self) -> String {
+        below_data(&self.0)
+    }
+
+    fn each(&self, look: &mut dyn FnMut(Piece<'_>)) -> Result<(), Fault> {
+        let memory = Memory::default();
+        // A proof that runs has it: it is over in a while.
+        let in_use = |why: Fault| Fault::Retry(format!("erasure: {why}"));
+        match Rows::shape_in(&self.0, &memory).map_err(in_use)? {
+            Some(shape) => each_row(&Rows::look(&self.0, &shape, None, &memory).map_err(in_use)?, look),
+            None => Ok(()), // it went meanwhile
+        }
+    }
+}
+
+fn each_row(rows: &Rows, look: &mut dyn FnMut(Piece<'_>)) -> Result<(), Fault> {
+    for row in rows.freeze().rows() {
+        let (key, row) = row?;
+        look(Piece { at: &|| String::from_utf8_lossy(&key).escape_debug().to_string(), whose: &|| None, bytes: &[&row, &key] });
+    }
+    Ok(())
+}
+
+/// The last two names of a directory: `views/orders.1`.
+fn below_data(dir: &Path) -> String {
+    let names: Vec<_> = dir.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
+    names.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
 /// A file of lines.

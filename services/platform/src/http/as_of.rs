@@ -2,6 +2,7 @@
 //! answers: nobody else's index of streams is current. Keeps nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
@@ -9,7 +10,7 @@ use axum::response::Response;
 use eventstore::inspect::Aggregate;
 use eventstore::rows::Rows;
 use eventstore::service::Service;
-use eventstore::{Log, Offset};
+use eventstore::{Log, Offset, Positions};
 use kernel::Timestamp;
 use projections::{Overlay, Projection};
 use schemars::JsonSchema;
@@ -107,8 +108,10 @@ pub fn heads_of(app: &App, service: &'static str, partition: Partition, headers:
 pub struct Past {
     app: App,
     view: Arc<Projection>,
-    /// where the view stands, as the answer says
-    pub positions: String,
+    /// where the view stands
+    standing: Positions,
+    /// past the newest event that is shown: the view may not have come to it yet
+    shown: AtomicU64,
     service: Arc<Service>,
     rows: Arc<Rows>,
     /// where all of it lies
@@ -123,8 +126,16 @@ impl Past {
         let (service, partition) = (Arc::clone(app.operator.owner_of(A::NAME)?), app.log.partition_of(subject));
         let rows = heads_of(app, service.name, partition, headers)?;
         let view = Arc::clone(view_of(app, name, Some(partition), headers).await?);
-        let positions = token::write(&view.positions());
-        Ok(Self { app: Arc::clone(app), view, positions, service, rows, partition, moment })
+        let standing = view.positions();
+        Ok(Self { app: Arc::clone(app), view, standing, shown: AtomicU64::default(), service, rows, partition, moment })
+    }
+
+    /// Where a reader must stand to see no less than what was shown.
+    pub fn positions(&self) -> String {
+        let (mut all, topic) = (self.standing.clone(), &self.view.view().topic);
+        let own = all.iter_mut().find(|(of, partition, _)| of == topic && *partition == self.partition);
+        own.into_iter().for_each(|(.., next)| next.0 = next.0.max(self.shown.load(Ordering::Relaxed)));
+        token::write(&all)
     }
 
     /// The row as it is now. What is there no more is shown as it was to operators alone: whoever took it away hid it.
@@ -195,6 +206,7 @@ impl Past {
 
     fn folded<T: DeserializeOwned>(&self, one: &Aggregate<'_>, key: &str, version: u64) -> Result<Option<T>, Failure> {
         let stream = one.stream(&self.rows, 1, usize::try_from(version).unwrap_or(usize::MAX))?;
+        stream.last().into_iter().for_each(|(_, offset)| _ = self.shown.fetch_max(offset.next().0, Ordering::Relaxed));
         let (view, skips, mut rows) = (self.view.view(), self.app.operator.control.skips(), Overlay::default());
         for part in stream.chunks(PART) {
             for (_, record) in one.records(self.app.log.as_ref(), part)? {
@@ -229,7 +241,7 @@ where
 {
     let Some(moment) = asked.moment()? else { return row::<T>(app, name, (subject, key), headers, revision).await };
     let past = Past::of::<A>(app, name, subject, moment, headers).await?;
-    let (now, positions, id, key) = (past.now::<T>(key)?, past.positions.clone(), subject.to_owned(), key.to_owned());
-    let (found, _) = blocking(move || past.row::<A, T>(&id, &key, now, revision)).await?;
+    let (now, id, key) = (past.now::<T>(key)?, subject.to_owned(), key.to_owned());
+    let (found, positions) = blocking(move || past.row::<A, T>(&id, &key, now, revision).map(|(found, _)| (found, past.positions()))).await?;
     answered(app, &found, revision(&found), &positions, headers)
 }

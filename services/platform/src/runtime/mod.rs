@@ -318,7 +318,7 @@ impl Platform {
             threads.mail(Outgoing::new(Arc::clone(&app), Arc::clone(&mailer) as Arc<dyn Mailer>, follows(layout.mail(), "mail 1")?))?;
         }
         if let Some(sealer) = app.sealer.clone().filter(|_| app.operator.heads.contains_key(erasure::SERVICE)) {
-            threads.erasures(Eraser::new(Arc::clone(&app), sealer, mailer, follows(layout.erasures(), "erasures 1")?, start.data.clone()))?;
+            threads.erasures(Eraser::new(Arc::clone(&app), sealer, mailer, follows(layout.erasures(), "erasures 1")?, start.data.clone(), layout.folds()))?;
         }
         Ok((Self { app, signals: threads.signals, threads: threads.all }, parts.routes))
     }

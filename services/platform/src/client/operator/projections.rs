@@ -34,7 +34,14 @@ pub struct Args {
 #[derive(clap::Args)]
 struct Named {
     /// as `list` names it
+    #[arg(value_parser = name)]
     projection: String,
+}
+
+/// A path has no spelling for some of what could be asked for.
+fn name(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= 100 && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_');
+    if fits { Ok(text.to_owned()) } else { Err("no projection has such a name: `daybook projections list` shows them".to_owned()) }
 }
 
 #[derive(clap::Args)]
@@ -154,6 +161,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 misused!("nothing is folded beside {}: `projections rebuild` does that (or --keep none drops what was served before)", named.projection);
             }
             plan(
+                asked,
                 &before,
                 yes,
                 &match &before["beside"] {
@@ -172,6 +180,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 misused!("nothing was served before of {}, or it was not kept", named.projection);
             }
             plan(
+                asked,
                 &before,
                 yes,
                 &if gives_up {
@@ -202,9 +211,10 @@ async fn ask_as(system: &Connection, named: &Named, verb: &str, body: impl Into<
 }
 
 /// Says what is about to happen, and stops there if nobody said that it shall.
-fn plan(before: &Value, yes: bool, what: &str) -> anyhow::Result<()> {
+fn plan(asked: &Asked, before: &Value, yes: bool, what: &str) -> anyhow::Result<()> {
     if !yes {
-        out::line(format!("Plan for {}: {what}.", text(before, "name")));
+        let name = text(before, "name");
+        asked.print(&json!({ "projection": name, "plan": what }), |_| out::line(format!("Plan for {name}: {what}.")));
         misused!("nothing was done: add --yes to do what the plan says");
     }
     Ok(())
@@ -232,7 +242,8 @@ async fn rebuild(system: &Connection, asked: &Asked, args: &RebuildArgs) -> anyh
         ask_as(system, &args.named, "rebuild", body, &args.actor)
     };
     asked_for(true).await?; // what is refused is no plan
-    plan(&before, args.yes, &format!("folds {offsets} offsets of {topic} anew beside generation {}, {end}", before["serving"]["generation"]))?;
+    let of = if args.until.is_some() { topic } else { format!("{offsets} offsets of {topic}") };
+    plan(asked, &before, args.yes, &format!("folds {of} anew beside generation {}, {end}", before["serving"]["generation"]))?;
     asked_for(false).await?;
     watched(system, asked, &args.named).await
 }
@@ -289,7 +300,9 @@ impl Progress {
         let (done, all) = (number(beside, "offsets"), number(beside, "of"));
         let left = beside["seconds_left"].as_f64().map_or_else(String::new, |left| format!(", {left:.0} s left"));
         let percent = (done * 100).checked_div(all).unwrap_or(100);
-        let line = format!("{}: {done} of {all} offsets ({percent} %), {} records/s{left}", text(beside, "phase"), text(beside, "records_a_second"));
+        let rate = beside["records_a_second"].as_f64().filter(|rate| *rate > 0.0).map_or_else(String::new, |rate| format!(", {rate:.0} records/s"));
+        let said = beside["said"].as_str().map_or_else(String::new, |why| format!("; {why}"));
+        let line = format!("{}: {done} of {all} offsets ({percent} %){rate}{left}{said}", text(beside, "phase"));
         let mut err = std::io::stderr();
         if err.is_terminal() {
             let _to_people = write!(err, "\r\x1b[2K{line}").and_then(|()| err.flush());
@@ -339,7 +352,7 @@ async fn diff(system: &Connection, asked: &Asked, named: &Named, at: Option<Stri
             return out::line(format!("{}: {wrong}", named.projection));
         }
         if found["same"] == json!(true) {
-            return out::line(format!("{}: {} rows, the same: digest {}", named.projection, verdict["rows"], text(verdict, "live")));
+            return out::line(format!("{}: {} rows, the same, as far as it is folded: digest {}", named.projection, verdict["rows"], text(verdict, "live")));
         }
         out::line(format!("{} differs: digest {} served, {} {then}; the first keys:", named.projection, text(verdict, "live"), text(verdict, "rebuilt")));
         differences(items(verdict, "differences"), "served", &then);

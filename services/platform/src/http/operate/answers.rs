@@ -366,6 +366,7 @@ pub struct Beside {
     why: String,
     /// `folding`, `comparing`, `held`, `paused` or `failed`
     phase: String,
+    /// why it stands still, or why its last step is tried again
     said: Option<String>,
     offsets: u64,
     of: u64,

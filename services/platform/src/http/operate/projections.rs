@@ -19,6 +19,7 @@ use super::super::app::{App, blocking};
 use super::super::body::Body;
 use super::super::extract::Path;
 use super::super::failure::Failure;
+use super::super::scope::{self, Caller};
 
 /// All of them.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Failure> {
@@ -70,16 +71,16 @@ fn shown(view: &Projection) -> Result<Value, Failure> {
 }
 
 fn beside_shown(beside: BesideStanding) -> Value {
-    let BesideStanding { asked, phase, done: (done, all), rate, verdict } = beside;
+    let BesideStanding { asked, phase, done: (done, all), rate, waits_for, verdict } = beside;
     let (phase, why) = match phase {
         Phase::Folding if asked.paused => ("paused", None),
-        Phase::Folding => ("folding", None),
-        Phase::Comparing => ("comparing", None),
+        Phase::Folding => ("folding", waits_for),
+        Phase::Comparing => ("comparing", waits_for),
         Phase::Held(why) => ("held", Some(why)),
         Phase::Failed(why) => ("failed", Some(why)),
     };
     let left = all.saturating_sub(done);
-    let seconds = (phase == "folding" && rate > 0.0).then(|| (left as f64 / rate).ceil());
+    let seconds = (phase == "folding" && rate > 0.0 && why.is_none()).then(|| (left as f64 / rate).ceil());
     json!({
         "generation": asked.number,
         "why": asked.why,
@@ -195,8 +196,11 @@ pub(super) async fn rollback(State(app): State<App>, Path(name): Path<String>, h
     done(app, name, |view| view.rollback(actor).map(|_| ())).await
 }
 
-/// Who asks, as they say.
+/// Who asks: whoever signed in, and as they say where nobody need.
 fn actor(headers: &HeaderMap) -> Option<String> {
+    if let Caller::Account(actor) = scope::caller() {
+        return Some(actor.to_string());
+    }
     headers.get("daybook-actor").and_then(|actor| actor.to_str().ok()).map(str::to_owned)
 }
 

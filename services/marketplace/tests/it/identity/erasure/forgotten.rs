@@ -54,12 +54,20 @@ async fn who_is_erased_is_nowhere_and_stays_so_whatever_is_restored() {
     copied(&keys(&data), &keys_before);
 
     server.start();
+    // What was served before a rebuild, and what was proven, is kept closed.
+    done(&url, Method::POST, "/projections/customers/rebuild", json!({})).await;
+    until(&client(None), &format!("{url}/projections/customers"), |found| found["serving"]["generation"] == 1).await;
     for who in [&format!("customer/{own}"), "customer/17", "seller/17"] {
         let (code, report) = erase(&url, who);
         assert_eq!((code, &report["report"]["found_in_all"]), (Some(0), &json!(0)), "{report:#}");
         assert!(report["report"]["values"].as_u64().unwrap() >= 4 && !report["keys"].as_array().unwrap().is_empty(), "{report:#}");
         let looked = |place: &str| report["report"]["looked"].as_array().unwrap().iter().any(|looked| looked["place"] == place);
-        assert!(["customer.events", "ordering.commands.dlt", "heads/cart", "views/customers", "outbox.jsonl"].iter().all(|place| looked(place)), "{report:#}");
+        assert!(
+            ["customer.events", "ordering.commands.dlt", "heads/cart", "views/customers", "views/customers.1", "proven/customers", "outbox.jsonl"]
+                .iter()
+                .all(|place| looked(place)),
+            "{report:#}"
+        );
     }
     let forgotten = async || {
         for path in ["/customers/17".to_owned(), format!("/customers/{own}")] {
@@ -166,4 +174,10 @@ async fn erasures_are_in_the_audit_trail_and_operators_own() {
     let written =
         |trail: &Value, outcome: &str| trail["items"].as_array().unwrap().iter().any(|entry| entry["act"] == act.as_str() && entry["outcome"] == outcome);
     until(&olga.client, &format!("{admin}/audit-log"), |trail| written(trail, "begun") && written(trail, "200")).await;
+    // Who asked for a rebuild is who signed in, whatever name they give.
+    let rebuild = olga.client.post(format!("{admin}/projections/orders/rebuild")).header("daybook-actor", "mallory").json(&json!({}));
+    assert_eq!(rebuild.send().await.unwrap().status(), StatusCode::OK);
+    let swapped = |entry: &Value| entry["act"] == "swap of projection orders" && entry["actor"].as_str().is_some_and(|who| who.starts_with("account/"));
+    let trail = until(&olga.client, &format!("{admin}/audit-log"), |trail| trail["items"].as_array().unwrap().iter().any(swapped)).await;
+    assert!(!trail.to_string().contains("mallory"), "{trail:#}");
 }
