@@ -74,7 +74,8 @@ impl Fold for Passing {
                 Step::PassOver(record) => self.pass_over(topic, &record)?,
             }
         }
-        let took = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        // The next page is waited for from here on: it is read meanwhile.
+        let took = self.since.replace(Some(Instant::now())).map_or(Duration::ZERO, |since| since.elapsed());
         self.told(|tally| (tally.events, tally.took) = (tally.events + events, tally.took + took));
         Ok(())
     }
