@@ -33,6 +33,8 @@ const ENDS: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether a client reads what there is to read; whoever stands still twice is made anew.
 pub const WATCH: Duration = Duration::from_secs(3);
+/// How long a client is asked for a topic's leader before it is left to find that by itself.
+const LEADER: Duration = Duration::from_secs(1);
 /// Scans that stay open for the next page.
 const IDLE_SCANS: usize = 6;
 /// What an event's headers mostly hold.
@@ -355,8 +357,8 @@ impl Scan {
             self.spare.clear();
             self.place = None;
             if !self.had.iter().any(|(topic, _)| *topic == place.0) {
-                // Of itself a client looks for the leader of a topic that is new to it once in a second.
-                _ = self.consumer.fetch_metadata(Some(&settings.named(&place.0)), PATIENCE).map_err(failed)?;
+                // Of itself a client looks for the leader of a topic that is new to it once in a second: no longer is it asked for here.
+                let _asked = self.consumer.fetch_metadata(Some(&settings.named(&place.0)), LEADER);
             }
             self.had.insert(place.clone());
             self.consumer.assign(&all).map_err(failed)?;
