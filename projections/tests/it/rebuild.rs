@@ -131,6 +131,28 @@ fn what_differs_is_named_and_not_served_unless_that_is_accepted() {
 }
 
 #[test]
+fn a_fold_that_was_changed_is_found_before_it_is_served() {
+    let bench = Bench::new();
+    drop(written(&bench, 30));
+    // A program that counts one letter double, and forgot to raise the shape.
+    let changed: projections::FoldEvent = |seen, rows| {
+        let doubled = seen.body() == b"+c";
+        count(seen, rows).and_then(|()| if doubled { count(seen, rows) } else { Ok(()) })
+    };
+    let projection = bench.open_as(projections::View { fold: changed, ..view_now() }).unwrap();
+    follow(&projection);
+    let diff = projection.diff(None, &bench.dir.path().join("diff")).unwrap().differences;
+    assert_eq!((diff.len(), diff[0].key.as_str(), diff[0].live.as_deref(), diff[0].rebuilt.as_deref()), (1, "c", Some("5"), Some("10")));
+    projection.rebuild(ASKED).unwrap();
+    stepped(&projection);
+    assert!(held(&projection).contains("--accept-differences"));
+    assert_eq!(projection.standing(Instant::now()).unwrap().beside.unwrap().verdict.unwrap().differences, diff);
+    assert_eq!((projection.get::<u64>("c").unwrap(), generation(&projection).0), (Some(5), 0), "what was served is served");
+    projection.rollback(None).unwrap();
+    assert_eq!(stepped(&projection), None);
+}
+
+#[test]
 fn it_goes_as_far_as_it_is_told_and_waits_where_it_is_told() {
     let bench = Bench::new();
     let projection = written(&bench, 30);

@@ -36,6 +36,7 @@ mod postgres;
 mod process;
 mod projections;
 mod readme;
+mod rebuilt;
 mod replay;
 mod reviews;
 mod sagas;

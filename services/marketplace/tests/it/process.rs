@@ -185,7 +185,8 @@ impl Server {
         }
     }
 
-    fn spawn(&mut self) {
+    /// Starts it, and waits for nothing.
+    pub fn spawn(&mut self) {
         let listen = self.listen.clone().unwrap_or_else(|| self.url.split_once("://").unwrap().1.to_owned());
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.with_extension("log")).unwrap();
         let child = Command::new(&self.binary)

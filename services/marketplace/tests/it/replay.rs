@@ -8,13 +8,16 @@ use daybook::location::LogLocation;
 use daybook::schemas::codec::Codec;
 use daybook::schemas::envelope::{Kind, Malformed};
 use daybook::schemas::wire::Shape;
-use daybook::{Aggregate, Application, Capability, Context, Service, replay, states};
+use daybook::{Aggregate, Application, Capability, Context, FoldError, Overlay, Seen, Service, replay, states};
 use domain::payment::{self, Payment};
+use domain::product::Product;
 use eventstore::embedded::{Embedded, Settings};
 use eventstore::log::TopicSpec;
 use eventstore::memory::Memory;
 use eventstore::rows::{Changes, Rows};
 use eventstore::{Limits, Log, Message, Offset};
+use marketplace::capabilities::catalog::ProductRow;
+use marketplace::capabilities::rows::listing_key;
 use marketplace::{APPLICATION, Marketplace};
 use reqwest::Method;
 use schemas::{Headers, Partition, Stream, Topic, topic};
@@ -132,9 +135,8 @@ fn every_history_that_is_kept_is_folded_without_a_finding() {
     }
 }
 
-/// With the rows of then: those of another shape are no finding, and nothing of the directory changes.
-#[test]
-fn a_directory_of_an_earlier_version_is_looked_at_and_left_as_it_is() {
+/// The directory that a version before shipments left.
+fn unpacked() -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/before-shipments.tar.gz");
     assert!(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(dir.path()).status().unwrap().success(), "tar unpacks it");
@@ -143,6 +145,13 @@ fn a_directory_of_an_earlier_version_is_looked_at_and_left_as_it_is() {
         std::fs::read_dir(folds).unwrap().for_each(|fold| std::fs::write(fold.unwrap().path().join("LOCK"), "").unwrap());
     }
     std::fs::write(data.join("log/LOCK"), "").unwrap();
+    (dir, data)
+}
+
+/// With the rows of then: those of another shape are no finding, and nothing of the directory changes.
+#[test]
+fn a_directory_of_an_earlier_version_is_looked_at_and_left_as_it_is() {
+    let (_dir, data) = unpacked();
     let before = files(&data);
     let report = told(&data, 0);
     let live = |name: &str| report["folds"].as_array().unwrap().iter().find(|fold| fold["name"] == name).unwrap()["live"].clone();
@@ -334,6 +343,32 @@ fn a_state_that_panics_and_an_invariant_that_breaks_are_found_before_the_release
     assert_eq!((&panic["aggregate"], &panic["folds"]), (&json!("payment/18-1 version 1"), &json!(["heads payment", "view payments"])));
     let broken = found(&report, "invariant");
     assert!(broken.iter().any(|one| one["aggregate"] == "payment/17-1 version 1" && one["why"] == "965 are captured, and less than 100 may be"), "{report}");
+}
+
+/// What a version shows of products whose fold was changed, and its shape's number was not.
+fn cheaper(seen: &Seen<'_>, rows: &mut Overlay) -> Result<(), FoldError> {
+    let catalog = (APPLICATION.capabilities)().into_iter().find(|capability| capability.service.name == "catalog").unwrap();
+    let view = catalog.views.iter().find(|view| view.name == "products").unwrap();
+    (view.fold)(seen, rows)?;
+    if seen.envelope.subject == "1-1" {
+        rows.update::<ProductRow>(&listing_key("1-1"), |row| row.price = "0.01".to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fold_that_was_changed_is_found_before_the_release_with_the_keys_that_differ() {
+    let (_dir, data) = unpacked();
+    let catalog = || vec![Capability::of(Service::new("catalog").owns::<Product, _>()).view("products", 1, cheaper)];
+    let application = Application { capabilities: catalog, ..APPLICATION };
+    let report = replay::look(&data, LogLocation::here(None, false).unwrap(), &application).unwrap();
+    assert!(!report.found_nothing());
+    let report = serde_json::to_value(&report).unwrap();
+    let products = report["folds"].as_array().unwrap().iter().find(|fold| fold["name"] == "view products").unwrap();
+    let differences = products["differences"].as_array().unwrap();
+    assert!(products["live"] == "differ" && differences.len() == 1 && differences[0]["key"] == listing_key("1-1"), "{products}");
+    let [live, rebuilt] = ["live", "rebuilt"].map(|side| serde_json::from_str::<ProductRow>(differences[0][side].as_str().unwrap()).unwrap());
+    assert!(live.price != "0.01" && rebuilt.price == "0.01" && live.id == rebuilt.id, "{products}");
 }
 
 #[test]
