@@ -8,20 +8,22 @@ use std::time::{Duration, Instant};
 
 use eventstore::kafka::{Kafka, Settings};
 use eventstore::log::TopicSpec;
-use eventstore::{Limits, Log, Offset, Positions};
+use eventstore::{Limits, Log, Message, Offset, Positions};
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use schemas::{Partition, Stream, Topic, topic};
+use schemas::{Headers, Partition, Stream, Topic, topic};
 
 use crate::broker::Nodes;
 use crate::rolling::{Instance, causes, event, provision};
 
 /// From a healthy cluster to work that is done again.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// What is written by those who only try.
+const PROBE: &str = "probe";
 /// What a machine busy with other tests, and three brokers that have just begun, may add.
-const SLACK: Duration = Duration::from_secs(15);
-/// Until the cluster itself has noticed a death (`broker.session.timeout.ms`, 9 s) and found its feet.
+const SLACK: Duration = Duration::from_secs(30);
+/// Until the cluster itself has noticed a death (`broker.session.timeout.ms`, 9 s) and a client that has just come can write.
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// What a client that has just come sees: the leader of each partition of all topics, if all have one, and with so many
@@ -38,6 +40,14 @@ fn leaders(nodes: &Nodes, in_sync: usize) -> Option<BTreeMap<(String, i32), usiz
         leaders.insert((topic.to_owned(), partition.id()), usize::try_from(partition.leader()).ok()?);
     }
     Some(leaders)
+}
+
+/// Whether a client that has just come can write to every partition.
+fn is_written(settings: &Settings) -> bool {
+    let Ok(log) = Kafka::open(settings.clone()) else { return false };
+    let probe = Topic::named(PROBE);
+    let message = |partition| Message { topic: probe.clone(), partition, key: vec![], headers: Headers::default(), value: None };
+    log.send((0..log.partitions()).map(Partition).map(message).collect()).iter().all(Result::is_ok)
 }
 
 /// The partition of the offsets' topic that a group belongs to, as brokers reckon.
@@ -81,7 +91,7 @@ fn ends(log: &dyn Log) -> Positions {
     (0..log.partitions()).map(Partition).map(end).collect()
 }
 
-/// Waits until every partition has a leader that lives.
+/// Waits until every partition has a leader that lives, as far as the cluster says.
 fn healthy(nodes: &Nodes, dead: &[usize], in_sync: usize) -> BTreeMap<(String, i32), usize> {
     let since = Instant::now();
     loop {
@@ -94,17 +104,21 @@ fn healthy(nodes: &Nodes, dead: &[usize], in_sync: usize) -> BTreeMap<(String, i
 }
 
 /// Waits for a healthy cluster, and then for new effects in every partition.
-fn recover(nodes: &Nodes, dead: &[usize], log: &dyn Log, what: &str) {
+fn recover(nodes: &Nodes, dead: &[usize], log: &dyn Log, settings: &Settings, instances: &[Instance], what: &str) {
     let killed = Instant::now();
     healthy(nodes, dead, 2);
+    while !is_written(settings) {
+        assert!(killed.elapsed() < HEALTHY, "{what}: nobody can write");
+    }
     let (healthy, noticed) = (Instant::now(), killed.elapsed());
     let mut stood = ends(log);
     while !stood.is_empty() {
         assert!(
             healthy.elapsed() < RECOVERY + SLACK,
-            "{what}: {:?} after the cluster was healthy nothing was done in {stood:?}; {:?}",
+            "{what}: {:?} after the cluster was healthy nothing was done in {stood:?}; {:?}; instances that ended by themselves: {:?}",
             healthy.elapsed(),
-            log.counts()
+            log.counts(),
+            instances.iter().map(Instance::has_ended).collect::<Vec<_>>()
         );
         let _one_has_moved = log.wait(&stood, Duration::from_millis(200));
         stood.retain(|place| !log.wait(std::slice::from_ref(place), Duration::ZERO).unwrap_or(false));
@@ -112,12 +126,14 @@ fn recover(nodes: &Nodes, dead: &[usize], log: &dyn Log, what: &str) {
     println!("{what}: healthy after {noticed:?}, work in every partition {:?} later (limit {RECOVERY:?}); {:?}", healthy.elapsed(), log.counts());
 }
 
+/// `NODE_KILLS` sets how many nodes are killed, one after the other, before those that are killed for what they lead.
 #[test]
 fn nodes_that_are_killed_under_load_stop_nobody_for_long() {
     let mut nodes = Nodes::start();
     let settings = Settings { namespace: "n.".into(), ..Settings::new(nodes.addresses()) };
     let log: Arc<dyn Log> = Arc::new(Kafka::open(settings.clone()).unwrap());
     provision(log.as_ref());
+    log.provision(&[TopicSpec { topic: Topic::named(PROBE), retention: None }]).unwrap();
     // With one copy, a partition whose node is dead has no leader: what is heard of it then must not be believed for ever.
     let single = Kafka::open(Settings { namespace: "single.".into(), replication: Some(1), ..settings.clone() }).unwrap();
     let alone = Topic::named("alone");
@@ -134,11 +150,18 @@ fn nodes_that_are_killed_under_load_stop_nobody_for_long() {
     std::thread::scope(|scope| {
         scope.spawn(|| load.run(log.as_ref()));
         let _stops = Stops(&load.stop);
-        recover(&nodes, &[], log.as_ref(), "at the beginning");
+        recover(&nodes, &[], log.as_ref(), &settings, &instances, "at the beginning");
+        for kill in 0..std::env::var("NODE_KILLS").map_or(0, |kills| kills.parse().unwrap()) {
+            let node = kill % 3 + 1;
+            nodes.kill(&[node]);
+            recover(&nodes, &[node], log.as_ref(), &settings, &instances, &format!("kill {kill}, of node {node}"));
+            nodes.go(&[node]);
+            healthy(&nodes, &[], 3);
+        }
         let led = healthy(&nodes, &[], 3);
         let leader = led[&("n.one.events".to_owned(), 0)];
         nodes.kill(&[leader]);
-        recover(&nodes, &[leader], log.as_ref(), &format!("the leader of a partition, node {leader}, killed"));
+        recover(&nodes, &[leader], log.as_ref(), &settings, &instances, &format!("the leader of a partition, node {leader}, killed"));
         nodes.go(&[leader]);
         let led = healthy(&nodes, &[], 3); // before it is in sync again another death would stop all writes
         let coordinator = led[&("__consumer_offsets".to_owned(), coordinated_by("n.tally"))];
@@ -147,7 +170,7 @@ fn nodes_that_are_killed_under_load_stop_nobody_for_long() {
             std::thread::sleep(Duration::from_secs(12)); // when its death is noticed
             unled()
         });
-        recover(&nodes, &[coordinator], log.as_ref(), &format!("the group's coordinator, node {coordinator}, killed"));
+        recover(&nodes, &[coordinator], log.as_ref(), &settings, &instances, &format!("the group's coordinator, node {coordinator}, killed"));
         let unled_then = asked.join().unwrap();
         assert!(unled_then > 0, "node {coordinator} led none of eight partitions");
         nodes.go(&[coordinator]);
@@ -160,7 +183,7 @@ fn nodes_that_are_killed_under_load_stop_nobody_for_long() {
         nodes.kill(&[1, 2, 3]);
         std::thread::sleep(Duration::from_secs(2));
         nodes.go(&[1, 2, 3]);
-        recover(&nodes, &[], log.as_ref(), "all three killed and started");
+        recover(&nodes, &[], log.as_ref(), &settings, &instances, "all three killed and started");
     });
     // To the end of what was written: as many effects of each event as it lies in the log.
     let (other, mut written) = (topic(Stream::Events("one")), BTreeMap::<String, usize>::new());

@@ -49,12 +49,18 @@ impl Instance {
             let mut worker = Worker::join(service, log, rows, member, Limits { records: 10, ..Limits::default() }, Arc::new(()))?;
             while !stopped.load(Ordering::Acquire) {
                 if let Err(fault @ (Fault::Fatal(_) | Fault::Stop(_))) = worker.turn(Duration::from_millis(50)) {
+                    println!("{member} ended by itself: {fault}");
                     return Err(fault);
                 }
             }
             worker.leave()
         });
         Self { stop, thread }
+    }
+
+    /// By itself: what its worker said is told when it is left.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     pub fn leave(self) {

@@ -1,12 +1,12 @@
-//! Closes clients on a thread of its own: dropping one can block for long, or for ever
-//! (<https://github.com/fede1024/rust-rdkafka/issues/508>), and nobody shall wait for that.
+//! Calls of clients that can block for long, or for ever, on threads of their own: nobody shall wait for them. Dropping a
+//! client is one (<https://github.com/fede1024/rust-rdkafka/issues/508>).
 
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
 /// How long somebody who must wait for a close waits at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Drops it elsewhere.
 pub fn later<T: Send + 'static>(client: T) {
@@ -15,9 +15,9 @@ pub fn later<T: Send + 'static>(client: T) {
     let _no_thread = std::thread::Builder::new().name("closing".into()).spawn(move || drop(std::mem::ManuallyDrop::into_inner(kept)));
 }
 
-/// Runs it elsewhere and waits for its end, but not for ever. Says whether it ended.
-pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Runs it on a thread of this name and waits for its end, but no longer than this: then it goes on alone. What it came to.
+pub fn within<T: Send + 'static>(name: &str, patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, waiting) = bounded(1);
-    std::thread::Builder::new().name("closing".into()).spawn(move || done.send(work())).ok()?;
-    waiting.recv_timeout(PATIENCE).ok()
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || done.send(work())).ok()?;
+    waiting.recv_timeout(patience).ok()
 }

@@ -150,13 +150,18 @@ impl GroupConsumer {
 
     /// Gives the consumer up: with a release of the assignments, unless an heir has them already.
     pub fn leave(self, release: bool) -> Result<(), Fault> {
-        self.inbox.releases.store(release, Ordering::Release);
-        self.inbox.stop.store(true, Ordering::Release);
-        drop(self.consumer);
-        match closing::within(move || self.thread.join()) {
+        let Self { inbox, consumer, thread } = self;
+        inbox.releases.store(release, Ordering::Release);
+        inbox.stop.store(true, Ordering::Release);
+        // Where its thread has ended by a fault this is the last one, and closes it.
+        let ended = closing::within("closing", closing::PATIENCE, move || {
+            drop(consumer);
+            thread.join()
+        });
+        match ended {
             Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(Fault::Fatal(format!("the consumer in group {} panicked", self.inbox.group.name))),
-            None => Err(Fault::Retry(format!("leaving group {} takes long: it goes on in the background", self.inbox.group.name))),
+            Some(Err(_)) => Err(Fault::Fatal(format!("the consumer in group {} panicked", inbox.group.name))),
+            None => Err(Fault::Retry(format!("leaving group {} takes long: it goes on in the background", inbox.group.name))),
         }
     }
 }

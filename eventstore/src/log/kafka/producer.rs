@@ -31,6 +31,10 @@ use crate::log::{Fault, Message, Offset};
 const INIT: Duration = Duration::from_secs(30);
 /// How long one call of a transaction is repeated, its commit among them: after that its outcome is unknown.
 const CALL: Duration = Duration::from_millis(TRANSACTION_MS as u64 / 2);
+/// How long positions may take to become part of a transaction, each time that is asked for; and what is added before it is
+/// taken for a call that never ends.
+const POSITIONS: Duration = Duration::from_secs(5);
+const NEVER: Duration = Duration::from_millis(500);
 /// How long the beginning may take before it is asked for again; it goes on where it was.
 const SLICE: Duration = Duration::from_millis(250);
 /// How long a refused topic's name may take from the client's log.
@@ -174,7 +178,7 @@ pub enum TransactionEnd {
 pub struct Producers {
     settings: Arc<Settings>,
     ids: [String; 2],
-    made: [Option<Reporting>; 2],
+    made: [Option<Arc<Reporting>>; 2],
     turn: usize,
     /// whether some id may have left a transaction open
     unclean: [bool; 2],
@@ -216,7 +220,7 @@ impl Producers {
                 self.drop_one(slot);
             }
             if self.made[slot].is_none() {
-                self.made[slot] = Some(begin(&self.settings, &self.ids[slot])?);
+                self.made[slot] = Some(Arc::new(begin(&self.settings, &self.ids[slot])?));
                 self.unclean[slot] = false;
             }
         }
@@ -290,7 +294,7 @@ fn again<T>(goes_on: &dyn Fn() -> bool, mut call: impl FnMut() -> Result<T, Trou
     }
 }
 
-fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], consumed: Option<Consumed<'_>>) -> TransactionEnd {
+fn transact(settings: &Settings, producer: &Arc<Reporting>, outputs: &[Message], consumed: Option<Consumed<'_>>) -> TransactionEnd {
     let reports: &Reports = producer.context();
     let before = |trouble: Trouble| match next(&trouble) {
         Next::Lost => TransactionEnd::Lost(trouble.to_string()),
@@ -311,10 +315,8 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
     }
     if let Some(consumed) = consumed {
         let offsets = Instant::now();
-        let Some(proof) = (consumed.proof)() else { return TransactionEnd::Lost("the group has moved on since the poll".to_owned()) };
-        if let Err(trouble) =
-            again(&|| offsets.elapsed() < CALL, || producer.send_offsets_to_transaction(&consumed.positions, &proof, CALL).map_err(Trouble::from))
-        {
+        let Some(proof) = (consumed.proof)().map(Arc::new) else { return TransactionEnd::Lost("the group has moved on since the poll".to_owned()) };
+        if let Err(trouble) = again(&|| offsets.elapsed() < CALL, || add_positions(producer, &consumed.positions, &proof)) {
             // A position is of a topic that is read; what could not be written may come to light here too.
             if trouble.code == RDKafkaErrorCode::TopicAuthorizationFailed && trouble.text.contains("commit offsets") {
                 let topics: BTreeSet<Topic> = consumed.positions.elements().iter().filter_map(|element| settings.topic(element.topic())).collect();
@@ -356,6 +358,24 @@ fn transact(settings: &Settings, producer: &Reporting, outputs: &[Message], cons
             }
         }
     }
+}
+
+/// Makes positions part of the open transaction. The call is made elsewhere, since it has no end where the group's coordinator
+/// is gone: librdkafka waits for any of the client's connections to come or go then, and looks at no clock
+/// (`creq_ts_timeout` in its rdkafka_coord.c, 2.12.1, is set and never read). Such a producer is given up, and another finds
+/// the coordinator; it is closed when its call returns, with the next connection that a broker closes for being idle.
+fn add_positions(producer: &Arc<Reporting>, positions: &TopicPartitionList, proof: &Arc<ConsumerGroupMetadata>) -> Result<(), Trouble> {
+    let (called, positions, proof) = (Arc::clone(producer), positions.clone(), Arc::clone(proof));
+    let call = move || called.send_offsets_to_transaction(&positions, &proof, POSITIONS).map_err(Trouble::from);
+    closing::within("positions", POSITIONS + NEVER, call).unwrap_or_else(|| {
+        Err(Trouble {
+            code: RDKafkaErrorCode::OperationTimedOut,
+            fatal: false,
+            retriable: false,
+            abort: true,
+            text: "the client does not find the group's coordinator, and is made anew".to_owned(),
+        })
+    })
 }
 
 /// What was refused of a transaction: the topics of the records that were, or that could not be made part of it.

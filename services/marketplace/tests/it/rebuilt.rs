@@ -218,8 +218,8 @@ async fn becomes(folded_beside: bool, data: &Path) {
 
 /// Killed when it has just been settled that the view is folded anew, in the middle of that, and around its end; `UPGRADES`
 /// sets how often all of that happens.
-async fn upgraded_under_load(mut server: Server, data: &Path) {
-    let upgrades = environment("UPGRADES", 2);
+async fn upgraded_under_load(mut server: Server, data: &Path, upgrades: u64) {
+    let upgrades = environment("UPGRADES", upgrades);
     block_in_place(|| server.start());
     let (caller, url) = (Caller::new(&server.url), server.url.clone());
     let first = format!("load --url {url} --clients 3 --sellers 3 --customers 20 --duration 5s --seed 8 -o json");
@@ -238,7 +238,7 @@ async fn upgraded_under_load(mut server: Server, data: &Path) {
         becomes(true, data).await;
         server.kill();
         assert!(is_folded_beside(data), "it was too late");
-        paced(data, Some(400));
+        paced(data, Some(5)); // so that it is not over before a process on Kafka is ready
         users.start(&mut server);
         let began = Instant::now();
         let seen = loop {
@@ -277,7 +277,7 @@ async fn upgraded_under_load(mut server: Server, data: &Path) {
 async fn no_request_fails_while_a_shape_is_upgraded_and_processes_die() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    upgraded_under_load(Server::new(binary(), &data), &data).await;
+    upgraded_under_load(Server::new(binary(), &data), &data, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,7 +285,7 @@ async fn no_request_fails_while_a_shape_is_upgraded_on_kafka() {
     let _alone = ALONE.lock().await;
     let (dir, broker) = (TempDir::new().unwrap(), block_in_place(Broker::start));
     let data = dir.path().join("data");
-    upgraded_under_load(Server::on_kafka(binary(), &data, &broker, &Broker::namespace(), &ALL), &data).await;
+    upgraded_under_load(Server::on_kafka(binary(), &data, &broker, &Broker::namespace(), &ALL), &data, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
