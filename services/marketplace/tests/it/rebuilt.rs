@@ -80,6 +80,15 @@ impl Users {
         }
     }
 
+    /// Waits until it was read so often again.
+    async fn read_more(&self, times: u64) {
+        let (began, from) = (Instant::now(), self.reads.load(Ordering::Relaxed));
+        while self.reads.load(Ordering::Relaxed) < from + times {
+            assert!(began.elapsed() < PATIENCE, "nobody reads");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn receive(self, caller: Caller) {
         for number in 1.. {
             if self.is_stopped() {
@@ -123,7 +132,7 @@ async fn rebuilt_under_load(mut server: Server) {
     for kill in 0..=kills {
         for (number, view) in views.into_iter().enumerate() {
             // Slow ones are killed while they fold, fast ones while they are compared or swapped.
-            let rate = [None, Some(400), Some(2_000), None][(number + kill as usize) % 4];
+            let rate = [None, Some(2_000), Some(10_000), None][(number + kill as usize) % 4];
             let asked = caller.client.post(format!("{url}/projections/{view}/rebuild")).json(&json!({ "rate": rate })).send().await.unwrap();
             assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&asked.status()), "{}", asked.text().await.unwrap());
         }
@@ -251,6 +260,7 @@ async fn upgraded_under_load(mut server: Server, data: &Path, upgrades: u64) {
         };
         assert_eq!((&seen["serving"]["shape"], &seen["beside"]["phase"]), (&json!("orders 2"), &json!("folding")), "{seen:#}");
         assert!(caller.get(&format!("/orders/{order}")).await["status"].as_str().unwrap().starts_with("once "), "it is served meanwhile");
+        users.read_more(50).await;
         users.kill(&mut server);
         assert!(is_folded_beside(data), "{seen:#}");
         paced(data, None);
