@@ -1,12 +1,16 @@
 //! What an instance answers while its broker is away.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::broker::Broker;
+use crate::operate::{run, until};
 use crate::process::{Caller, Server, binary};
+use crate::projections::{described, there};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_are_there_while_the_broker_is_away() {
@@ -41,6 +45,37 @@ async fn metrics_are_there_while_the_broker_is_away() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     broker.go();
+}
+
+/// What is folded anew while the broker is away says why it stands still, and goes on when the broker is there again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_says_that_it_waits_for_the_broker() {
+    let (dir, mut broker) = (TempDir::new().unwrap(), Broker::start());
+    let mut server = Server::on_kafka(binary(), &dir.path().join("data"), &broker, &Broker::namespace(), &["catalog"]);
+    server.start();
+    let (url, caller) = (server.url.clone(), Caller::new(&server.url));
+    caller.accepted(Method::PUT, "/products/1-1", "one", json!({ "name": "lamp", "price": "2.55", "currency": "GBP" })).await;
+    there(&caller, "/products/1-1").await;
+    broker.kill();
+    let rebuilding = std::process::Command::new(binary())
+        .args(["projections", "rebuild", "products", "--yes", "--url", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let waits = until("it says why it waits", || Some(described(&url, "products")).filter(|found| found["beside"]["said"].is_string())).await;
+    assert!(waits["beside"]["phase"] == "folding" && waits["beside"]["seconds_left"].is_null(), "{waits:#}");
+    let (_, out, _) = run(&url, &["projections", "describe", "products"]);
+    assert!(out.contains(waits["beside"]["said"].as_str().unwrap()), "{out}");
+    tokio::time::sleep(Duration::from_secs(6)).await; // so that who watches has heard it
+    assert_eq!(caller.get("/products/1-1").await["name"], "lamp", "what was served is served");
+    broker.go();
+    let done = rebuilding.wait_with_output().unwrap();
+    let [out, err] = [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(done.status.success() && out.contains("is served since"), "{out}{err}");
+    let waited: Vec<_> = err.lines().filter(|line| line.contains("(will be tried again)")).collect();
+    assert!(!waited.is_empty() && !waited.iter().any(|line| line.contains("s left")), "{err}");
+    assert!(server.stop());
 }
 
 /// A broker that stops answering in the middle of a start, as one does that is itself starting, is waited for.

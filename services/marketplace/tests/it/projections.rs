@@ -71,6 +71,15 @@ async fn every_verb_does_what_it_says() {
         code == 2 && out.contains("40 offsets of catalog.events") && err.contains("--yes") && described(&url, "products")["beside"].is_null(),
         "{out}{err}"
     );
+    let planned = |arguments: &[&str]| {
+        let (code, out, err) = run(&url, &[&["projections", "rebuild", "products"], arguments, &["-o", "json"]].concat());
+        let plan: Value = serde_json::from_str(&out).unwrap_or_else(|why| panic!("{why}: {out}{err}"));
+        assert!(code == 2 && plan["projection"] == "products", "{plan}");
+        plan["plan"].as_str().unwrap().to_owned()
+    };
+    assert!(planned(&["--no-swap"]).contains("40 offsets of catalog.events anew beside generation 0, and keeps it there"));
+    // How many lie before a time is not known beforehand.
+    assert_eq!(planned(&["--until", &then]), format!("folds catalog.events anew beside generation 0, only up to {then}"));
     assert!(did(&["rebuild", "products", "--yes"]).contains("generation 1 is served"));
     let found = described(&url, "products");
     assert_eq!((&found["serving"]["generation"], &found["previous"]["generation"], &found["digest"]), (&json!(1), &json!(0), &product["digest"]));
@@ -131,6 +140,7 @@ async fn every_verb_does_what_it_says() {
     assert!(described(&url, "products")["state"] == "paused" && did(&["list"]).contains("paused"));
     // What is shown as of a version that the view has not come to says where its reader must stand.
     caller.accepted(Method::POST, "/products/1-7/price", "dearer", json!({ "price": "9.99", "currency": "GBP" })).await;
+    there(&caller, "/products/1-7?version=2").await; // heads follow the log at their own pace
     let position = async |path: &str| {
         let answer = caller.client.get(format!("{url}{path}")).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");

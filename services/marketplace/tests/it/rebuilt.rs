@@ -119,6 +119,14 @@ impl Users {
     }
 }
 
+/// Starts it, and lets it be used for five seconds.
+async fn used(server: &mut Server) -> Caller {
+    block_in_place(|| server.start());
+    let load = format!("load --url {} --clients 3 --sellers 3 --customers 20 --duration 5s --seed 8 -o json", server.url);
+    assert_eq!(told(words(&load)).await.0, 0);
+    Caller::new(&server.url)
+}
+
 /// `REBUILD_KILLS` sets how many kills there are.
 async fn rebuilt_under_load(mut server: Server) {
     let kills = environment("REBUILD_KILLS", 3);
@@ -229,10 +237,7 @@ async fn becomes(folded_beside: bool, data: &Path) {
 /// sets how often all of that happens.
 async fn upgraded_under_load(mut server: Server, data: &Path, upgrades: u64) {
     let upgrades = environment("UPGRADES", upgrades);
-    block_in_place(|| server.start());
-    let (caller, url) = (Caller::new(&server.url), server.url.clone());
-    let first = format!("load --url {url} --clients 3 --sellers 3 --customers 20 --duration 5s --seed 8 -o json");
-    assert_eq!(told(words(&first)).await.0, 0);
+    let (caller, url) = (used(&mut server).await, server.url.clone());
     assert!(server.stop());
     let (key, order) = an_order(data);
     as_of_before(data, &key);
@@ -247,7 +252,7 @@ async fn upgraded_under_load(mut server: Server, data: &Path, upgrades: u64) {
         becomes(true, data).await;
         server.kill();
         assert!(is_folded_beside(data), "it was too late");
-        paced(data, Some(5)); // so that it is not over before a process on Kafka is ready
+        paced(data, Some(1)); // so that it is not over before a process on Kafka is ready
         users.start(&mut server);
         let began = Instant::now();
         let seen = loop {
@@ -302,10 +307,8 @@ async fn no_request_fails_while_a_shape_is_upgraded_on_kafka() {
 async fn an_upgrade_serves_what_was_there_until_it_is_folded_anew() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let mut server = Server::started(binary(), &data);
-    let load = |seed: u32| told(words(&format!("load --url {} --clients 3 --sellers 3 --customers 20 --duration 5s --seed {seed} -o json", server.url)));
-    assert_eq!(load(8).await.0, 0);
-    let caller = Caller::new(&server.url);
+    let mut server = Server::new(binary(), &data);
+    let caller = used(&mut server).await;
     caller.accepted(Method::POST, "/stock/1-1/receipts", "receipt", json!({ "quantity": 1, "reference": "r" })).await;
     assert!(server.stop());
     let (key, _) = an_order(&data);
@@ -341,10 +344,8 @@ async fn an_upgrade_serves_what_was_there_until_it_is_folded_anew() {
 async fn heads_of_another_shape_are_made_beside_the_old_ones_while_reads_are_answered() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let mut server = Server::started(binary(), &data);
-    let load = |seed: u32| told(words(&format!("load --url {} --clients 3 --sellers 3 --customers 20 --duration 5s --seed {seed} -o json", server.url)));
-    assert_eq!(load(8).await.0, 0);
-    let caller = Caller::new(&server.url);
+    let mut server = Server::new(binary(), &data);
+    let caller = used(&mut server).await;
     let receipt = |number: u32| (format!("receipt {number}"), json!({ "quantity": 1, "reference": format!("r{number}") }));
     let (id, body) = receipt(1);
     let first = caller.command(Method::POST, "/stock/1-1/receipts", &id, body.clone()).await;
