@@ -22,7 +22,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 /// What is written by those who only try.
 const PROBE: &str = "probe";
 /// What a machine busy with other tests, and three brokers that have just begun, may add.
-const SLACK: Duration = Duration::from_secs(30);
+const SLACK: Duration = Duration::from_secs(15);
 /// Until the cluster itself has noticed a death (`broker.session.timeout.ms`, 9 s) and a client that has just come can write.
 const HEALTHY: Duration = Duration::from_secs(60);
 
